@@ -1,0 +1,206 @@
+"""What a run is told: hyperparameters and the configuration file around them, as frozen models.
+
+Search spaces (search/) say which values a study may try; here stand the values themselves, their meaning,
+their unit and the widest range that makes sense. Unknown keys are refused with the nearest spelling.
+"""
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from hrnn_hpo.errors import ConfigError
+
+M = TypeVar("M", bound=BaseModel)
+Architecture = Literal["control", "hierarchical"]
+
+
+class Hyperparameters(BaseModel):
+    """Everything that shapes a trained model besides data, split and seed. One name for each, everywhere."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    # The five of Amazon's recipe aws-hrnn.
+    hidden_dimension: Annotated[
+        int, Field(ge=2, le=4096, description="Size of the hidden state and of the item embedding.")
+    ] = 128
+    bptt: Annotated[
+        int, Field(ge=2, le=4096, description="Steps the gradient runs back; the carried state has no such limit.")
+    ] = 32
+    recency_mask: Annotated[
+        bool, Field(description="Weight recent training events more and score recent popularity.")
+    ] = True
+    min_user_history_length_percentile: Annotated[
+        float, Field(ge=0, le=1, description="Users with shorter histories than this quantile do not train.")
+    ] = 0.0
+    max_user_history_length_percentile: Annotated[
+        float, Field(ge=0, le=1, description="Users with longer histories than this quantile do not train.")
+    ] = 0.99
+
+    # The model.
+    architecture: Annotated[
+        Architecture,
+        Field(description="control: one recurrence reads session signals; hierarchical: session and user recurrences."),
+    ] = "control"
+    hierarchy: Annotated[
+        Literal["init", "all"],
+        Field(
+            description="hierarchical only: the user state starts each session (init) or enters every step too (all)."
+        ),
+    ] = "init"
+    n_blocks: Annotated[
+        int, Field(ge=1, le=8, description="Residual recurrent blocks; 0 feed-forward parts are never built.")
+    ] = 1
+    feed_forward: Annotated[
+        int,
+        Field(ge=0, le=8, description="Width of each block's feed-forward part in hidden dimensions; 0 leaves it out."),
+    ] = 2
+    time_gaps: Annotated[bool, Field(description="Feed the bucketed log time gap to the previous event.")] = True
+    control_signal: Annotated[bool, Field(description="Feed the signal continue / new session / new user.")] = True
+    event_inputs: Annotated[bool, Field(description="Feed event type and event value where the data has them.")] = True
+    input_dropout: Annotated[float, Field(ge=0, lt=1, description="Dropout on the input embedding.")] = 0.2
+    hidden_dropout: Annotated[float, Field(ge=0, lt=1, description="Dropout on each residual branch.")] = 0.2
+    output_dropout: Annotated[float, Field(ge=0, lt=1, description="Dropout on the state that scores the items.")] = 0.2
+
+    # How the data is read.
+    session_gap: Annotated[int, Field(ge=1, description="Seconds of inactivity that end a session.")] = 1800
+
+    # Training.
+    epochs: Annotated[int, Field(ge=1, le=10_000, description="The most epochs a run may take.")] = 40
+    patience: Annotated[
+        int, Field(ge=1, le=10_000, description="Epochs without a better validation score before training stops.")
+    ] = 6
+    batch_size: Annotated[int, Field(ge=1, le=65_536, description="Users advanced side by side in one update.")] = 128
+    learning_rate: Annotated[float, Field(gt=0, le=1, description="Peak learning rate of AdamW.")] = 0.003
+    weight_decay: Annotated[float, Field(ge=0, le=10, description="Decoupled weight decay of AdamW on matrices.")] = (
+        0.01
+    )
+    gradient_clip: Annotated[float, Field(gt=0, description="Largest global norm of the gradient.")] = 1.0
+    recency_half_life: Annotated[
+        float, Field(gt=0, description="Days in which a training event's weight halves (recency_mask).")
+    ] = 30.0
+    weight_averaging: Annotated[
+        float,
+        Field(ge=0, lt=1, description="Decay per update of the averaged weights that are evaluated; 0 turns it off."),
+    ] = 0.0
+    n_negatives: Annotated[
+        int, Field(ge=0, description="Sampled softmax negatives shared by a batch; 0 is the full softmax.")
+    ] = 0
+    negative_alpha: Annotated[
+        float, Field(ge=0, le=1, description="Negatives are drawn from popularity ** negative_alpha; 0 is uniform.")
+    ] = 0.5
+
+    @model_validator(mode="after")
+    def _percentiles_in_order(self) -> "Hyperparameters":
+        low, high = self.min_user_history_length_percentile, self.max_user_history_length_percentile
+        if low > high:
+            raise ValueError(
+                "`min_user_history_length_percentile <= max_user_history_length_percentile` must hold, "
+                f"but got {low} and {high}."
+            )
+        return self
+
+
+class Configuration(BaseModel):
+    """A configuration file: what `export` writes and `train --config` repeats to the last digit on one machine."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    hyperparameters: Hyperparameters = Hyperparameters()
+    protocol: Annotated[
+        Literal["personalize", "personalize-last", "leave-one-out", "newest-tenth", "temporal", "none"],
+        Field(description="Who trains, validates and tests."),
+    ] = "personalize"
+    split_seed: Annotated[int, Field(ge=0, description="Draws the validation and test users.")] = 0
+    seed: Annotated[int, Field(ge=0, description="Draws weights, batches and dropout.")] = 0
+    n_threads: Annotated[
+        int | None, Field(ge=1, description="CPU threads; another count may change the last digits.")
+    ] = None
+    best_epoch: Annotated[int | None, Field(ge=1, description="Epoch with the best validation score.")] = None
+    data_hash: Annotated[str | None, Field(description="Content hash of the data the figures belong to.")] = None
+
+    def with_hyperparameters(self, changes: Mapping[str, Any], source: str) -> "Configuration":
+        """Return a copy with some hyperparameters changed, checked like a file's."""
+        merged = {**self.hyperparameters.model_dump(), **changes}
+        return self.model_copy(update={"hyperparameters": parse_hyperparameters(merged, source)})
+
+
+def parse_hyperparameters(values: Mapping[str, Any], source: str) -> Hyperparameters:
+    """Return checked hyperparameters; missing ones take their defaults.
+
+    Raises ConfigError with every problem in one message; `source` says where the values came from.
+    """
+    return _validate(Hyperparameters, values, source)
+
+
+def parse_assignments(assignments: list[str]) -> dict[str, Any]:
+    """Return {name: value} of `--set NAME=VALUE` options, values read as YAML.
+
+    Raises ConfigError for text without `=` and for names that are no hyperparameter.
+    """
+    changes: dict[str, Any] = {}
+    for text in assignments:
+        name, separator, value = text.partition("=")
+        if not separator or not name:
+            raise ConfigError(f"--set wants NAME=VALUE, but got {text!r}.")
+        if name not in Hyperparameters.model_fields:
+            raise ConfigError(
+                f"--set {text}: {name!r} is not a hyperparameter{nearest(name, Hyperparameters.model_fields)}."
+            )
+        changes[name] = yaml.safe_load(value)
+    return changes
+
+
+def load_configuration(path: Path) -> Configuration:
+    """Return the configuration in a YAML or JSON file (JSON is a subset of YAML).
+
+    Raises ConfigError for a missing or broken file and for every key or value that breaks a rule.
+    """
+    return _validate(Configuration, read_yaml_mapping(path), str(path))
+
+
+def dump_configuration(configuration: Configuration) -> dict[str, Any]:
+    """Return the file's content as plain values, empty entries left out."""
+    return configuration.model_dump(exclude_none=True)
+
+
+def read_yaml_mapping(path: Path) -> dict[str, Any]:
+    """Return the mapping in a YAML file.
+
+    Raises ConfigError when the file is missing, is not YAML, or holds something else than a mapping.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}).") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: is not valid YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path}: a mapping must stand at the top level, but got {type(content).__name__}.")
+    return content
+
+
+def nearest(word: str, known: Mapping[str, Any] | list[str]) -> str:
+    """Return ", did you mean 'x'?" for the closest known spelling, or nothing."""
+    close = difflib.get_close_matches(word, list(known), n=1)
+    return f", did you mean {close[0]!r}?" if close else ""
+
+
+def _validate(model: type[M], values: Mapping[str, Any], source: str) -> M:
+    try:
+        return model.model_validate(dict(values))
+    except ValidationError as error:
+        raise ConfigError("\n".join(f"{source}: {_explain(problem, model)}" for problem in error.errors())) from None
+
+
+def _explain(problem: Any, model: type[BaseModel]) -> str:
+    path = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        owner = Hyperparameters if len(problem["loc"]) > 1 else model
+        key = str(problem["loc"][-1])
+        return f"unknown key {path!r}{nearest(key, owner.model_fields) or '.'}"
+    message = problem["msg"].removeprefix("Value error, ")
+    return f"{path}: {message}, but got {problem['input']!r}." if path else message

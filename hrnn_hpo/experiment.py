@@ -1,0 +1,221 @@
+"""One configuration, trained and validated on one split: what `train` runs once and a study runs per trial.
+
+It ties data, model, training and evaluation together; it knows neither Optuna nor MLflow.
+"""
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+
+from hrnn_hpo.config import Configuration
+from hrnn_hpo.data.featurize import event_features, filter_by_history_length, log_popularity, recency_weights
+from hrnn_hpo.data.ingest import check_minimum
+from hrnn_hpo.data.schema import Dataset
+from hrnn_hpo.data.splits import EvalPart, Split, TrainPart, make_split
+from hrnn_hpo.errors import ConfigError
+from hrnn_hpo.evaluation.protocols import Evaluation, Seen, UserMetric, evaluate, resolve_seen
+from hrnn_hpo.model.encode import score_rows
+from hrnn_hpo.model.hrnn import HRNN, Catalogue
+from hrnn_hpo.model.inputs import StepInputs, step_inputs
+from hrnn_hpo.training.progress import EpochReport
+from hrnn_hpo.training.trainer import TrainingData, fit
+
+RECENT_DAYS = 30.0  # the last window of the training log whose popularity recency_mask scores
+Device = Literal["auto", "cpu", "cuda", "mps"]
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Data, split and configuration, with everything derived from them that training and evaluation read."""
+
+    dataset: Dataset
+    split: Split
+    configuration: Configuration
+    seen: Seen
+    inputs: StepInputs
+    train: TrainPart  # who really trains: percentile filtering applied
+
+
+@dataclass(frozen=True)
+class ExperimentResult:
+    model: HRNN  # with the weights of the best epoch
+    configuration: Configuration  # with best_epoch, data_hash and n_threads filled in: trains again to the same figures
+    best_epoch: int
+    metrics: dict[str, float]  # validation metrics of the best epoch; empty without validation
+    history: list[EpochReport]
+    n_parameters: int
+    seconds: float
+
+
+def prepare_experiment(
+    dataset: Dataset,
+    configuration: Configuration,
+    seen: Literal["auto", "remove", "keep"] = "auto",
+    *,
+    train_seed: int | None = None,
+    refit: bool = False,
+) -> Experiment:
+    """Return what a configuration makes of a dataset.
+
+    `train_seed` redraws training and validation users and leaves the test users closed. `refit` adds the validation
+    data to the training data. Raises DataError when the data is too small, ConfigError when it is not the data that
+    the configuration was made with.
+    """
+    check_minimum(dataset)
+    if configuration.data_hash not in (None, dataset.content_hash):
+        raise ConfigError(
+            f"The configuration was made with data {configuration.data_hash}, but got {dataset.content_hash}; "
+            "remove data_hash from it to train on other data."
+        )
+    hp = configuration.hyperparameters
+    split = make_split(dataset, configuration.protocol, configuration.split_seed, train_seed=train_seed)
+    if refit:
+        split = replace(split, train=_with_validation(dataset, split))
+    return Experiment(
+        dataset=dataset,
+        split=split,
+        configuration=configuration,
+        seen=resolve_seen(dataset, seen),
+        inputs=step_inputs(dataset, event_features(dataset, hp.session_gap)),
+        train=filter_by_history_length(
+            split, dataset, hp.min_user_history_length_percentile, hp.max_user_history_length_percentile
+        ),
+    )
+
+
+def run_experiment(
+    experiment: Experiment,
+    *,
+    device: Device = "auto",
+    objective: str = "ndcg_at_10",
+    on_epoch: Callable[[EpochReport], None] | None = None,
+    on_update: Callable[[int], None] | None = None,
+    checkpoint: Path | None = None,
+    fixed_epochs: int | None = None,
+    validate: bool = True,
+    extra_metrics: Mapping[str, UserMetric] | None = None,
+) -> ExperimentResult:
+    """Train the experiment's configuration and return its best model, its validation metrics and its history.
+
+    `checkpoint` is a file that is resumed from when it exists. `fixed_epochs` trains so many epochs without early
+    stopping; `validate=False` never looks at validation users and needs it. Raises RunFailedError when training
+    diverges.
+    """
+    dataset, configuration = experiment.dataset, experiment.configuration
+    hp = configuration.hyperparameters
+    part = experiment.split.validation if validate else None
+    if part is None and fixed_epochs is None:
+        raise ConfigError("Without validation users the number of epochs must be given, by best_epoch for example.")
+    began = time.perf_counter()
+    n_threads = configuration.n_threads or available_cores()
+    torch.set_num_threads(n_threads)
+    torch.manual_seed(configuration.seed)
+    catalogue = Catalogue(
+        n_items=dataset.n_items,
+        n_event_types=len(dataset.event_type_names),
+        has_event_values=dataset.event_values is not None,
+    )
+    model = HRNN(catalogue, hp)
+    model.set_popularity(
+        torch.from_numpy(log_popularity(dataset, experiment.train, None)),
+        torch.from_numpy(log_popularity(dataset, experiment.train, RECENT_DAYS)),
+    )
+    model.to(resolve_device(device))
+    weights = recency_weights(dataset, experiment.train, hp.recency_half_life) if hp.recency_mask else None
+
+    def validation_metrics(model: HRNN) -> dict[str, float]:
+        assert part is not None
+        return evaluate_model(model, experiment, part, extra_metrics=extra_metrics).metrics
+
+    fitted = fit(
+        model,
+        TrainingData(dataset, experiment.inputs, experiment.train, weights),
+        hp,
+        seed=configuration.seed,
+        evaluate=None if part is None else validation_metrics,
+        objective=objective,
+        on_epoch=on_epoch,
+        on_update=on_update,
+        checkpoint=checkpoint,
+        fixed_epochs=fixed_epochs,
+    )
+    return ExperimentResult(
+        model=model,
+        configuration=configuration.model_copy(
+            update={
+                "best_epoch": fitted.best_epoch,
+                "data_hash": dataset.content_hash,
+                "n_threads": n_threads,
+            }
+        ),
+        best_epoch=fitted.best_epoch,
+        metrics=fitted.metrics,
+        history=fitted.history,
+        n_parameters=sum(parameter.numel() for parameter in model.parameters()),
+        seconds=time.perf_counter() - began,
+    )
+
+
+def evaluate_model(
+    model: HRNN,
+    experiment: Experiment,
+    part: EvalPart,
+    *,
+    value_weighted: bool = False,
+    extra_metrics: Mapping[str, UserMetric] | None = None,
+) -> Evaluation:
+    """Return the figures of a model on a part of the experiment's split, the whole catalogue ranked."""
+    return evaluate(
+        experiment.dataset,
+        part,
+        score_rows(model, experiment.dataset, experiment.inputs, part),
+        seen=experiment.seen,
+        value_weighted=value_weighted,
+        extra_metrics=extra_metrics,
+    )
+
+
+def test_part(experiment: Experiment) -> EvalPart:
+    """Return the test users. Whoever calls this opens the test data, and must count it.
+
+    Raises ConfigError for protocol `none`, which has no test users.
+    """
+    part = experiment.split.test
+    if part is None:
+        raise ConfigError("Protocol `none` trains on everything: there are no test users to evaluate.")
+    return part
+
+
+def resolve_device(device: Device) -> torch.device:
+    """Return the device to train on; `auto` takes CUDA, then Apple's MPS, then the CPU.
+
+    Raises ConfigError when the one asked for is not there.
+    """
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if device == "auto":
+        return torch.device(next(name for name, there in available.items() if there))
+    if not available[device]:
+        raise ConfigError(f"`--device {device}` wants such a device, but PyTorch finds none on this machine.")
+    return torch.device(device)
+
+
+def available_cores() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _with_validation(dataset: Dataset, split: Split) -> TrainPart:
+    """Return the training part with all validation events added to it."""
+    if split.validation is None:
+        return split.train
+    stops = np.zeros(dataset.n_users, dtype=np.int64)
+    stops[split.train.users] = split.train.stops
+    stops[split.validation.users] = split.validation.truth_stops
+    users = np.flatnonzero(stops)
+    return TrainPart(users, stops[users])

@@ -1,0 +1,172 @@
+"""The hierarchical recurrent network: event embedding, residual recurrent blocks, and scores from the tied embedding.
+
+Reads packed steps (inputs) and returns states and scores; what is learned from them is training's business.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from hrnn_hpo.config import Hyperparameters
+from hrnn_hpo.data.featurize import N_GAP_BUCKETS, NEW_SESSION
+from hrnn_hpo.model.dropout import Dropout
+from hrnn_hpo.model.inputs import PackedInputs
+from hrnn_hpo.model.recurrence import ControlGRU, HierarchicalGRU
+
+N_CONTROL_SIGNALS = 3
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """What the data says about the model's shape."""
+
+    n_items: int
+    n_event_types: int = 0  # 0: the data has no event types
+    has_event_values: bool = False
+
+
+class RecurrentBlock(nn.Module):
+    """x + recurrence(norm(x)), then x + feed-forward(norm(x)): gradients reach the embedding past every gate."""
+
+    def __init__(self, hidden_dimension: int, architecture: str, hierarchy: str, feed_forward: int, dropout: float):
+        super().__init__()
+        self.norm = nn.LayerNorm(hidden_dimension)
+        self.recurrence: ControlGRU | HierarchicalGRU = (
+            ControlGRU(hidden_dimension)
+            if architecture == "control"
+            else HierarchicalGRU(hidden_dimension, variant=hierarchy)
+        )
+        self.dropout = Dropout(dropout)
+        self.feed_forward = (
+            nn.Sequential(
+                nn.LayerNorm(hidden_dimension),
+                nn.Linear(hidden_dimension, feed_forward * hidden_dimension),
+                nn.GELU(approximate="tanh"),
+                nn.Linear(feed_forward * hidden_dimension, hidden_dimension),
+            )
+            if feed_forward
+            else None
+        )
+
+    def forward(
+        self,
+        x: Tensor,
+        state: Tensor,
+        step_sizes: Sequence[int],
+        session_starts: Sequence[Tensor | None],
+        bptt: int,
+        keep: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Return outputs (N, H) and final states (B, S) from inputs (N, H) and states (B, S).
+
+        With `keep`, rows (K,), the outputs are those rows alone: what follows the recurrence is spared the others.
+        """
+        y, state = self.recurrence(self.norm(x), state, step_sizes, session_starts, bptt)
+        x = x + self.dropout(y)
+        if keep is not None:
+            x = x[keep]
+        if self.feed_forward is not None:
+            x = x + self.dropout(self.feed_forward(x))
+        return x, state
+
+
+class HRNN(nn.Module):
+    """A hierarchical recurrent recommender over V items.
+
+    Scores of a state h are h E^T + b, E the input embedding itself (tied), b a bias per item that starts at the log
+    frequency; with `recency_mask`, plus one learned multiple of the items' log popularity in the last window of the
+    training data.
+    """
+
+    def __init__(self, catalogue: Catalogue, hyperparameters: Hyperparameters) -> None:
+        super().__init__()
+        hp = hyperparameters
+        self.catalogue = catalogue
+        self.architecture = hp.architecture
+        self.hidden_dimension = hp.hidden_dimension
+        self.state_width = hp.hidden_dimension * (1 if hp.architecture == "control" else 2)
+        self.sparse = hp.n_negatives > 0
+        width = hp.hidden_dimension
+        self.item_embedding = nn.Parameter(torch.randn(catalogue.n_items + 1, width) * 0.02)  # last row: start token
+        self.item_bias = nn.Parameter(torch.zeros(catalogue.n_items))
+        self.recency_mask = hp.recency_mask
+        self.popularity_scale = nn.Parameter(torch.zeros(1)) if hp.recency_mask else None
+        self.log_recent_popularity: Tensor
+        self.register_buffer("log_recent_popularity", torch.zeros(catalogue.n_items if hp.recency_mask else 0))
+        self.gap_embedding = nn.Parameter(torch.randn(N_GAP_BUCKETS, width) * 0.02) if hp.time_gaps else None
+        self.control_embedding = (
+            nn.Parameter(torch.randn(N_CONTROL_SIGNALS, width) * 0.02) if hp.control_signal else None
+        )
+        with_types = hp.event_inputs and catalogue.n_event_types > 0
+        n_types = catalogue.n_event_types + 1
+        self.type_embedding = nn.Parameter(torch.randn(n_types, width) * 0.02) if with_types else None
+        with_values = hp.event_inputs and catalogue.has_event_values
+        self.value_projection = nn.Parameter(torch.randn(width) * 0.02) if with_values else None
+        self.input_dropout = Dropout(hp.input_dropout)
+        self.blocks = nn.ModuleList(
+            RecurrentBlock(width, hp.architecture, hp.hierarchy, hp.feed_forward, hp.hidden_dropout)
+            for _ in range(hp.n_blocks)
+        )
+        self.norm = nn.LayerNorm(width)
+        self.output_dropout = Dropout(hp.output_dropout)
+
+    def set_popularity(self, log_popularity: Tensor, log_recent_popularity: Tensor) -> None:
+        """Start the item bias at the training log's log frequencies (V,), and keep those of its last window (V,)."""
+        with torch.no_grad():
+            self.item_bias.copy_(log_popularity)
+            if self.recency_mask:
+                self.log_recent_popularity.copy_(log_recent_popularity)
+
+    def start_state(self, n_users: int) -> Tensor:
+        """Return the state of users before their first step, (n_blocks, B, S)."""
+        return self.item_bias.new_zeros(len(self.blocks), n_users, self.state_width)
+
+    def embed(self, inputs: PackedInputs) -> Tensor:
+        """Return the embedded steps, (N, H)."""
+        x = F.embedding(inputs.items, self.item_embedding, sparse=self.sparse)
+        if self.gap_embedding is not None:
+            x = x + F.embedding(inputs.gap_buckets, self.gap_embedding)
+        if self.control_embedding is not None:
+            x = x + F.embedding(inputs.control, self.control_embedding)
+        if self.type_embedding is not None and inputs.event_types is not None:
+            x = x + F.embedding(inputs.event_types, self.type_embedding)
+        if self.value_projection is not None and inputs.event_values is not None:
+            x = torch.addcmul(x, inputs.event_values[:, None], self.value_projection)
+        return x
+
+    def forward(
+        self, inputs: PackedInputs, state: Tensor, bptt: int = 1 << 30, keep: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Return what scores the items after each step, (N, H), and the final states (n_blocks, B, S).
+
+        `state` (n_blocks, B, S) carries the users' past, without gradient; inside, the gradient runs back at most
+        `bptt` steps. With `keep`, packed rows (K,), only their outputs are made, (K, H).
+        """
+        session_starts = self._session_starts(inputs)
+        x = self.input_dropout(self.embed(inputs))  # (N, H)
+        states = []
+        for block, block_state in zip(self.blocks, state.unbind(0), strict=True):
+            kept = keep if block is self.blocks[-1] else None
+            x, block_state = block(x, block_state, inputs.step_sizes, session_starts, bptt, kept)
+            states.append(block_state)
+        return self.output_dropout(self.norm(x)), torch.stack(states)
+
+    def score_bias(self) -> Tensor:
+        """Return what is added to every item's score, (V,)."""
+        if self.popularity_scale is None:
+            return self.item_bias
+        return self.item_bias + self.popularity_scale * self.log_recent_popularity
+
+    def score(self, outputs: Tensor) -> Tensor:
+        """Return the scores of all items, (N, V), logits of the softmax."""
+        return torch.addmm(self.score_bias(), outputs, self.item_embedding[:-1].t())
+
+    def _session_starts(self, inputs: PackedInputs) -> list[Tensor | None]:
+        """Return per step the rows of users who open a session there; the control architecture needs none."""
+        if self.architecture == "control":
+            return []
+        steps = torch.split((inputs.control == NEW_SESSION).cpu(), list(inputs.step_sizes))
+        return [step.nonzero()[:, 0].to(inputs.device) if bool(step.any()) else None for step in steps]

@@ -1,0 +1,158 @@
+"""Cross-entropy over a catalogue of items, with the logits and their gradient made in cache-sized blocks.
+
+`softmax_cross_entropy` is exact; `sampled_softmax_cross_entropy` scores a few shared negatives instead of V items.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+BLOCK_ELEMENTS = 2_000_000  # logits a block holds: 8 MB of float32, small enough for the cache and the allocator
+
+
+def softmax_cross_entropy(
+    states: Tensor, items: Tensor, bias: Tensor, targets: Tensor, weights: Tensor | None = None
+) -> Tensor:
+    """Return the mean over N states of weight x -log softmax(states @ items.T + bias)[target], a scalar.
+
+    states (N, H), items (V, H), bias (V,), targets (N,) in [0, V), weights (N,) or None for all ones. The loss and
+    its gradients come from one pass over blocks of rows: no N x V matrix is ever held.
+    """
+    loss: Tensor = _BlockwiseSoftmax.apply(states, items, bias, targets, weights)  # type: ignore[no-untyped-call]
+    return loss
+
+
+class _BlockwiseSoftmax(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, states: Tensor, items: Tensor, bias: Tensor, targets: Tensor, weights: Tensor | None
+    ) -> Tensor:
+        n_rows, n_items = len(states), len(items)
+        needs_grad = any(ctx.needs_input_grad)
+        block_rows = max(1, min(n_rows, BLOCK_ELEMENTS // n_items))
+        buffer = states.new_empty(block_rows, n_items)
+        target_probabilities = states.new_empty(n_rows)
+        if needs_grad:
+            grad_states = torch.empty_like(states)
+            grad_items = torch.zeros_like(items)
+            grad_bias = torch.zeros_like(bias)
+            row_weights = states.new_ones(n_rows) if weights is None else weights
+        for begin in range(0, n_rows, block_rows):
+            end = min(begin + block_rows, n_rows)
+            block, target = states[begin:end], targets[begin:end, None]
+            probabilities = torch.addmm(bias, block, items.t(), out=buffer[: end - begin])  # (rows, V)
+            torch.softmax(probabilities, dim=1, out=probabilities)
+            at_target = probabilities.gather(1, target)
+            target_probabilities[begin:end] = at_target[:, 0]
+            if needs_grad:
+                probabilities.scatter_(1, target, at_target - 1.0)  # d loss / d logits
+                torch.mm(probabilities, items, out=grad_states[begin:end])
+                if weights is not None:
+                    block = block * weights[begin:end, None]
+                grad_items.addmm_(probabilities.t(), block)
+                grad_bias.addmv_(probabilities.t(), row_weights[begin:end])
+        losses = -target_probabilities.clamp_min(torch.finfo(states.dtype).tiny).log()
+        if weights is not None:
+            losses = losses * weights
+        if needs_grad:
+            scale = 1.0 / n_rows
+            if weights is None:
+                grad_states.mul_(scale)
+            else:
+                grad_states.mul_((weights * scale)[:, None])
+            ctx.save_for_backward(grad_states, grad_items.mul_(scale), grad_bias.mul_(scale))
+        return losses.mean()
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        grad_states, grad_items, grad_bias = ctx.saved_tensors
+        (scale,) = grads
+        return grad_states * scale, grad_items * scale, grad_bias * scale, None, None
+
+
+def sampled_softmax_cross_entropy(
+    states: Tensor,
+    target_items: Tensor,
+    target_bias: Tensor,
+    negative_items: Tensor,
+    negative_bias: Tensor,
+    targets: Tensor,
+    negatives: Tensor,
+    negative_log_q: Tensor,
+    weights: Tensor | None = None,
+) -> Tensor:
+    """Return the mean over N states of weight x -log softmax over the target and M shared negatives, a scalar.
+
+    states (N, H), target_items (N, H) and target_bias (N,) belong to each state's target; negative_items (M, H),
+    negative_bias (M,) and the item codes `negatives` (M,) are shared by all states. The negatives' scores are
+    corrected by their log expected count `negative_log_q` (M,), the target's is not (Bengio & Senecal 2008;
+    correcting the target too biases the estimate, since it is always in the sum). A negative that happens to be
+    the target of a row is masked in that row.
+    """
+    loss: Tensor = _SampledSoftmax.apply(  # type: ignore[no-untyped-call]
+        states,
+        target_items,
+        target_bias,
+        negative_items,
+        negative_bias - negative_log_q,
+        targets,
+        negatives,
+        weights,
+    )
+    return loss
+
+
+class _SampledSoftmax(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        states: Tensor,
+        target_items: Tensor,
+        target_bias: Tensor,
+        negative_items: Tensor,
+        negative_bias: Tensor,
+        targets: Tensor,
+        negatives: Tensor,
+        weights: Tensor | None,
+    ) -> Tensor:
+        n_rows, n_negatives = len(states), len(negatives)
+        block_rows = max(1, min(n_rows, BLOCK_ELEMENTS // n_negatives))
+        buffer = states.new_empty(block_rows, n_negatives + 1)
+        losses = states.new_empty(n_rows)
+        grad_states = torch.empty_like(states)
+        grad_targets = torch.empty_like(target_items)
+        grad_target_bias = torch.empty_like(target_bias)
+        grad_negatives = torch.zeros_like(negative_items)
+        grad_negative_bias = torch.zeros_like(negative_bias)
+        row_weights = states.new_full((n_rows,), 1.0 / n_rows) if weights is None else weights / n_rows
+        # Rows whose target was drawn as a negative: few, found once by sorting the negatives.
+        order = torch.argsort(negatives)
+        place = torch.searchsorted(negatives[order], targets).clamp_max(n_negatives - 1)
+        column = order[place]
+        hit_rows = (negatives[column] == targets).nonzero()[:, 0]
+        for begin in range(0, n_rows, block_rows):
+            end = min(begin + block_rows, n_rows)
+            block, own, weight = states[begin:end], target_items[begin:end], row_weights[begin:end]
+            scores = buffer[: end - begin]
+            scores[:, 0] = torch.linalg.vecdot(block, own) + target_bias[begin:end]
+            scores[:, 1:] = torch.addmm(negative_bias, block, negative_items.t())
+            hits = hit_rows[(hit_rows >= begin) & (hit_rows < end)]
+            scores[hits - begin, column[hits] + 1] = float("-inf")
+            torch.softmax(scores, dim=1, out=scores)
+            losses[begin:end] = -scores[:, 0].clamp_min(torch.finfo(scores.dtype).tiny).log()
+            scores[:, 0] -= 1.0
+            scores.mul_(weight[:, None])
+            at_target, at_negatives = scores[:, 0], scores[:, 1:]
+            torch.addmm(at_target[:, None] * own, at_negatives, negative_items, out=grad_states[begin:end])
+            torch.mul(at_target[:, None], block, out=grad_targets[begin:end])
+            grad_target_bias[begin:end] = at_target
+            grad_negatives.addmm_(at_negatives.t(), block)
+            grad_negative_bias.add_(at_negatives.sum(0))
+        ctx.save_for_backward(grad_states, grad_targets, grad_target_bias, grad_negatives, grad_negative_bias)
+        return (losses * row_weights).sum()
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        (scale,) = grads
+        return (*(grad * scale for grad in ctx.saved_tensors), None, None, None)

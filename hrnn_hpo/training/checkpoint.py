@@ -1,0 +1,75 @@
+"""A run's resumable state in one file: safetensors with JSON beside them in the header. Loading runs no pickled code.
+
+The file is replaced whole or not at all, so a process may die at any moment.
+"""
+
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from hrnn_hpo.errors import ModelError
+from hrnn_hpo.model.hrnn import HRNN
+from hrnn_hpo.training.averaging import AveragedWeights
+from hrnn_hpo.training.progress import EpochReport, TrainingState
+
+
+def save_checkpoint(
+    path: Path, state: TrainingState, model: HRNN, optimizer: torch.optim.Optimizer, averaged: AveragedWeights
+) -> None:
+    """Write everything that a run needs to go on after the epoch it has just finished."""
+    tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
+    tensors |= {f"best.{name}": value for name, value in state.best_weights.items()}
+    tensors |= {f"averaged.{i}": value for i, value in enumerate(averaged.values)}
+    for index, slots in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{index}.{name}": torch.as_tensor(value) for name, value in slots.items()}
+    progress = {
+        "epoch": state.epoch,
+        "update": state.update,
+        "best_epoch": state.best_epoch,
+        "best_value": state.best_value,
+        "epochs_without_gain": state.epochs_without_gain,
+        "history": [asdict(report) for report in state.history],
+        "n_averaged": averaged.n_updates,
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(f".partial-{os.getpid()}")
+    save_file({name: value.contiguous() for name, value in tensors.items()}, partial, {"state": json.dumps(progress)})
+    partial.replace(path)
+
+
+def load_checkpoint(
+    path: Path, model: HRNN, optimizer: torch.optim.Optimizer, averaged: AveragedWeights
+) -> TrainingState:
+    """Restore model, optimizer and averages from a checkpoint and return where the run stands.
+
+    Raises ModelError when the file is damaged or belongs to a model of another shape.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            progress: dict[str, Any] = json.loads(file.metadata()["state"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+        own = _under("model.", tensors)
+        model.load_state_dict(own)
+    except Exception as error:
+        raise ModelError(f"{path}: is not a checkpoint of this configuration ({error}).") from error
+    slots: dict[int, dict[str, Tensor]] = {}
+    for name, value in _under("optimizer.", tensors).items():
+        index, _, slot = name.partition(".")
+        slots.setdefault(int(index), {})[slot] = value
+    optimizer.load_state_dict({"state": slots, "param_groups": optimizer.state_dict()["param_groups"]})
+    for index, value in _under("averaged.", tensors).items():
+        averaged.values[int(index)].copy_(value)
+    averaged.n_updates = progress.pop("n_averaged")
+    history = [EpochReport(**report) for report in progress.pop("history")]
+    return TrainingState(**progress, history=history, best_weights=_under("best.", tensors))
+
+
+def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

@@ -1,0 +1,188 @@
+"""The training loop: windows of steps, blockwise loss, clipped AdamW, averaged weights, early stopping, exact resume.
+
+It knows no protocol and no metric: `evaluate` is handed in, and what happens to each epoch's report is the caller's.
+"""
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hrnn_hpo.config import Hyperparameters
+from hrnn_hpo.data.schema import Dataset
+from hrnn_hpo.data.splits import TrainPart
+from hrnn_hpo.errors import RunFailedError
+from hrnn_hpo.model.hrnn import HRNN
+from hrnn_hpo.model.inputs import StepInputs, pack
+from hrnn_hpo.model.losses import softmax_cross_entropy
+from hrnn_hpo.training.averaging import AveragedWeights
+from hrnn_hpo.training.batches import epoch_windows, window_steps
+from hrnn_hpo.training.checkpoint import load_checkpoint, save_checkpoint
+from hrnn_hpo.training.progress import EpochReport, TrainingState
+
+WARMUP_UPDATES = 50
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What a run learns from: the log, each step's input, who trains until where, and how much each target weighs."""
+
+    dataset: Dataset
+    inputs: StepInputs
+    train: TrainPart
+    weights: NDArray[np.float32] | None  # (N,) per event row, mean 1 over the targets; None: all 1
+
+    @property
+    def n_targets(self) -> int:
+        return int((self.train.stops - self.dataset.user_offsets[self.train.users]).sum())
+
+
+@dataclass
+class FitResult:
+    best_epoch: int
+    history: list[EpochReport] = field(default_factory=list)
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Return the validation metrics of the best epoch."""
+        return self.history[self.best_epoch - 1].metrics
+
+
+def fit(
+    model: HRNN,
+    data: TrainingData,
+    hyperparameters: Hyperparameters,
+    *,
+    seed: int,
+    evaluate: Callable[[HRNN], Mapping[str, float]] | None = None,
+    objective: str = "ndcg_at_10",
+    on_epoch: Callable[[EpochReport], None] | None = None,
+    on_update: Callable[[int], None] | None = None,
+    checkpoint: Path | None = None,
+    fixed_epochs: int | None = None,
+) -> FitResult:
+    """Train `model` in place and leave the best epoch's weights in it; return the history.
+
+    With `evaluate`, training stops after `patience` epochs without a better `objective` (larger is better). Without,
+    or with `fixed_epochs`, it runs to the last epoch and keeps the last weights. `checkpoint` is a file: written after
+    every epoch before `on_epoch` is called, and resumed from when it exists, with the same result bit for bit on a
+    CPU. What `on_epoch` raises passes through. `on_update` is told the targets learned from so far in the epoch.
+
+    Raises RunFailedError when the loss stops being finite.
+    """
+    hp = hyperparameters
+    device = model.item_bias.device
+    optimizer = torch.optim.AdamW(
+        parameter_groups(model, hp.weight_decay), lr=hp.learning_rate, betas=(0.9, 0.99), fused=True
+    )
+    averaged = AveragedWeights(model, hp.weight_averaging)
+    state = TrainingState()
+    if checkpoint is not None and checkpoint.exists():
+        state = load_checkpoint(checkpoint, model, optimizer, averaged)
+    n_epochs = fixed_epochs or hp.epochs
+
+    while state.epoch < n_epochs and not (evaluate and not fixed_epochs and state.epochs_without_gain >= hp.patience):
+        state.epoch += 1
+        began = time.perf_counter()
+        train_loss = _train_epoch(model, data, hp, optimizer, averaged, state, seed, device, on_update)
+        trained = time.perf_counter()
+        metrics: dict[str, float] = {}
+        if evaluate is not None:
+            with averaged.applied(model):
+                metrics = dict(evaluate(model))
+        is_best = evaluate is None or fixed_epochs is not None or metrics[objective] > state.best_value
+        if is_best:
+            state.best_epoch, state.epochs_without_gain = state.epoch, 0
+            state.best_value = metrics.get(objective, math.nan)
+            with averaged.applied(model):
+                state.best_weights = {name: value.detach().clone() for name, value in model.state_dict().items()}
+        else:
+            state.epochs_without_gain += 1
+        report = EpochReport(
+            epoch=state.epoch,
+            train_loss=train_loss,
+            metrics=metrics,
+            seconds=trained - began,
+            validation_seconds=time.perf_counter() - trained,
+            targets_per_second=data.n_targets / (trained - began),
+            is_best=is_best,
+        )
+        state.history.append(report)
+        if checkpoint is not None:
+            save_checkpoint(checkpoint, state, model, optimizer, averaged)
+        if on_epoch is not None:
+            on_epoch(report)
+
+    model.load_state_dict(state.best_weights)
+    return FitResult(best_epoch=state.best_epoch, history=state.history)
+
+
+def _train_epoch(
+    model: HRNN,
+    data: TrainingData,
+    hp: Hyperparameters,
+    optimizer: torch.optim.Optimizer,
+    averaged: AveragedWeights,
+    state: TrainingState,
+    seed: int,
+    device: torch.device,
+    on_update: Callable[[int], None] | None,
+) -> float:
+    """Run one epoch and return its mean loss per target. All draws come from (seed, epoch)."""
+    rng = np.random.default_rng((seed, state.epoch))
+    torch.manual_seed(int(rng.integers(2**62)))
+    starts = np.asarray(data.dataset.user_offsets)[data.train.users]
+    trains = data.train.stops > starts
+    model.train()
+    lanes = model.start_state(min(hp.batch_size, int(trains.sum())))  # (n_blocks, B, S)
+    total_loss = torch.zeros((), device=device)
+    n_done = 0
+    for window in epoch_windows(starts[trains], data.train.stops[trains], hp.batch_size, window_steps(hp.bptt), rng):
+        inputs, rows = pack(data.inputs, window.starts, window.lengths, device)
+        targets = torch.from_numpy(data.dataset.items[rows]).to(device=device, dtype=torch.int64)  # (N,)
+        weights = None if data.weights is None else torch.from_numpy(data.weights[rows]).to(device)  # (N,)
+        order = torch.from_numpy(window.lanes).to(device)
+        lanes[:, order[torch.from_numpy(window.fresh).to(device)]] = 0.0  # a new user's lane forgets the last user
+
+        outputs, final = model(inputs, lanes[:, order], hp.bptt)  # (N, H)
+        lanes[:, order] = final  # carried without gradient: the border of truncated back-propagation
+        loss = softmax_cross_entropy(outputs, model.item_embedding[:-1], model.score_bias(), targets, weights)
+
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), hp.gradient_clip)
+        state.update += 1
+        for group in optimizer.param_groups:
+            group["lr"] = hp.learning_rate * min(1.0, state.update / WARMUP_UPDATES)
+        optimizer.step()
+        averaged.update(model)
+
+        total_loss += loss.detach() * len(rows)
+        n_done += len(rows)
+        if on_update is not None:
+            on_update(n_done)
+        if device.type == "cpu":
+            _require_finite(total_loss, state)
+    _require_finite(total_loss, state)  # on an accelerator looked at once an epoch: each look waits for the device
+    return float(total_loss) / n_done
+
+
+def _require_finite(loss: Tensor, state: TrainingState) -> None:
+    if not math.isfinite(float(loss)):
+        raise RunFailedError(
+            f"The loss must stay finite, but got {float(loss)} in epoch {state.epoch}, update {state.update}; "
+            "a lower learning_rate usually helps."
+        )
+
+
+def parameter_groups(model: HRNN, weight_decay: float) -> list[dict[str, object]]:
+    """Return the optimizer's groups: matrices decay, biases, norms and scales do not."""
+    matrices = [p for p in model.parameters() if p.ndim >= 2]
+    others = [p for p in model.parameters() if p.ndim < 2]
+    return [{"params": matrices, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
