@@ -75,7 +75,7 @@ class HierarchicalGRU(nn.Module):
         `session_starts[t]` holds the users, as rows of step t, whose step t opens a session; None where nobody does.
         """
         gates = self.input(x)  # (N, 3H)
-        hidden, user = state.split(self.hidden_dimension, dim=1)
+        hidden, user = state.chunk(2, dim=1)
         outputs, final, final_user = _Scan.apply(  # type: ignore[no-untyped-call]
             gates,
             hidden,

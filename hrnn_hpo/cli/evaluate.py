@@ -1,0 +1,84 @@
+"""`hrnn-hpo evaluate`: a model's figures on the test users of its own split."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from hrnn_hpo.cli import options
+from hrnn_hpo.cli.output import console, print_json, print_table
+
+
+def evaluate(
+    model: options.Model,
+    data: options.Data,
+    protocol: Annotated[
+        options.Protocols | None,
+        typer.Option("--protocol", help="Confirm the model's own protocol; another one is refused."),
+    ] = None,
+    split_seed: Annotated[
+        int | None, typer.Option("--split-seed", min=0, help="Confirm the model's own split seed.")
+    ] = None,
+    baselines: Annotated[
+        bool, typer.Option("--baselines", help="Evaluate popularity, own items and item-kNN beside it.")
+    ] = False,
+    rankings: Annotated[
+        Path | None,
+        typer.Option("--rankings", metavar="FILE.jsonl", help="Write a line per test user: items and truth."),
+    ] = None,
+    value_weighted: Annotated[
+        bool, typer.Option("--value-weighted", help="Also weight each hit by its EVENT_VALUE.")
+    ] = False,
+    seen: Annotated[
+        Literal["auto", "remove", "keep"] | None,
+        typer.Option("--seen", help="Items of the input in the ranking; the model's own way if unset."),
+    ] = None,
+    again: Annotated[bool, typer.Option("--again", help="Open the test users once more; the result says so.")] = False,
+    device: options.Device = "auto",
+    tracking_uri: options.TrackingUri = None,
+    json: options.Json = False,
+) -> None:
+    """Evaluate a model on its test users: every item ranked, test data opened once.
+
+    Examples:
+
+      hrnn-hpo evaluate models/best data/ml-100k --baselines
+
+      hrnn-hpo evaluate models/best data/ml-100k --again --rankings rankings.jsonl --json
+    """
+    from hrnn_hpo import api
+    from hrnn_hpo.serving.source import resolve_model
+
+    result = api.evaluate(
+        resolve_model(model, tracking_uri),
+        data,
+        protocol=protocol,
+        split_seed=split_seed,
+        seen=seen,
+        baselines=baselines,
+        rankings=rankings,
+        value_weighted=value_weighted,
+        again=again,
+        device=options.checked_device(device),
+    )
+    if json:
+        print_json(
+            {
+                "model": model,
+                "protocol": result.protocol,
+                "seen": result.seen,
+                "n_users": result.n_users,
+                "n_openings": result.n_openings,
+                "metrics": result.model.metrics,
+                "baselines": {name: baseline.metrics for name, baseline in result.baselines.items()},
+            }
+        )
+        return
+    columns = {"model": result.model, **result.baselines}
+    print_table(
+        f"{result.n_users} test users, protocol {result.protocol}, seen items: {result.seen}",
+        ["metric", *columns],
+        [[name, *(column.metrics[name] for column in columns.values())] for name in result.model.metrics],
+    )
+    if result.n_openings > 1:
+        console.print(f"The test users were opened for the {result.n_openings}th time.", style="yellow")

@@ -1,0 +1,99 @@
+"""The command `hrnn-hpo`: which command lives in which file, and how errors leave the program.
+
+Command files import torch, mlflow, optuna and pandas inside their functions, so that `--help` stays instant.
+"""
+
+import importlib
+import importlib.util
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from hrnn_hpo import __version__
+from hrnn_hpo.cli.output import print_error
+from hrnn_hpo.errors import HRNNError
+
+INTERRUPTED = 130  # 128 + SIGINT, what a shell reports
+
+
+class _CleanErrors(TyperGroup):
+    """Print what a user caused as one message; anything else is our bug and keeps its traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except HRNNError as error:
+            print_error(str(error))
+            raise typer.Exit(error.exit_code) from None
+        except KeyboardInterrupt:
+            print_error("interrupted.")
+            raise typer.Exit(INTERRUPTED) from None
+
+
+app = typer.Typer(
+    name="hrnn-hpo",
+    cls=_CleanErrors,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"hrnn-hpo {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+) -> None:
+    """Tune, train and serve session-aware recurrent recommenders (HRNN)."""
+
+
+# command -> (file in cli/, name there); a Typer object becomes a group of commands. The order is help's order.
+COMMANDS = {
+    "data": ("data", "app"),
+    "spaces": ("spaces", "app"),
+    "train": ("train", "train"),
+    "tune": ("tune", "tune"),
+    "worker": ("worker", "worker"),
+    "status": ("studies", "status"),
+    "studies": ("studies", "app"),
+    "sync": ("studies", "sync"),
+    "export": ("studies", "export"),
+    "evaluate": ("evaluate", "evaluate"),
+    "report": ("report", "report"),
+    "recommend": ("recommend", "recommend"),
+    "batch": ("batch", "batch"),
+    "serve": ("serve", "serve"),
+    "ui": ("ui", "ui"),
+}
+
+
+def _register() -> None:
+    for command, (file, attribute) in COMMANDS.items():
+        if importlib.util.find_spec(f"hrnn_hpo.cli.{file}") is None:
+            continue  # not written yet
+        found = getattr(importlib.import_module(f"hrnn_hpo.cli.{file}"), attribute, None)
+        if isinstance(found, typer.Typer):
+            app.add_typer(found, name=command)
+        elif found is not None:
+            app.command(command)(found)
+
+
+_register()
+
+
+def main() -> None:
+    """Run the command line; the entry point of the `hrnn-hpo` script."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

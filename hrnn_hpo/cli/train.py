@@ -1,0 +1,118 @@
+"""`hrnn-hpo train`: one configuration, trained until its validation score stops growing."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from hrnn_hpo.cli import options
+from hrnn_hpo.cli.output import console, print_json, print_table
+
+
+def train(
+    data: options.Data,
+    out: Annotated[Path, typer.Option("--out", help="Model folder to write.", show_default=False)],
+    config: Annotated[
+        Path | None, typer.Option("--config", help="Configuration file, as `export` writes it.", show_default=False)
+    ] = None,
+    assignments: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="Change one hyperparameter; may be repeated."),
+    ] = None,
+    protocol: options.Protocol = None,
+    split_seed: options.SplitSeed = None,
+    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Draws weights, batches and dropout.")] = None,
+    n_threads: Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads; all cores if unset.")] = None,
+    refit: Annotated[
+        bool, typer.Option("--refit", help="Add the validation data, for the best number of epochs.")
+    ] = False,
+    seen: options.Seen = "auto",
+    device: options.Device = "auto",
+    json: options.Json = False,
+) -> None:
+    """Train one configuration and write a model folder.
+
+    Stopped halfway? The same command goes on from the last finished epoch.
+
+    Examples:
+
+      hrnn-hpo train data/ml-100k --out models/first
+
+      hrnn-hpo train data/ml-100k --out models/wide --set hidden_dimension=256 --set architecture=hierarchical
+
+      hrnn-hpo train data/ml-100k --out models/best --config best.yaml --refit
+    """
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from hrnn_hpo import api
+    from hrnn_hpo.config import Configuration, load_configuration, parse_assignments
+
+    configuration = Configuration() if config is None else load_configuration(config)
+    if assignments:
+        configuration = configuration.with_hyperparameters(parse_assignments(assignments), "--set")
+    told: dict[str, Any] = {"protocol": protocol, "split_seed": split_seed, "seed": seed, "n_threads": n_threads}
+    configuration = configuration.model_copy(update={name: value for name, value in told.items() if value is not None})
+
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[speed]}"),
+        TimeRemainingColumn(),
+        console=console,
+    ) as progress:
+        task = progress.add_task("preparing", total=None, speed="")
+        state = {"epoch": 0, "targets": 0}
+
+        def start(experiment: Any) -> None:
+            offsets = experiment.dataset.user_offsets
+            state["targets"] = int((experiment.train.stops - offsets[experiment.train.users]).sum())
+            state["epoch"] = 0
+            progress.update(task, description="epoch 1", total=state["targets"])
+
+        def update(n_done: int) -> None:
+            seconds = progress.tasks[0].elapsed or 1e-9
+            speed = f"{progress.tasks[0].speed or n_done / seconds:,.0f} targets/s"
+            progress.update(task, completed=n_done, speed=speed)
+
+        def epoch(report: Any) -> None:
+            state["epoch"] = report.epoch
+            metric = "".join(f"  {name} {report.metrics[name]:.4f}" for name in ("ndcg_at_10",) if report.metrics)
+            best = "  best so far" if report.is_best and report.metrics else ""
+            console.print(
+                f"epoch {report.epoch:3d}  loss {report.train_loss:.4f}{metric}"
+                f"  {report.targets_per_second:,.0f} targets/s{best}"
+            )
+            progress.reset(task, description=f"epoch {report.epoch + 1}", total=state["targets"])
+
+        trained = api.train(
+            data,
+            out,
+            configuration=configuration,
+            refit=refit,
+            device=options.checked_device(device),
+            seen=seen,
+            on_start=start,
+            on_epoch=epoch,
+            on_update=update,
+        )
+    result = trained.result
+    if json:
+        print_json(
+            {
+                "model": str(trained.folder),
+                "best_epoch": result.best_epoch,
+                "metrics": result.metrics,
+                "seen": trained.experiment.seen,
+                "configuration": result.configuration.model_dump(),
+                "n_parameters": result.n_parameters,
+                "seconds": result.seconds,
+            }
+        )
+        return
+    if result.metrics:
+        print_table(
+            f"Validation users, epoch {result.best_epoch} (seen items: {trained.experiment.seen})",
+            ["metric", "value"],
+            [[name, value] for name, value in result.metrics.items()],
+        )
+    console.print(f"Model written to {trained.folder} ({result.n_parameters:,} parameters, {result.seconds:.0f} s).")

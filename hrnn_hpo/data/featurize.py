@@ -1,0 +1,119 @@
+"""From encoded events to what the model reads and is weighted by: gaps, signals, recency, popularity, who trains.
+
+Everything that is fitted here is fitted on training events alone. Tensors and batches are training's work.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hrnn_hpo.data.schema import Dataset
+from hrnn_hpo.data.sessions import first_rows, session_starts
+from hrnn_hpo.data.splits import Split, TrainPart
+from hrnn_hpo.errors import ConfigError, DataError
+
+SECONDS_PER_DAY = 86_400
+
+N_GAP_BUCKETS = 32
+CONTINUE, NEW_SESSION, NEW_USER = 0, 1, 2
+
+
+@dataclass(frozen=True)
+class EventFeatures:
+    """What the model reads of each event besides its item; all arrays (N,)."""
+
+    gap_buckets: NDArray[np.uint8]  # 0 = first event of the user, else `gap_bucket`; below N_GAP_BUCKETS
+    control: NDArray[np.uint8]  # CONTINUE, NEW_SESSION or NEW_USER
+    event_types: NDArray[np.int32] | None  # 0 = none, else 1 + code of the event type
+    event_values: NDArray[np.float32] | None  # 0 where empty
+
+
+def event_features(dataset: Dataset, session_gap: int) -> EventFeatures:
+    """Return the inputs of every event; `session_gap` is the pause in seconds that ends a session."""
+    control = np.where(session_starts(dataset, session_gap), NEW_SESSION, CONTINUE).astype(np.uint8)
+    gap_buckets = np.zeros(dataset.n_events, dtype=np.uint8)
+    gap_buckets[1:] = gap_bucket(np.maximum(np.diff(dataset.timestamps), 0))  # negative across users, reset below
+    firsts = first_rows(dataset)
+    control[firsts] = NEW_USER
+    gap_buckets[firsts] = 0
+    return EventFeatures(
+        gap_buckets=gap_buckets,
+        control=control,
+        event_types=None if dataset.event_types is None else dataset.event_types + np.int32(1),
+        event_values=None if dataset.event_values is None else np.nan_to_num(dataset.event_values, nan=0.0),
+    )
+
+
+def gap_bucket(gap_seconds: NDArray[np.int64] | int) -> NDArray[np.uint8]:
+    """Return 1 + floor(log2(1 + gap)), at most N_GAP_BUCKETS - 1: each bucket spans twice the time of the one before.
+
+    Events in the same second fall into bucket 1, an hour apart into 12, a year apart into 25.
+    """
+    exponents = np.frexp(np.asarray(gap_seconds, dtype=np.float64) + 1)[1]  # 1 + gap = m * 2 ** e, .5 <= m < 1
+    return np.minimum(exponents, N_GAP_BUCKETS - 1).astype(np.uint8)
+
+
+def filter_by_history_length(split: Split, dataset: Dataset, low: float, high: float) -> TrainPart:
+    """Return the training users whose history length lies within the inclusive [low, high] quantiles.
+
+    Lengths count training events, and the quantiles (linear between neighbours) are those of the training users
+    alone. Evaluated users stay as they are: who is left out of training is still recommended to.
+
+    Raises ConfigError unless 0 <= low <= high <= 1, DataError when nobody is left.
+    """
+    if not 0.0 <= low <= high <= 1.0:
+        raise ConfigError(
+            "`0 <= min_user_history_length_percentile <= max_user_history_length_percentile <= 1` must hold, "
+            f"but got {low} and {high}."
+        )
+    train = split.train
+    lengths = train.stops - np.asarray(dataset.user_offsets)[train.users]
+    shortest, longest = np.quantile(lengths, [low, high])
+    keep = (lengths >= shortest) & (lengths <= longest)
+    if not keep.any():
+        raise DataError(
+            f"No training user has between {shortest:g} and {longest:g} events, the {low:g} and {high:g} quantiles of "
+            "the history lengths; widen the two percentiles."
+        )
+    return TrainPart(train.users[keep], train.stops[keep])
+
+
+def training_events(dataset: Dataset, train: TrainPart) -> NDArray[np.bool_]:
+    """Return True for each event that is a training target, (N,)."""
+    edges = np.zeros(dataset.n_events + 1, dtype=np.int8)
+    # A stop may be the next user's start: the two edges cancel, so they are added and not set.
+    np.add.at(edges, np.asarray(dataset.user_offsets)[train.users], 1)
+    np.add.at(edges, train.stops, -1)
+    return np.cumsum(edges[:-1], dtype=np.int8).astype(np.bool_)
+
+
+def recency_weights(dataset: Dataset, train: TrainPart, half_life_days: float) -> NDArray[np.float32]:
+    """Return 2 ** (-age / half life) for each training target, scaled to mean 1 over them; 0 elsewhere, (N,).
+
+    Age counts from the last training event, so that a later test period changes nothing.
+    """
+    if not half_life_days > 0:
+        raise ConfigError(f"`recency_half_life > 0` days must hold, but got {half_life_days}.")
+    targets = training_events(dataset, train)
+    times = np.asarray(dataset.timestamps)[targets]
+    weights = np.zeros(dataset.n_events, dtype=np.float32)
+    if len(times):
+        ages = (times.max() - times) / SECONDS_PER_DAY
+        raw = np.exp2(-ages / half_life_days)
+        weights[targets] = raw / raw.mean()
+    return weights
+
+
+def log_popularity(dataset: Dataset, train: TrainPart, last_days: float | None) -> NDArray[np.float32]:
+    """Return log((count + 1) / (total + V)) of each item over the training events, (V,).
+
+    With `last_days`, only training events of the last so many days of the training log count.
+    """
+    targets = training_events(dataset, train)
+    items = np.asarray(dataset.items)[targets]
+    if last_days is not None and len(items):
+        times = np.asarray(dataset.timestamps)[targets]
+        items = items[times > times.max() - last_days * SECONDS_PER_DAY]
+    counts = np.bincount(items, minlength=dataset.n_items)
+    return np.log((counts + 1) / (len(items) + dataset.n_items)).astype(np.float32)

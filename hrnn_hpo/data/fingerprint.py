@@ -1,0 +1,37 @@
+"""The content hash of a dataset: equal for equal data, wherever it lies and however it was stored."""
+
+import dataclasses
+import hashlib
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hrnn_hpo.data.schema import Dataset
+
+
+def with_content_hash(dataset: Dataset) -> Dataset:
+    """Return the dataset with `content_hash` computed from every other field but its name."""
+    digest = hashlib.sha256()
+    for field in dataclasses.fields(Dataset):
+        if field.name in ("content_hash", "name"):
+            continue
+        value = getattr(dataset, field.name)
+        digest.update(f"\n{field.name}:".encode())
+        if value is None:
+            digest.update(b"none")
+        elif isinstance(value, tuple):
+            _update_text(digest, np.array(value, dtype=np.str_))
+        elif value.dtype.kind == "U":
+            _update_text(digest, value)
+        else:
+            array = np.ascontiguousarray(value, dtype=value.dtype.newbyteorder("<"))
+            digest.update(f"{array.dtype.str}{array.shape}".encode())
+            digest.update(array.view(np.uint8).data if array.size else b"")
+    return dataclasses.replace(dataset, content_hash=digest.hexdigest())
+
+
+def _update_text(digest: "hashlib._Hash", texts: NDArray[np.str_]) -> None:
+    digest.update(f"text({len(texts)})".encode())
+    for text in texts.tolist():
+        encoded = text.encode("utf-8", "surrogatepass")
+        digest.update(len(encoded).to_bytes(4, "little") + encoded)

@@ -1,0 +1,63 @@
+"""The encoded interaction log that every other module reads, and the column names of the files it comes from.
+
+Reading files is ingest's work, cutting sessions is sessions', assigning roles to events is splits'.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+USER_ID = "USER_ID"
+ITEM_ID = "ITEM_ID"
+TIMESTAMP = "TIMESTAMP"
+EVENT_TYPE = "EVENT_TYPE"
+EVENT_VALUE = "EVENT_VALUE"
+IMPRESSION = "IMPRESSION"
+SESSION_ID = "SESSION_ID"
+
+REQUIRED_COLUMNS = (USER_ID, ITEM_ID, TIMESTAMP)
+OPTIONAL_COLUMNS = (EVENT_TYPE, EVENT_VALUE, IMPRESSION, SESSION_ID)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A log of N events by U users over V items, sorted by (user, time, original order).
+
+    The events of user u are the rows `user_offsets[u] : user_offsets[u + 1]`. Codes index the vocabularies.
+    Arrays may be memory-mapped and are never written to.
+    """
+
+    user_offsets: NDArray[np.int64]  # (U + 1,)
+    items: NDArray[np.int32]  # (N,) in [0, V)
+    timestamps: NDArray[np.int64]  # (N,) unix seconds, non-decreasing within a user
+    user_ids: NDArray[np.str_]  # (U,) in ascending order
+    item_ids: NDArray[np.str_]  # (V,) in ascending order; items of the items table included
+    content_hash: str  # sha256 over everything above and below
+    session_ids: NDArray[np.int32] | None = None  # (N,) codes of SESSION_ID; -1 where the cell is empty
+    event_types: NDArray[np.int32] | None = None  # (N,) codes into event_type_names; -1 where empty
+    event_type_names: tuple[str, ...] = ()
+    event_values: NDArray[np.float32] | None = None  # (N,) NaN where empty
+    name: str = field(default="", compare=False)  # where it came from, for messages and tags
+
+    @property
+    def n_users(self) -> int:
+        return len(self.user_offsets) - 1
+
+    @property
+    def n_items(self) -> int:
+        return len(self.item_ids)
+
+    @property
+    def n_events(self) -> int:
+        return len(self.items)
+
+    @property
+    def history_lengths(self) -> NDArray[np.int64]:
+        """Return the number of events of each user, (U,)."""
+        return np.diff(self.user_offsets)
+
+    @property
+    def event_users(self) -> NDArray[np.int32]:
+        """Return the user code of each event, (N,)."""
+        return np.repeat(np.arange(self.n_users, dtype=np.int32), self.history_lengths)

@@ -1,0 +1,165 @@
+"""Who trains, who validates, who tests, and on which events: the evaluation protocols as ranges of rows.
+
+A role never copies events: it names users and the row ranges of their input and their truth. Scoring is
+evaluation's work.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hrnn_hpo.data.schema import Dataset
+from hrnn_hpo.errors import ConfigError, DataError
+
+Protocol = Literal["personalize", "personalize-last", "leave-one-out", "newest-tenth", "temporal", "none"]
+PROTOCOLS: tuple[Protocol, ...] = (
+    "personalize",
+    "personalize-last",
+    "leave-one-out",
+    "newest-tenth",
+    "temporal",
+    "none",
+)
+
+
+@dataclass(frozen=True)
+class TrainPart:
+    """Training users and where the training targets of each end: rows `user_offsets[user] : stops`."""
+
+    users: NDArray[np.int64]  # (R,) ascending user codes
+    stops: NDArray[np.int64]  # (R,) row after the last training event
+
+
+@dataclass(frozen=True)
+class EvalPart:
+    """Evaluated users; input rows are `user_offsets[user] : truth_starts`, truth rows `truth_starts : truth_stops`."""
+
+    users: NDArray[np.int64]  # (R,) ascending user codes
+    truth_starts: NDArray[np.int64]  # (R,) first row of the truth = row after the last input event
+    truth_stops: NDArray[np.int64]  # (R,) row after the last truth event
+
+    def __len__(self) -> int:
+        return len(self.users)
+
+
+@dataclass(frozen=True)
+class Split:
+    protocol: Protocol
+    seed: int
+    train: TrainPart
+    validation: EvalPart | None  # None only for `none`
+    test: EvalPart | None  # None only for `none`
+
+
+def make_split(dataset: Dataset, protocol: Protocol, seed: int, *, train_seed: int | None = None) -> Split:
+    """Return who trains, validates and tests under a protocol; the same arguments always give the same split.
+
+    Users with fewer than two events have no role. The protocols:
+
+    - `personalize`, `personalize-last`: `seed` draws round(0.1 users) test users, then as many validation users; all
+      others train on their whole history. The truth is the newest max(1, floor(n / 10)) events of an evaluated
+      user, or the last one alone.
+    - `leave-one-out`: the last event of every user is test truth, the one before it validation truth, the rest
+      trains. Users with two events only train, on both.
+    - `newest-tenth`: the newest ceil(n / 10) events of every user are test truth, the ceil(n / 10) before them
+      validation truth, the rest trains. Of two events one trains and one is test truth: the user is not validated,
+      since training keeps at least one event of everybody.
+    - `temporal`: two moments cut the log for everybody, the times at which 80 % and 90 % of all events have passed.
+      Events before the first train, those from the first until the second are validation truth, the rest is test
+      truth. Only users with an event before a window are evaluated on it.
+    - `none`: everything trains and nothing is evaluated.
+
+    `train_seed` draws validation and training users anew and leaves the test users of `seed` as they are; protocols
+    that cut every user in time have nothing to draw and ignore both seeds.
+
+    Raises DataError when too few users or events are left for the three roles.
+    """
+    if protocol not in PROTOCOLS:
+        raise ConfigError(f"`protocol` must be one of {', '.join(PROTOCOLS)}, but got {protocol!r}.")
+    lengths = dataset.history_lengths
+    users = np.flatnonzero(lengths >= 2)
+    if len(users) == 0:
+        raise DataError(f"A split wants users with two or more events, but none of {dataset.n_users} has them.")
+    starts = np.asarray(dataset.user_offsets[:-1])[users]
+    stops = starts + lengths[users]
+    if protocol == "none":
+        return Split(protocol, seed, TrainPart(users, stops), None, None)
+    if protocol in ("personalize", "personalize-last"):
+        n_truth = np.maximum(1, lengths[users] // 10) if protocol == "personalize" else np.ones_like(users)
+        return _split_by_user(protocol, users, stops - n_truth, stops, seed, train_seed)
+    if protocol == "temporal":
+        return _split_by_time(dataset, users, seed)
+    if protocol == "leave-one-out":
+        n_truth = np.ones_like(users)
+        validated = tested = lengths[users] >= 3
+    else:
+        n_truth = -(-lengths[users] // 10)  # ceil
+        validated = lengths[users] > 2 * n_truth
+        tested = np.ones_like(validated)
+    test_starts = np.where(tested, stops - n_truth, stops)
+    validation_starts = np.where(validated, test_starts - n_truth, test_starts)
+    split = Split(
+        protocol,
+        seed,
+        TrainPart(users, validation_starts),
+        EvalPart(users[validated], validation_starts[validated], test_starts[validated]),
+        EvalPart(users[tested], test_starts[tested], stops[tested]),
+    )
+    if not validated.any():
+        raise DataError(f"`{protocol}` wants users with three or more events, but no user has them.")
+    return split
+
+
+def _split_by_user(
+    protocol: Protocol,
+    users: NDArray[np.int64],
+    truth_starts: NDArray[np.int64],
+    stops: NDArray[np.int64],
+    seed: int,
+    train_seed: int | None,
+) -> Split:
+    n_held = max(1, round(0.1 * len(users)))
+    if len(users) < 3:
+        raise DataError(f"`{protocol}` wants three or more users with two or more events, but got {len(users)}.")
+    shuffled = np.random.default_rng(seed).permutation(len(users))
+    test, others = shuffled[:n_held], shuffled[n_held:]
+    if train_seed is not None:
+        others = np.random.default_rng([seed, train_seed]).permutation(np.sort(others))
+    validation, train = np.sort(others[:n_held]), np.sort(others[n_held:])
+    test = np.sort(test)
+    return Split(
+        protocol,
+        seed,
+        TrainPart(users[train], stops[train]),
+        EvalPart(users[validation], truth_starts[validation], stops[validation]),
+        EvalPart(users[test], truth_starts[test], stops[test]),
+    )
+
+
+def _split_by_time(dataset: Dataset, users: NDArray[np.int64], seed: int) -> Split:
+    keep = np.repeat(dataset.history_lengths >= 2, dataset.history_lengths)
+    times = np.sort(np.asarray(dataset.timestamps)[keep])
+    cuts = times[(8 * len(times)) // 10], times[(9 * len(times)) // 10]
+    # Rows of each user before a moment: times are sorted within a user, so counting is searching.
+    before = [np.concatenate([[0], np.cumsum(np.asarray(dataset.timestamps) < cut)]) for cut in cuts]
+    starts = np.asarray(dataset.user_offsets[:-1])[users]
+    stops = np.asarray(dataset.user_offsets[1:])[users]
+    first, second = (starts + counts[stops] - counts[starts] for counts in before)
+    trained = first > starts
+    validated = trained & (second > first)
+    tested = (second > starts) & (stops > second)
+    if not (trained.any() and validated.any() and tested.any()):
+        raise DataError(
+            "`temporal` wants users with events before and in both windows, but cutting the log at timestamps "
+            f"{cuts[0]} and {cuts[1]} leaves {trained.sum()} training, {validated.sum()} validation and "
+            f"{tested.sum()} test users."
+        )
+    return Split(
+        "temporal",
+        seed,
+        TrainPart(users[trained], first[trained]),
+        EvalPart(users[validated], first[validated], second[validated]),
+        EvalPart(users[tested], second[tested], stops[tested]),
+    )

@@ -1,0 +1,297 @@
+"""From scores to figures: rank the whole catalogue for the users of a part, then average the metrics over them.
+
+The model is handed in as a function that scores rows; which events are input and which are truth was settled by the
+split. Equal scores are ranked by the lower item code, always.
+"""
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hrnn_hpo.data.schema import EVENT_VALUE, Dataset
+from hrnn_hpo.data.splits import EvalPart
+from hrnn_hpo.errors import ConfigError, DataError, RunFailedError
+from hrnn_hpo.evaluation.metrics import (
+    COVERAGE,
+    LIST_LENGTH,
+    METRICS,
+    VALUE_WEIGHTED_METRICS,
+    Truth,
+    coverage,
+    truth_metrics,
+)
+
+Seen = Literal["remove", "keep"]
+# Scores (b, V) of rows of an EvalPart (positions 0 .. R-1); the caller may overwrite them. -inf takes an item out.
+ScoreRows = Callable[[NDArray[np.int64]], NDArray[np.float32]]
+# A custom metric: lists (R, 25) of item codes, best first, -1 pads; and the truth sets -> a finite value per user (R,).
+UserMetric = Callable[[NDArray[np.int32], Truth], NDArray[np.float64]]
+
+MAX_REPEAT_SHARE = 0.01  # `--seen auto` removes seen items below this share of repeated events
+SCORE_BLOCK_BYTES = 32 * 1024**2  # the allocator maps and unmaps larger blocks at each use
+REPEAT_BLOCK_EVENTS = 4_000_000  # bounds the memory of counting repeats
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The figures of one ranking: averages over users, the values behind them, and the lists themselves."""
+
+    metrics: dict[str, float]  # METRICS, then the value-weighted and custom ones asked for
+    per_user: dict[str, NDArray[np.float64]]  # the same without coverage, (R,) in the order of `users`
+    top_items: NDArray[np.int32]  # (R, 25) best first, -1 pads
+    users: NDArray[np.int64]  # (R,) user codes
+
+
+def resolve_seen(dataset: Dataset, seen: Literal["auto", "remove", "keep"]) -> Seen:
+    """Return whether items of the input leave the list; `auto` removes them where repeats are rare.
+
+    Rare means: fewer than 1 % of the events repeat an earlier item of the same user.
+    """
+    if seen != "auto":
+        return seen
+    return "remove" if repeat_share(dataset) < MAX_REPEAT_SHARE else "keep"
+
+
+def repeat_share(dataset: Dataset) -> float:
+    """Return the share of events that repeat an earlier item of the same user; 0 for an empty log."""
+    n_distinct, first_user = 0, 0
+    while first_user < dataset.n_users:
+        first_event = int(dataset.user_offsets[first_user])
+        last_user = int(np.searchsorted(dataset.user_offsets, first_event + REPEAT_BLOCK_EVENTS, side="right")) - 1
+        last_user = max(last_user, first_user + 1)  # one past the block; a huge history is a block of its own
+        offsets = np.asarray(dataset.user_offsets[first_user : last_user + 1])
+        items = np.asarray(dataset.items[offsets[0] : offsets[-1]])
+        n_distinct += len(Truth.from_events(items, offsets - offsets[0]).items)
+        first_user = last_user
+    return (dataset.n_events - n_distinct) / max(dataset.n_events, 1)
+
+
+def rank(
+    dataset: Dataset,
+    part: EvalPart,
+    score_rows: ScoreRows,
+    *,
+    seen: Seen,
+    k: int = LIST_LENGTH,
+    block_rows: int | None = None,
+) -> NDArray[np.int32]:
+    """Return the `k` best items of each row of the part, (R, k), best first; -1 pads where there are no more.
+
+    Equal scores: the lower item code first. `seen="remove"` takes the items of the user's input out of the list, so a
+    repeat in the truth counts as a miss. `block_rows` rows are scored at a time; the default keeps a block of scores
+    under 32 MiB. Raises RunFailedError for a score that is NaN.
+    """
+    return _rank_modes(dataset, part, score_rows, (seen,), k, block_rows)[seen]
+
+
+def top_k(scores: NDArray[np.float32], k: int) -> NDArray[np.int32]:
+    """Return the columns of each row's `k` largest scores, (b, k), best first; equal scores: the lower column first.
+
+    A score of -inf is never listed; -1 pads the row instead. Scores must not be NaN.
+    """
+    import torch
+
+    n_rows, n_columns = scores.shape
+    listed = min(k, n_columns)
+    # One more than listed shows whether a tie crosses the border; torch.topk promises no order within a tie.
+    found = torch.topk(torch.from_numpy(np.require(scores, np.float32, ["C", "W"])), min(listed + 1, n_columns), dim=1)
+    values, columns = found.values.numpy(), found.indices.numpy()
+    if n_columns > listed:
+        border = values[:, listed - 1]
+        for row in np.flatnonzero((border == values[:, listed]) & (border > -np.inf)):
+            n_above = int(np.count_nonzero(values[row, :listed] > border[row]))
+            columns[row, n_above:listed] = np.flatnonzero(scores[row] == border[row])[: listed - n_above]
+    values, columns = values[:, :listed], columns[:, :listed]
+    tied = np.flatnonzero((values[:, 1:] == values[:, :-1]).any(axis=1))
+    order = np.lexsort((columns[tied], -values[tied]), axis=1)
+    columns[tied] = np.take_along_axis(columns[tied], order, axis=1)
+
+    top = np.full((n_rows, k), -1, dtype=np.int32)
+    top[:, :listed] = np.where(values > -np.inf, columns, -1)
+    return top
+
+
+def evaluate(
+    dataset: Dataset,
+    part: EvalPart,
+    score_rows: ScoreRows,
+    *,
+    seen: Seen,
+    value_weighted: bool = False,
+    extra_metrics: Mapping[str, UserMetric] | None = None,
+) -> Evaluation:
+    """Return the figures of a model on a part: `rank`, then `evaluate_ranking`."""
+    top_items = rank(dataset, part, score_rows, seen=seen)
+    return evaluate_ranking(dataset, part, top_items, value_weighted=value_weighted, extra_metrics=extra_metrics)
+
+
+def evaluate_both(
+    dataset: Dataset,
+    part: EvalPart,
+    score_rows: ScoreRows,
+    *,
+    value_weighted: bool = False,
+    extra_metrics: Mapping[str, UserMetric] | None = None,
+) -> dict[Seen, Evaluation]:
+    """Return the figures with seen items removed and with seen items kept, each row scored once."""
+    rankings = _rank_modes(dataset, part, score_rows, ("keep", "remove"), LIST_LENGTH, None)
+    return {
+        seen: evaluate_ranking(dataset, part, top_items, value_weighted=value_weighted, extra_metrics=extra_metrics)
+        for seen, top_items in rankings.items()
+    }
+
+
+def evaluate_ranking(
+    dataset: Dataset,
+    part: EvalPart,
+    top_items: NDArray[np.integer],
+    value_weighted: bool = False,
+    extra_metrics: Mapping[str, UserMetric] | None = None,
+) -> Evaluation:
+    """Return the figures of given lists (R, 25), averaged over the users of the part.
+
+    `value_weighted` adds the metrics weighted by EVENT_VALUE, averaged over the users whose truth has a value.
+    `extra_metrics` adds custom ones by name, for example the share of the list that hits:
+
+    >>> extra = {"share_of_hits": lambda top_items, truth: truth.hits(top_items).mean(axis=1)}
+
+    Raises DataError for a part without users and for values that the data does not have, ConfigError for a custom
+    metric with a taken or unfit name or a wrong result.
+    """
+    if not len(part):
+        raise DataError("At least one user must be evaluated, but the evaluation part is empty.")
+    lists = np.asarray(top_items, dtype=np.int32)
+    assert lists.ndim == 2
+    assert len(lists) == len(part), "one list per evaluated user"
+    ordered = np.sort(lists, axis=1)
+    assert not ((ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] >= 0)).any(), "an item stands once in a list"
+
+    truth = make_truth(dataset, part, value_weighted=value_weighted)
+    per_user = truth_metrics(lists, truth)
+    for name, metric in (extra_metrics or {}).items():
+        per_user[name] = _custom_metric(name, metric, lists, truth)
+    means = {name: float(np.nanmean(values)) for name, values in per_user.items()}
+    means[COVERAGE] = coverage(lists, dataset.n_items)
+    in_order = {name: means[name] for name in METRICS} | means
+    return Evaluation(in_order, per_user, lists, np.asarray(part.users))
+
+
+def make_truth(dataset: Dataset, part: EvalPart, *, value_weighted: bool = False) -> Truth:
+    """Return the truth sets of the part's users, with EVENT_VALUE summed per item where asked for.
+
+    Raises DataError when no truth event has a positive EVENT_VALUE.
+    """
+    owners, events = expand_ranges(part.truth_starts, part.truth_stops)
+    offsets = np.searchsorted(owners, np.arange(len(part) + 1))
+    values = None
+    if value_weighted:
+        if dataset.event_values is not None:
+            values = dataset.event_values[events]
+        if values is None or not (values > 0).any():
+            raise DataError(f"Value-weighted metrics need a positive {EVENT_VALUE} in the truth, but there is none.")
+    return Truth.from_events(dataset.items[events], offsets, values)
+
+
+def write_rankings(path: Path, dataset: Dataset, part: EvalPart, evaluation: Evaluation) -> None:
+    """Write a JSON line per user: {"user": id, "items": [ids, best first], "truth": [distinct ids]}.
+
+    After a value-weighted evaluation each line also has "values", the EVENT_VALUE summed for each item of the truth.
+    The file appears whole or not at all. Raises ConfigError when it cannot be written.
+    """
+    truth = make_truth(dataset, part, value_weighted=VALUE_WEIGHTED_METRICS[0] in evaluation.metrics)
+    draft = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with draft.open("w", encoding="utf-8") as file:
+            for row, user in enumerate(evaluation.users):
+                items = evaluation.top_items[row]
+                own = slice(int(truth.offsets[row]), int(truth.offsets[row + 1]))
+                line = {
+                    "user": str(dataset.user_ids[user]),
+                    "items": dataset.item_ids[items[items >= 0]].tolist(),
+                    "truth": dataset.item_ids[truth.items[own]].tolist(),
+                }
+                if truth.values is not None:
+                    line["values"] = truth.values[own].tolist()
+                file.write(json.dumps(line, ensure_ascii=False) + "\n")
+        draft.replace(path)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be written ({error.strerror}).") from error
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def expand_ranges(
+    starts: NDArray[np.integer], stops: NDArray[np.integer]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return (owners, positions): every position of the ranges `starts : stops`, in order, and the range it is from.
+
+    >>> owners, positions = expand_ranges(np.array([5, 8]), np.array([7, 9]))
+    >>> owners.tolist(), positions.tolist()
+    ([0, 0, 1], [5, 6, 8])
+    """
+    lengths = np.maximum(np.asarray(stops, dtype=np.int64) - np.asarray(starts, dtype=np.int64), 0)
+    owners = np.repeat(np.arange(len(lengths), dtype=np.int64), lengths)
+    firsts = np.cumsum(lengths) - lengths
+    return owners, np.arange(len(owners), dtype=np.int64) + (np.asarray(starts, dtype=np.int64) - firsts)[owners]
+
+
+def input_events(
+    dataset: Dataset, part: EvalPart, rows: NDArray[np.int64], *, last: int | None = None
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return (owners, events): the events that some rows of the part may look at, at most the `last` ones of each.
+
+    Owners count from 0 within `rows`; a row's events are in order of time.
+    """
+    starts, stops = dataset.user_offsets[part.users[rows]], part.truth_starts[rows]
+    if last is not None:
+        starts = np.maximum(starts, stops - last)
+    return expand_ranges(starts, stops)
+
+
+def _rank_modes(
+    dataset: Dataset,
+    part: EvalPart,
+    score_rows: ScoreRows,
+    modes: tuple[Seen, ...],
+    k: int,
+    block_rows: int | None,
+) -> dict[Seen, NDArray[np.int32]]:
+    """Return the lists for each mode; `keep` must come first, since removing overwrites the scores."""
+    if block_rows is None:
+        block_rows = max(1, SCORE_BLOCK_BYTES // (4 * max(dataset.n_items, 1)))
+    lists = {mode: np.full((len(part), k), -1, dtype=np.int32) for mode in modes}
+    for start in range(0, len(part), block_rows):
+        rows = np.arange(start, min(start + block_rows, len(part)), dtype=np.int64)
+        scores = np.require(score_rows(rows), np.float32, ["C", "W"])  # (b, V)
+        assert scores.shape == (len(rows), dataset.n_items), "one score per row and item"
+        if np.isnan(scores.max()):
+            row, item = np.argwhere(np.isnan(scores))[0]
+            raise RunFailedError(
+                f"Every score must be a number, but user {dataset.user_ids[part.users[rows[row]]]} "
+                f"got NaN for item {dataset.item_ids[item]}."
+            )
+        for mode in modes:
+            if mode == "remove":
+                owners, events = input_events(dataset, part, rows)
+                scores[owners, dataset.items[events]] = -np.inf
+            lists[mode][rows] = top_k(scores, k)
+    return lists
+
+
+def _custom_metric(name: str, metric: UserMetric, top_items: NDArray[np.int32], truth: Truth) -> NDArray[np.float64]:
+    if not name.isidentifier() or name in METRICS or name in VALUE_WEIGHTED_METRICS:
+        raise ConfigError(f"A custom metric's name must be a new name of letters, digits and `_`, but got {name!r}.")
+    values = np.asarray(metric(top_items, truth), dtype=np.float64)
+    if values.shape != (len(top_items),) or not np.isfinite(values).all():
+        raise ConfigError(
+            f"Custom metric {name!r} must return a finite number for each of {len(top_items)} users, "
+            f"but got an array of shape {values.shape} with {np.count_nonzero(~np.isfinite(values))} other entries."
+        )
+    return values

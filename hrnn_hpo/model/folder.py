@@ -1,0 +1,183 @@
+"""A model on disk: a folder of safetensors, YAML and JSON that loads without running pickled code.
+
+It holds what serving needs (weights, vocabularies, histories up to the truth) and what evaluation must check
+(protocol, seeds, data hash); truth events never enter it.
+"""
+
+import json
+import os
+import shutil
+import uuid
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+import yaml
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file as load_arrays
+from safetensors.numpy import save_file as save_arrays
+from safetensors.torch import load_file as load_tensors
+from safetensors.torch import save_file as save_tensors
+
+from hrnn_hpo.config import Configuration, dump_configuration, load_configuration
+from hrnn_hpo.data.schema import Dataset
+from hrnn_hpo.data.splits import Split
+from hrnn_hpo.errors import ConfigError, ModelError
+from hrnn_hpo.model.hrnn import HRNN, Catalogue
+
+FORMAT = 1
+CONFIG, WEIGHTS, VOCABULARY, HISTORIES, SPLIT = (
+    "config.yaml",
+    "weights.safetensors",
+    "vocabulary.json",
+    "histories.safetensors",
+    "split.json",
+)
+
+
+@dataclass(frozen=True)
+class SplitRecord:
+    """What `evaluate` must know before it opens the test data: split.json."""
+
+    protocol: str
+    split_seed: int
+    data_hash: str
+    seen: Literal["remove", "keep"]
+    refit: bool = False
+    train_seed: int | None = None
+    validation_metrics: dict[str, float] = field(default_factory=dict)
+    test_openings: int = 0  # how often the test part was evaluated with this model
+    format: int = FORMAT
+
+
+@dataclass(frozen=True)
+class SavedModel:
+    """A loaded model folder. `histories` has the users' events up to their truth and the model's vocabularies."""
+
+    folder: Path
+    model: HRNN
+    configuration: Configuration
+    split: SplitRecord
+    histories: Dataset
+
+
+def save_model(
+    folder: Path, model: HRNN, configuration: Configuration, dataset: Dataset, split: Split, record: SplitRecord
+) -> None:
+    """Write a model folder; it appears under its name only when it is complete, in place of an older model.
+
+    Raises ModelError when `folder` exists and holds something else than a model.
+    """
+    require_model_target(folder)
+    histories = _up_to_truth(dataset, split)
+    partial = folder.parent / f".{folder.name}.{uuid.uuid4().hex[:12]}"
+    partial.mkdir(parents=True)
+    try:
+        tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+        save_tensors(tensors, partial / WEIGHTS)
+        (partial / CONFIG).write_text(yaml.safe_dump(dump_configuration(configuration), sort_keys=False), "utf-8")
+        vocabulary = {
+            "items": dataset.item_ids.tolist(),
+            "users": dataset.user_ids.tolist(),
+            "event_types": list(dataset.event_type_names),
+        }
+        (partial / VOCABULARY).write_text(json.dumps(vocabulary, ensure_ascii=False), "utf-8")
+        save_arrays(histories, partial / HISTORIES)
+        _write_record(partial, record)
+        if folder.exists():
+            old = partial.with_suffix(".old")
+            folder.replace(old)
+            partial.replace(folder)
+            shutil.rmtree(old)
+        else:
+            partial.replace(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def load_model(folder: Path, device: torch.device | None = None) -> SavedModel:
+    """Return the model in a folder, in evaluation mode.
+
+    Raises ModelError when the folder is no model folder, is damaged or was written by another format.
+    """
+    folder = Path(folder)
+    if not (folder / SPLIT).is_file():
+        raise ModelError(f"{folder}: is not a model folder: {SPLIT} is missing. `hrnn-hpo train` writes one.")
+    try:
+        record = read_record(folder)
+        configuration = load_configuration(folder / CONFIG)
+        vocabulary = json.loads((folder / VOCABULARY).read_text("utf-8"))
+        arrays = load_arrays(folder / HISTORIES)
+        weights = load_tensors(folder / WEIGHTS)
+        histories = Dataset(
+            user_offsets=arrays["user_offsets"],
+            items=arrays["items"],
+            timestamps=arrays["timestamps"],
+            user_ids=np.array(vocabulary["users"], dtype=np.str_),
+            item_ids=np.array(vocabulary["items"], dtype=np.str_),
+            content_hash=record.data_hash,
+            session_ids=arrays.get("session_ids"),
+            event_types=arrays.get("event_types"),
+            event_type_names=tuple(vocabulary["event_types"]),
+            event_values=arrays.get("event_values"),
+            name=str(folder),
+        )
+        catalogue = Catalogue(
+            histories.n_items, len(histories.event_type_names), has_event_values="event_values" in arrays
+        )
+        model = HRNN(catalogue, configuration.hyperparameters)
+        model.load_state_dict(weights)
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError, ConfigError) as error:
+        raise ModelError(f"{folder}: is a damaged model folder ({error}).") from error
+    model.to(device or torch.device("cpu")).eval()
+    return SavedModel(folder, model, configuration, record, histories)
+
+
+def require_model_target(folder: Path) -> None:
+    """Raise ModelError when a model cannot be written to `folder` because something else is there."""
+    if folder.exists() and not (folder / SPLIT).is_file() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ModelError(f"{folder}: must be new, empty or an older model folder, but holds something else.")
+
+
+def read_record(folder: Path) -> SplitRecord:
+    """Return split.json of a model folder; raises ValueError or TypeError when it is damaged."""
+    content: dict[str, Any] = json.loads((folder / SPLIT).read_text("utf-8"))
+    if content.get("format") != FORMAT:
+        raise ValueError(f"format {FORMAT} must stand in {SPLIT}, but got {content.get('format')}")
+    return SplitRecord(**content)
+
+
+def count_test_opening(folder: Path) -> None:
+    """Record in split.json that the test part was evaluated once more."""
+    record = read_record(folder)
+    _write_record(folder, SplitRecord(**{**asdict(record), "test_openings": record.test_openings + 1}))
+
+
+def _write_record(folder: Path, record: SplitRecord) -> None:
+    partial = folder / f"{SPLIT}.partial-{os.getpid()}"
+    partial.write_text(json.dumps(asdict(record), indent=2), "utf-8")
+    partial.replace(folder / SPLIT)
+
+
+def _up_to_truth(dataset: Dataset, split: Split) -> dict[str, NDArray[Any]]:
+    """Return the arrays of the log with every user's history cut where the user's truth begins."""
+    offsets = np.asarray(dataset.user_offsets)
+    stops = offsets[1:].copy()
+    for part in (split.validation, split.test):  # test last: where a user is in both, the later border counts
+        if part is not None:
+            stops[part.users] = part.truth_starts
+    lengths = stops - offsets[:-1]
+    kept = np.repeat(offsets[:-1] - np.concatenate([[0], np.cumsum(lengths)[:-1]]), lengths) + np.arange(lengths.sum())
+    arrays: dict[str, NDArray[Any]] = {
+        "user_offsets": np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+        "items": np.asarray(dataset.items)[kept],
+        "timestamps": np.asarray(dataset.timestamps)[kept],
+    }
+    for name in ("session_ids", "event_types", "event_values"):
+        values = getattr(dataset, name)
+        if values is not None:
+            arrays[name] = np.asarray(values)[kept]
+    return arrays

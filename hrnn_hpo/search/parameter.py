@@ -1,0 +1,258 @@
+"""One hyperparameter of a search space: its type, range or choices, scale, default and condition.
+
+A Parameter knows which values it admits and how Optuna sees it; reading it from YAML is files.py's work.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from functools import cache
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from pydantic import ValidationError
+
+from hrnn_hpo.config import Hyperparameters, nearest
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+    from optuna.trial import BaseTrial
+
+Value = bool | int | float | str
+Kind = Literal["algorithm", "featurization", "training"]
+Type = Literal["integer", "continuous", "categorical"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+TYPES: tuple[Type, ...] = get_args(Type)
+
+_YAML_WORDS = ("true", "false", "null", "yes", "no", "on", "off", "y", "n")  # text only in quotes
+# Optuna's own tolerance for "this value is a step of the range".
+_STEP_TOLERANCE = 1e-8
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A hyperparameter and the values that a study may give it.
+
+    Numbers have a `range` (both ends count) and perhaps a `log` scale or a `step`; everything else has `choices`.
+    `when` maps other parameters to the choices under which this one matters; elsewhere it stays at its default.
+    """
+
+    name: str
+    kind: Kind
+    type: Type
+    default: Value
+    range: tuple[float, float] | None = None
+    choices: tuple[Value, ...] = ()
+    log: bool = False
+    step: float | None = None
+    tunable: bool = True
+    when: Mapping[str, tuple[Value, ...]] = field(default_factory=dict)
+    doc: str = ""
+
+    @property
+    def low(self) -> float:
+        """The smallest value."""
+        assert self.range is not None
+        return self.range[0]
+
+    @property
+    def high(self) -> float:
+        """The largest value that the steps reach; without a step the end of the range."""
+        assert self.range is not None
+        if self.step is None:
+            return self.range[1]
+        low, high, step = (Decimal(str(number)) for number in (*self.range, self.step))
+        return self._number(low + (high - low) // step * step)
+
+    def problem(self, value: Any) -> str | None:
+        """Return the rule that a value breaks and what came, or None for a value of this parameter."""
+        if self.type == "categorical":
+            if any(same(value, choice) for choice in self.choices):
+                return None
+            texts = [choice for choice in self.choices if isinstance(choice, str)]
+            hint = nearest(value, texts) if isinstance(value, str) else ""
+            return f"must be one of {self.describe()}, but got {show(value)}{number_hint(value) or hint or '.'}"
+        wrong_type = type_problem(int if self.type == "integer" else float, value)
+        if wrong_type:
+            return wrong_type
+        assert self.range is not None
+        if not self.range[0] <= value <= self.range[1]:
+            return f"must lie in {show_range(self.range)}, but got {show(value)}."
+        if self.step is not None:
+            steps = (value - self.low) / self.step
+            if value > self.high or abs(steps - round(steps)) >= _STEP_TOLERANCE:
+                return f"must be one of the steps {self.describe()}, but got {show(value)}."
+        return None
+
+    def normalise(self, value: Any) -> Value:
+        """Return an admitted value as its field's type, without a stepped float's trailing 0.00000000000000004."""
+        if self.type == "categorical":
+            return next(choice for choice in self.choices if same(value, choice))
+        if self.step is None:
+            return self._number(value)
+        step = Decimal(str(self.step))
+        return self._number(Decimal(str(self.low)) + round((value - self.low) / self.step) * step)
+
+    def closest(self, value: Value) -> Value:
+        """Return the admitted value closest to another one: the nearest end, step or, of choices, the first."""
+        if self.problem(value) is None:
+            return self.normalise(value)
+        if self.type == "categorical" or isinstance(value, str):
+            return self.choices[0] if self.choices else self._number(self.low)
+        return self.normalise(min(max(value, self.low), self.high))
+
+    def n_values(self) -> int | None:
+        """Return how many values there are; None where they are a continuum."""
+        if self.type == "categorical":
+            return len(self.choices)
+        if self.type == "continuous" and self.step is None:
+            return 1 if self.low == self.high else None
+        return round((self.high - self.low) / (self.step or 1)) + 1
+
+    def describe(self) -> str:
+        """Return the values in words: `[32, 256], log`, `[0, 1], step 0.25` or `true, false`."""
+        if self.type == "categorical":
+            return ", ".join(show(choice) for choice in self.choices)
+        assert self.range is not None
+        scale = ", log" if self.log else "" if self.step is None else f", step {show(self.step)}"
+        return show_range(self.range) + scale
+
+    def content(self) -> dict[str, Any]:
+        """Return the parameter as plain values in the YAML format."""
+        entry: dict[str, Any] = {"kind": self.kind, "type": self.type}
+        if self.type == "categorical":
+            entry["choices"] = list(self.choices)
+        else:
+            assert self.range is not None
+            entry["range"] = list(self.range)
+        if self.log:
+            entry["log"] = True
+        if self.step is not None:
+            entry["step"] = self.step
+        entry |= {"default": self.default, "tunable": self.tunable}
+        if self.when:
+            entry["when"] = {name: list(values) for name, values in self.when.items()}
+        return entry | ({"doc": self.doc} if self.doc else {})
+
+    def distribution(self) -> "BaseDistribution":
+        """Return the parameter as Optuna stores it; choices in one order whatever the file's."""
+        from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+        if self.type == "categorical":
+            return CategoricalDistribution(self._ordered_choices())
+        if self.type == "integer":
+            return IntDistribution(int(self.low), int(self.high), log=self.log, step=int(self.step or 1))
+        return FloatDistribution(self.low, self.high, log=self.log, step=self.step)
+
+    def suggest(self, trial: "BaseTrial") -> Value:
+        """Return the value that an Optuna trial proposes."""
+        proposed: Any
+        if self.type == "categorical":
+            proposed = trial.suggest_categorical(self.name, self._ordered_choices())
+        elif self.type == "integer":
+            proposed = trial.suggest_int(
+                self.name, int(self.low), int(self.high), log=self.log, step=int(self.step or 1)
+            )
+        else:
+            proposed = trial.suggest_float(self.name, self.low, self.high, log=self.log, step=self.step)
+        return self.normalise(proposed)
+
+    def _ordered_choices(self) -> list[Value]:
+        return sorted(self.choices, key=lambda choice: (type(choice).__name__, choice))
+
+    def _number(self, value: Any) -> int | float:
+        return int(value) if self.type == "integer" else float(value)
+
+
+def narrowing_problem(narrow: Parameter, wide: Parameter) -> str | None:
+    """Return how one parameter's values leave another's, or None where each is also a value of the other."""
+    if narrow.type == "categorical":
+        extra = [choice for choice in narrow.choices if wide.problem(choice) is not None]
+        return f"{wide.describe()}, but got {', '.join(show(choice) for choice in extra)} too" if extra else None
+    assert narrow.range is not None
+    if wide.type == "categorical":
+        return f"{wide.describe()}, but got the range {narrow.describe()}"
+    assert wide.range is not None
+    if narrow.range[0] < wide.range[0] or narrow.range[1] > wide.range[1]:
+        return f"{show_range(wide.range)}, but got {show_range(narrow.range)}"
+    if wide.step is not None and narrow.range[0] != narrow.range[1]:
+        low, step, wide_low, wide_step = (
+            Decimal(str(number)) for number in (narrow.low, narrow.step or 0, wide.low, wide.step)
+        )
+        if not step or step % wide_step or (low - wide_low) % wide_step:
+            return f"the steps {wide.describe()}, but got {narrow.describe()}"
+    elif wide.step is not None and wide.problem(narrow.low) is not None:
+        return f"the steps {wide.describe()}, but got {narrow.describe()}"
+    return None
+
+
+@cache
+def field_type(name: str) -> type:
+    """Return bool, int, float or str: what a hyperparameter's value is."""
+    annotation = Hyperparameters.model_fields[name].annotation
+    return annotation if isinstance(annotation, type) else str  # the others are Literals of text
+
+
+def type_problem(wanted: type, value: Any) -> str | None:
+    """Return what is wrong with a value's type; whole numbers may stand for floats, booleans for nothing else."""
+    accepted = (int, float) if wanted is float else wanted
+    if isinstance(value, bool) is (wanted is bool) and isinstance(value, accepted):
+        if isinstance(value, float) and not math.isfinite(value):
+            return f"a finite number must stand here, but got {value}."
+        return None
+    noun = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}[wanted]
+    return f"{noun} must stand here, but got {show(value)}{number_hint(value) or '.'}"
+
+
+def field_problem(name: str, value: Any) -> str | None:
+    """Return the rule of the hyperparameter itself that a value breaks, or None."""
+    wrong_type = type_problem(field_type(name), value)
+    if wrong_type:
+        return wrong_type
+    try:
+        Hyperparameters.model_validate({name: value})
+    except ValidationError as error:
+        for problem in error.errors():
+            if problem["loc"] == (name,):
+                literals = list(get_args(Hyperparameters.model_fields[name].annotation))
+                hint = nearest(value, literals) if literals else ""
+                return f"{problem['msg']} ({name} itself), but got {show(value)}{hint or '.'}"
+    return None
+
+
+def same(one: Any, other: Any) -> bool:
+    """Return whether two values are equal and both or neither booleans (in Python, True == 1)."""
+    return isinstance(one, bool) == isinstance(other, bool) and bool(one == other)
+
+
+def number_hint(value: Any) -> str:
+    """Return how to write a number that YAML reads as text (1e-4, or one in quotes), or nothing."""
+    if not isinstance(value, str):
+        return ""
+    try:
+        number = float(value)
+    except ValueError:
+        return ""
+    if not math.isfinite(number):
+        return ""
+    whole = number.is_integer() and abs(number) < 1e15
+    return f", which YAML reads as text: write {show(int(number) if whole else number)}."
+
+
+def show(value: Any) -> str:
+    """Return a value as YAML spells it: true, 0.5, 1.0e-05; text and anything odd in quotes."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if value is None:
+        return "null"
+    if isinstance(value, float):
+        mantissa, exponent, power = repr(value).partition("e")
+        return repr(value) if "." in mantissa or not exponent else f"{mantissa}.0e{power}"
+    if isinstance(value, str):
+        return value if value.isidentifier() and value.lower() not in _YAML_WORDS else repr(value)
+    return repr(value)
+
+
+def show_range(ends: tuple[float, float]) -> str:
+    """Return `[low, high]`."""
+    return f"[{show(ends[0])}, {show(ends[1])}]"

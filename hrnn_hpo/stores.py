@@ -1,0 +1,73 @@
+"""Where the embedded stores live: mlruns/ with mlflow.db, optuna.db, artifacts and the trials' files.
+
+Addresses only; opening a store is study/storage.py's and tracking.py's work.
+"""
+
+import os
+import re
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock
+
+_SQLITE = "sqlite:///"
+BUSY_SECONDS = 60  # how long a writer waits for another process's transaction
+
+
+def mlruns_folder() -> Path:
+    """Return the absolute mlruns/ folder: under HRNN_HPO_HOME where that is set, else under the working folder."""
+    return Path(os.environ.get("HRNN_HPO_HOME") or ".").absolute() / "mlruns"
+
+
+def storage_address(url: str | None = None) -> str:
+    """Return Optuna's database address; a relative SQLite file becomes absolute."""
+    return _absolute(url) if url else f"{_SQLITE}{mlruns_folder() / 'optuna.db'}"
+
+
+def tracking_address(uri: str | None = None) -> str:
+    """Return MLflow's store address, MLFLOW_TRACKING_URI before the embedded one; SQLite files become absolute."""
+    uri = uri or os.environ.get("MLFLOW_TRACKING_URI")
+    return _absolute(uri) if uri else f"{_SQLITE}{mlruns_folder() / 'mlflow.db'}"
+
+
+def sqlite_file(address: str) -> Path | None:
+    """Return the file of a SQLite address, None for servers and for databases in memory."""
+    if not address.startswith(_SQLITE) or ":memory:" in address:
+        return None
+    path = address.removeprefix(_SQLITE).partition("?")[0]
+    return Path(path) if path else None
+
+
+def trial_folder(study: str, trial: int) -> Path:
+    """Return the folder that holds a trial's checkpoint and model while they are worth keeping."""
+    return study_folder(study) / str(trial)
+
+
+def study_folder(study: str) -> Path:
+    """Return the folder with one study's trial folders; odd characters of its name are replaced."""
+    return mlruns_folder() / "checkpoints" / re.sub(r"[^\w.-]+", "_", study).lstrip(".")
+
+
+@contextmanager
+def creating(file: Path) -> Iterator[None]:
+    """Let one process at a time create a SQLite database, and leave it in write-ahead-log mode.
+
+    MLflow's and Optuna's first migrations fail when two processes run them at once.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{file}.lock"):
+        connection = sqlite3.connect(file, timeout=BUSY_SECONDS)
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")  # stays in the file; readers never block the writer
+        finally:
+            connection.close()
+        yield
+
+
+def _absolute(address: str) -> str:
+    file = sqlite_file(address)
+    if file is None or file.is_absolute():
+        return address
+    return address.replace(f"{_SQLITE}{file}", f"{_SQLITE}{file.absolute()}", 1)

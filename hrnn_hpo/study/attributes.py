@@ -1,0 +1,49 @@
+"""The attributes that a trial carries in Optuna's storage: names in one place, and how to read them.
+
+Together they are enough to rebuild everything that MLflow shows of a study.
+"""
+
+from typing import Any
+
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+
+from hrnn_hpo.study.samplers import original_number
+
+ROLE = "role"  # "defaults", "enqueued"; absent where a sampler proposed the trial
+CONFIGURATION = "configuration"  # Configuration as plain values; with best_epoch and n_threads once complete
+SUMMARY = "summary"  # best epoch, its metrics, model size, seconds
+FAILURE = "failure"  # reason and traceback
+RUN = "mlflow_run"
+COMMIT = "git_commit"
+WORKER = "worker"  # who runs it
+STARTS = "starts"  # epochs done at each start: a retry goes on from its checkpoint
+_EPOCH = "epoch_"
+
+
+def epoch_key(epoch: int) -> str:
+    """Return the name of the attribute that holds an epoch's figures."""
+    return f"{_EPOCH}{epoch:04d}"
+
+
+def epochs_of(trial: FrozenTrial) -> dict[int, dict[str, Any]]:
+    """Return the recorded epochs of a trial, {epoch from 1: metrics, train_loss, seconds, …}, in order."""
+    found = {int(key[len(_EPOCH) :]): value for key, value in trial.user_attrs.items() if key.startswith(_EPOCH)}
+    return dict(sorted(found.items()))
+
+
+def best_trial(trials: list[FrozenTrial]) -> FrozenTrial | None:
+    """Return the complete trial with the best value, the earliest of equals; None where none is complete."""
+    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+    return max(complete, key=lambda trial: (trial.value or 0.0, -trial.number), default=None)
+
+
+def defaults_trial(trials: list[FrozenTrial]) -> FrozenTrial | None:
+    """Return the newest trial that runs the defaults: the original, or the last retry of it."""
+    return next((trial for trial in reversed(trials) if trial.user_attrs.get(ROLE) == "defaults"), None)
+
+
+def last_attempts(study: Study) -> list[FrozenTrial]:
+    """Return the trials of a study without those that were retried: the table that a reader wants."""
+    last = {original_number(trial): trial for trial in study.get_trials(deepcopy=False)}
+    return [last[number] for number in sorted(last)]

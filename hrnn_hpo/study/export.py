@@ -1,0 +1,73 @@
+"""A study's winner as a file: a configuration that `train` repeats to the last digit, or Amazon's solutionConfig."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import yaml
+from optuna.study import Study
+
+from hrnn_hpo.config import dump_configuration
+from hrnn_hpo.errors import ConfigError, StudyError
+from hrnn_hpo.search.personalize import solution_config_from
+from hrnn_hpo.study.attributes import best_trial, last_attempts
+from hrnn_hpo.study.leaderboard import configuration_of
+from hrnn_hpo.study.record import read_record
+from hrnn_hpo.study.storage import load_study, open_storage
+
+Format = Literal["yaml", "json", "personalize"]
+
+
+def export(
+    study: str, out: Path, format: Format | None = None, *, trial: int | None = None, storage: str | None = None
+) -> Path:
+    """Write the configuration of a study's best trial (or of the one asked for) and return the file.
+
+    The format follows the file's ending unless told. Raises StudyError while no trial is complete.
+    """
+    chosen = format or ("json" if out.suffix == ".json" else "yaml")
+    if chosen not in get_args(Format):
+        raise ConfigError(f"--format must be one of {', '.join(get_args(Format))}, but got {chosen!r}.")
+    found = load_study(study, open_storage(storage))
+    text = render(found, chosen, trial)
+    write_text(out, text)
+    return out
+
+
+def render(study: Study, format: Format = "yaml", trial: int | None = None) -> str:
+    """Return the text of the file that `export` writes."""
+    trials = last_attempts(study)
+    if trial is None:
+        chosen = best_trial(trials)
+        if chosen is None:
+            raise StudyError(f"Study {study.study_name!r} has no complete trial yet: there is nothing to export.")
+    else:
+        numbered = {one.number: one for one in trials if one.state.name == "COMPLETE"}
+        if trial not in numbered:
+            raise StudyError(f"Trial {trial} of study {study.study_name!r} is not complete, or does not exist.")
+        chosen = numbered[trial]
+    configuration = configuration_of(chosen)
+    if format == "personalize":
+        space = read_record(study).search_space()
+        content: dict[str, Any] = solution_config_from(space, configuration.hyperparameters)
+        return json.dumps(content, indent=2) + "\n"
+    content = dump_configuration(configuration)
+    if format == "json":
+        return json.dumps(content, indent=2) + "\n"
+    header = (
+        f"# Trial {chosen.number} of study {study.study_name}: {read_record(study).objective} {chosen.value!r} "
+        "on the validation users.\n"
+    )
+    return header + yaml.safe_dump(content, sort_keys=False)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file whole or not at all, with the folders it needs."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be written ({error.strerror}).") from error

@@ -1,0 +1,42 @@
+"""The files of a study's trials: checkpoints and models are kept for the best, the defaults and what is unfinished.
+"""
+
+import shutil
+from pathlib import Path
+
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+
+from hrnn_hpo.stores import study_folder, trial_folder
+from hrnn_hpo.study.attributes import FAILURE, best_trial, defaults_trial, last_attempts
+from hrnn_hpo.study.samplers import original_number
+
+
+def model_folder(study: str, trial: FrozenTrial) -> Path:
+    """Return where a trial's model is while it is worth keeping."""
+    return trial_folder(study, original_number(trial)) / "model"
+
+
+def drop_files(study: Study) -> None:
+    """Delete the checkpoints and models of trials that nothing will ask for again."""
+    folder = study_folder(study.study_name)
+    # Listed before the trials are read: the folder of a trial that starts meanwhile is not among them.
+    found = [path for path in folder.iterdir() if path.is_dir()] if folder.is_dir() else []
+    trials = last_attempts(study)
+    wanted = {str(original_number(trial)) for trial in trials if _unfinished(trial)}
+    for trial in (best_trial(trials), defaults_trial(trials)):
+        if trial is not None:
+            wanted.add(str(original_number(trial)))
+    for path in found:
+        if path.name not in wanted:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def drop_all_files(study: str) -> None:
+    """Delete every checkpoint and model of a study."""
+    shutil.rmtree(study_folder(study), ignore_errors=True)
+
+
+def _unfinished(trial: FrozenTrial) -> bool:
+    # A trial that failed without a reason lost its worker, and is about to be queued again.
+    return not trial.state.is_finished() or (trial.state == TrialState.FAIL and FAILURE not in trial.user_attrs)

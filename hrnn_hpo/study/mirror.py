@@ -1,0 +1,190 @@
+"""What MLflow shows of a study: a parent run, a child run per trial, and all of it from Optuna's storage alone.
+
+The same functions serve a trial as it runs and a later `sync`; writing a thing twice changes nothing.
+"""
+
+import json
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+
+from hrnn_hpo.study.attributes import COMMIT, CONFIGURATION, FAILURE, RUN, SUMMARY, epochs_of
+from hrnn_hpo.study.record import StudyRecord
+from hrnn_hpo.study.samplers import original_number
+from hrnn_hpo.tracking import Tracker
+
+# MLflow's words for a run's end, as Optuna's own MLflow bridge chose them.
+STATUS = {
+    TrialState.COMPLETE: "FINISHED",
+    TrialState.PRUNED: "KILLED",
+    TrialState.FAIL: "FAILED",
+    TrialState.RUNNING: "RUNNING",
+    TrialState.WAITING: "SCHEDULED",
+}
+
+
+class Mirror:
+    """Writes one study to a tracking store. A store that fails is a warning, and `repair` writes what it missed."""
+
+    def __init__(self, tracker: Tracker, study: str, record: StudyRecord) -> None:
+        self._tracker = tracker
+        self._study = study
+        self._record = record
+        self.parent: str | None = None
+
+    def open_parent(self, study: Study) -> None:
+        """Find the study's parent run, or create it, and mark it running."""
+        identity = {"study_uid": self._record.uid, "role": "study"}
+        self.parent = self._tracker.find_run(identity)
+        if self.parent is None:
+            self.parent = self._tracker.start_run(
+                self._study,
+                tags={**self._tags(study.user_attrs.get(COMMIT)), **identity, "state": "running"},
+                params={
+                    name: getattr(self._record, name)
+                    for name in ("objective", "protocol", "split_seed", "seed", "seen", "sampler", "pruner")
+                },
+            )
+            self._tracker.log_text(self.parent, _yaml(self._record.space), "space.yaml")
+            self._tracker.log_text(self.parent, _yaml(self._record.model_dump()), "study.yaml")
+        self._tracker.set_tags(self.parent, {"state": "running"})
+        self._tracker.end_run(self.parent, "RUNNING")
+
+    def join_parent(self) -> None:
+        """Find the study's parent run without changing it; what a worker does."""
+        self.parent = self._tracker.find_run({"study_uid": self._record.uid, "role": "study"})
+
+    def close_parent(self, state: str) -> None:
+        """Close the parent run: `complete`, `stopped` or `failed`."""
+        self._tracker.set_tags(self.parent, {"state": state})
+        self._tracker.end_run(self.parent, {"complete": "FINISHED", "stopped": "KILLED"}.get(state, "FAILED"))
+
+    def start_trial(self, trial: FrozenTrial) -> str | None:
+        """Return the child run of a trial, found again for a retry and new otherwise."""
+        run = trial.user_attrs.get(RUN)
+        if run is None and original_number(trial) != trial.number:
+            run = self._find_child(trial)
+        if run is not None:
+            self._tracker.set_tags(run, {"state": "running", "retry": str(trial.number)})
+            self._tracker.end_run(run, "RUNNING")
+            return str(run)
+        return self._new_child(trial)
+
+    def log_epoch(self, run: str | None, epoch: int, figures: dict[str, Any]) -> None:
+        """Write all figures of one epoch in one batch."""
+        self._tracker.log_metrics(run, epoch_metrics(figures), epoch, figures["time"])
+
+    def end_trial(self, trial: FrozenTrial) -> None:
+        """Close a trial's run; what the store missed of it meanwhile is written again."""
+        run = trial.user_attrs.get(RUN)
+        if run is None or run in self._tracker.behind:
+            self.write_trial(trial)
+            return
+        self._write_end(run, trial)
+
+    def write_trial(self, trial: FrozenTrial) -> str | None:
+        """Write everything about a trial, in its child run, which is created where there is none."""
+        run = self._find_child(trial) or self._new_child(trial)
+        if run is not None:
+            self._tracker.behind.discard(run)
+            for epoch, figures in epochs_of(trial).items():
+                self.log_epoch(run, epoch, figures)
+            self._write_end(run, trial)
+        return run
+
+    def repair(self, trials: Iterable[FrozenTrial]) -> None:
+        """Write again the trials whose runs missed something."""
+        for trial in trials:
+            if trial.user_attrs.get(RUN) in self._tracker.behind:
+                self.write_trial(trial)
+
+    def log_text(self, text: str, file: str) -> None:
+        """Write a text as an artifact of the study's run."""
+        self._tracker.log_text(self.parent, text, file)
+
+    def log_folder(self, path: Path, folder: str) -> None:
+        """Copy a folder's files to the artifacts of the study's run."""
+        self._tracker.log_file(self.parent, path, folder)
+
+    def log_best(self, trial: FrozenTrial) -> None:
+        """Show the best trial's validation metrics on the study's run."""
+        summary = trial.user_attrs[SUMMARY]
+        self._tracker.log_metrics(self.parent, summary["metrics"], trial.number, summary["time"])
+        self._tracker.set_tags(self.parent, {"best_trial": str(trial.number)})
+
+    def log_tests(self, metrics: Mapping[str, Mapping[str, float]], winner: str) -> None:
+        """Show test figures, named test_…: the winner's on the study's run, and everyone's in runs of phase `final`."""
+        now = time.time()
+        for name, values in metrics.items():
+            figures = {f"test_{metric}": value for metric, value in values.items()}
+            if name == winner:
+                self._tracker.log_metrics(self.parent, figures, 0, now)
+            identity = {"study_uid": self._record.uid, "role": "final", "contender": name}
+            run = self._tracker.find_run(identity)
+            if run is None:
+                tags = {**self._tags(None), **identity, "phase": "final", "state": "complete"}
+                run = self._tracker.start_run(f"test: {name}", parent=self.parent, tags=tags)
+            self._tracker.log_metrics(run, figures, 0, now)
+            self._tracker.end_run(run, "FINISHED")
+
+    def _write_end(self, run: str, trial: FrozenTrial) -> None:
+        summary, failure = trial.user_attrs.get(SUMMARY), trial.user_attrs.get(FAILURE)
+        if summary:
+            # The best epoch's weights are the model: its figures are the run's last ones, a step after the last epoch.
+            figures = {**summary["metrics"], **{key: summary[key] for key in ("best_epoch", "n_parameters", "seconds")}}
+            self._tracker.log_metrics(run, figures, summary["epochs"] + 1, summary["time"])
+        if trial.user_attrs.get(CONFIGURATION):
+            self._tracker.log_text(run, _yaml(trial.user_attrs[CONFIGURATION]), "configuration.yaml")
+        if failure:
+            self._tracker.log_text(run, failure.get("traceback") or failure["reason"], "failure.txt")
+        tags = {"state": trial.state.name.lower(), **({"reason": failure["reason"][:500]} if failure else {})}
+        self._tracker.set_tags(run, tags)
+        self._tracker.end_run(run, STATUS[trial.state])
+
+    def _find_child(self, trial: FrozenTrial) -> str | None:
+        return self._tracker.find_run({"study_uid": self._record.uid, "trial": str(original_number(trial))})
+
+    def _new_child(self, trial: FrozenTrial) -> str | None:
+        configuration = trial.user_attrs.get(CONFIGURATION, {})
+        number = str(original_number(trial))
+        return self._tracker.start_run(
+            f"trial {number}",
+            parent=self.parent,
+            tags={
+                **self._tags(trial.user_attrs.get(COMMIT)),
+                "study_uid": self._record.uid,
+                "role": "trial",
+                "trial": number,
+                "state": "running",
+            },
+            params={**configuration.get("hyperparameters", {}), "seed": configuration.get("seed")},
+        )
+
+    def _tags(self, commit: str | None) -> dict[str, str]:
+        record = self._record
+        tags = {
+            "study": self._study,
+            "phase": "search",
+            "data_hash": record.data_hash,
+            "protocol": record.protocol,
+            "split_seed": str(record.split_seed),
+            "seen": record.seen,
+            "space": str(record.space.get("name", "")),
+            "hrnn_hpo": record.version,
+        }
+        return {**tags, **({"git_commit": commit} if commit else {})}
+
+
+def epoch_metrics(figures: dict[str, Any]) -> dict[str, float]:
+    """Return an epoch's figures under their MLflow names: plain names are validation metrics."""
+    extra = ("train_loss", "seconds", "validation_seconds", "targets_per_second")
+    return {**figures["metrics"], **{f"epoch_{key}" if key == "seconds" else key: figures[key] for key in extra}}
+
+
+def _yaml(content: dict[str, Any]) -> str:
+    return yaml.safe_dump(json.loads(json.dumps(content)), sort_keys=False, allow_unicode=True)

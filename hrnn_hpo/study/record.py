@@ -1,0 +1,87 @@
+"""What a study wrote down when it began: data, space, protocol, objective, seeds. It lives in the study itself.
+
+A study is continued under the record it has; whatever contradicts it is refused, with the difference.
+"""
+
+import uuid
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from optuna.study import Study
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from hrnn_hpo import __version__
+from hrnn_hpo.data.splits import Protocol
+from hrnn_hpo.errors import StudyError
+from hrnn_hpo.search.continuation import difference
+from hrnn_hpo.search.space import SearchSpace, space_from_content
+
+KEY = "record"
+
+
+class StudyRecord(BaseModel):
+    """The facts that all trials of a study share, as plain values, so that any process can go on from them."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")  # a later version may know more
+
+    uid: str  # tells apart studies that have had one name
+    created: str
+    version: str
+    data: str  # path as given, for messages and commands
+    data_hash: str
+    space: dict[str, Any]  # SearchSpace.content()
+    space_fingerprint: str
+    protocol: Protocol
+    split_seed: int
+    seen: Literal["remove", "keep"]
+    objective: str
+    seed: int
+    sampler: str
+    pruner: str
+
+    def search_space(self) -> SearchSpace:
+        """Return the study's space, from the record alone."""
+        return space_from_content(self.space, f"space {self.space.get('name', '')} recorded in the study")
+
+
+def new_record(space: SearchSpace, **facts: Any) -> StudyRecord:
+    """Return the record of a study that begins now."""
+    return StudyRecord(
+        uid=uuid.uuid4().hex,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        version=__version__,
+        space=space.content(),
+        space_fingerprint=space.fingerprint(),
+        **facts,
+    )
+
+
+def write_record(study: Study, record: StudyRecord) -> None:
+    """Write a record into a study."""
+    study.set_user_attr(KEY, record.model_dump())
+
+
+def read_record(study: Study) -> StudyRecord:
+    """Return the record of a study. Raises StudyError for a study that other software made."""
+    content = study.user_attrs.get(KEY)
+    try:
+        return StudyRecord.model_validate(content)
+    except ValidationError as error:
+        raise StudyError(f"Study {study.study_name!r} was not made by hrnn-hpo: it has no record of data and space.") from error
+
+
+def check_same(name: str, record: StudyRecord, space: SearchSpace | None, **asked: Any) -> None:
+    """Raise StudyError with every difference between a study's record and what is asked for now (None: not asked)."""
+    lines = [
+        f"  {key}: {getattr(record, key)} -> {value}"
+        for key, value in asked.items()
+        if value is not None and value != getattr(record, key)
+    ]
+    if space is not None and space.fingerprint() != record.space_fingerprint:
+        lines += [f"  space: {line}" for line in difference(record.search_space(), space)]
+    if lines:
+        raise StudyError(
+            f"Study {name!r} cannot go on with other settings than it began with (recorded -> asked):\n"
+            + "\n".join(lines)
+            + "\nGive the recorded ones, or another --study name."
+        )

@@ -1,0 +1,133 @@
+"""Optuna's database: opened with heartbeats and, on SQLite, with transactions that several workers can trust.
+
+Where the embedded one lives is stores.py's business; what to do about dead workers is recovery.py's.
+"""
+
+import difflib
+from collections.abc import Callable
+
+import optuna
+from optuna.pruners import BasePruner
+from optuna.samplers import BaseSampler, RandomSampler
+from optuna.storages import RDBStorage
+from optuna.study import Study
+from optuna.trial import FrozenTrial
+
+from hrnn_hpo.errors import RunFailedError, StudyError
+from hrnn_hpo.stores import BUSY_SECONDS, creating, sqlite_file, storage_address
+from hrnn_hpo.study.patience import PatientStorage
+from hrnn_hpo.study.recovery import GRACE_SECONDS, HEARTBEAT_SECONDS, retry_stale_trial
+from hrnn_hpo.study.samplers import experimental_allowed
+
+
+def open_storage(url: str | None = None, *, create: bool = False) -> RDBStorage:
+    """Return the storage at an address, the embedded one unless told.
+
+    `create` makes it where there is none; without, a missing SQLite file is a StudyError. RunFailedError when a
+    server does not answer.
+    """
+    address = storage_address(url)
+    file = sqlite_file(address)
+    if file is None:
+        return _open(address)
+    if not create and not file.exists():
+        raise StudyError(f"There is no study storage at {file}; `hrnn-hpo tune` makes one, --storage names another.")
+    with creating(file):
+        return _open(address)
+
+
+def create_study(
+    name: str, storage: RDBStorage, *, sampler: BaseSampler | None = None, pruner: BasePruner | None = None
+) -> Study:
+    """Return a new study that maximizes, or the one that has this name already."""
+    with optuna_quiet():
+        return optuna.create_study(
+            study_name=name,
+            storage=storage,
+            sampler=sampler or RandomSampler(),
+            pruner=pruner,
+            direction="maximize",
+            load_if_exists=True,
+        )
+
+
+def load_study(
+    name: str, storage: RDBStorage, *, sampler: BaseSampler | None = None, pruner: BasePruner | None = None
+) -> Study:
+    """Return the study of a name. Raises StudyError with the nearest name for one that the storage does not hold."""
+    try:
+        with optuna_quiet():
+            return optuna.load_study(
+                study_name=name, storage=storage, sampler=sampler or RandomSampler(), pruner=pruner
+            )
+    except KeyError:
+        names = study_names(storage)
+        close = difflib.get_close_matches(name, names, n=1)
+        hint = f", did you mean {close[0]!r}?" if close else f"; it holds {', '.join(names[:10]) or 'none'}."
+        raise StudyError(f"There is no study {name!r} in {storage_label(storage)}{hint}") from None
+
+
+def has_study(name: str, storage: RDBStorage) -> bool:
+    """Return whether the storage holds a study of this name."""
+    return name in study_names(storage)
+
+
+def study_names(storage: RDBStorage) -> list[str]:
+    """Return the names of all studies in a storage, in alphabetical order."""
+    return sorted(optuna.get_all_study_names(storage))
+
+
+def storage_label(storage: RDBStorage) -> str:
+    """Return a storage's address without its password."""
+    return storage.engine.url.render_as_string(hide_password=True)
+
+
+class optuna_quiet:
+    """Keep Optuna's log of each trial off the screen: progress is shown elsewhere, tracebacks are stored."""
+
+    def __enter__(self) -> None:
+        self._before = optuna.logging.get_verbosity()
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+    def __exit__(self, *_: object) -> None:
+        optuna.logging.set_verbosity(self._before)
+
+
+def _open(address: str) -> RDBStorage:
+    sqlite = address.startswith("sqlite:")
+    engine = {"connect_args": {"timeout": BUSY_SECONDS}} if sqlite else {"pool_pre_ping": True}
+    retry: Callable[[Study, FrozenTrial], None] = retry_stale_trial
+    try:
+        with optuna_quiet(), experimental_allowed():
+            storage = PatientStorage(
+                address,
+                engine_kwargs=engine,
+                heartbeat_interval=HEARTBEAT_SECONDS,
+                grace_period=GRACE_SECONDS,
+                heartbeat_stale_trial_callback=retry,
+            )
+    except Exception as error:  # whatever a database driver raises
+        reason = (str(error.__cause__ or error).strip().splitlines() or [type(error).__name__])[0]
+        raise RunFailedError(f"The storage {address.partition('@')[2] or address} cannot be opened: {reason}") from error
+    if sqlite:
+        _serialize_transactions(storage)
+    return storage
+
+
+def _serialize_transactions(storage: RDBStorage) -> None:
+    """Let a SQLite transaction take the write lock when it begins.
+
+    Optuna reads a row "for update" and then writes it, which SQLite ignores: two workers would both take the same
+    waiting trial. BEGIN IMMEDIATE makes the second one wait its turn.
+    """
+    from sqlalchemy import event
+
+    @event.listens_for(storage.engine, "connect")
+    def _leave_begin_to_us(connection: object, _: object) -> None:
+        connection.isolation_level = None  # type: ignore[attr-defined]
+
+    @event.listens_for(storage.engine, "begin")
+    def _begin(connection: object) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")  # type: ignore[attr-defined]
+
+    storage.engine.dispose()  # connections made before the listeners

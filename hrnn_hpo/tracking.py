@@ -1,0 +1,218 @@
+"""MLflow behind one small class: runs, parameters, metrics, tags and files. The only file that imports mlflow.
+
+A tracking store that fails never costs a trial: it turns into a warning, and the run is noted for a later sync.
+"""
+
+import logging
+import os
+import sqlite3
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from hrnn_hpo.errors import RunFailedError
+from hrnn_hpo.stores import creating, sqlite_file, tracking_address
+
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+# MLflow's own seven retries with growing pauses would hold up a trial for minutes when a server is down.
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+
+T = TypeVar("T")
+EXPERIMENT = "hrnn-hpo"
+PAUSE_SECONDS = 15.0  # after a failure the store is left alone for so long
+# Columns in which MLflow keeps absolute artifact addresses.
+_LOCATIONS = (
+    ("experiments", "artifact_location"),
+    ("runs", "artifact_uri"),
+    ("logged_models", "artifact_location"),
+    ("model_versions", "source"),
+    ("model_versions", "storage_location"),
+)
+_log = logging.getLogger(__name__)
+
+
+class Tracker:
+    """Runs in one MLflow store. Opening it may fail; after that, nothing it is told to write raises.
+
+    `behind` holds the runs that missed something: whoever has the facts writes them again. Writing the same
+    metric (name, value, step, timestamp) twice leaves one.
+    """
+
+    def __init__(self, uri: str | None = None) -> None:
+        self.uri = tracking_address(uri)
+        self.behind: set[str] = set()
+        self._warned = False
+        self._resume_at = 0.0
+        try:
+            self._client, self._experiment = _open(self.uri)
+        except Exception as error:
+            raise RunFailedError(
+                f"The tracking store {self.uri} cannot be opened: {_first_line(error)}\n"
+                "Start the server, or leave --tracking-uri out to use the embedded store."
+            ) from error
+
+    def start_run(
+        self, name: str, *, parent: str | None = None, tags: Mapping[str, str], params: Mapping[str, Any] | None = None
+    ) -> str | None:
+        """Create a run, below `parent` where one is given, and return its id; None when the store failed."""
+        from mlflow.entities import Param
+
+        all_tags = {**tags, **({"mlflow.parentRunId": parent} if parent else {})}
+
+        def create() -> str:
+            run_id: str = self._client.create_run(self._experiment, run_name=name, tags=all_tags).info.run_id
+            if params:
+                self._client.log_batch(run_id, params=[Param(key, _text(value)) for key, value in params.items()])
+            return run_id
+
+        return self._attempt(None, create)
+
+    def find_run(self, tags: Mapping[str, str]) -> str | None:
+        """Return the id of the newest run that carries all these tags."""
+        query = " and ".join(f"tags.`{key}` = '{value}'" for key, value in tags.items())
+        found = self._attempt(None, lambda: self._client.search_runs([self._experiment], query, max_results=1))
+        return found[0].info.run_id if found else None
+
+    def log_metrics(self, run_id: str | None, metrics: Mapping[str, float], step: int, timestamp: float) -> None:
+        """Write metrics of one step in one batch; `timestamp` is seconds since 1970 and part of their identity."""
+        from mlflow.entities import Metric
+
+        moment = int(timestamp * 1000)
+        entries = [Metric(name, float(value), moment, step) for name, value in metrics.items()]
+        self._write(run_id, lambda: self._client.log_batch(run_id, metrics=entries))
+
+    def set_tags(self, run_id: str | None, tags: Mapping[str, str]) -> None:
+        """Set or replace tags of a run."""
+        from mlflow.entities import RunTag
+
+        self._write(
+            run_id, lambda: self._client.log_batch(run_id, tags=[RunTag(key, _text(tags[key])) for key in tags])
+        )
+
+    def log_text(self, run_id: str | None, text: str, file: str) -> None:
+        """Write a text as an artifact of a run."""
+        self._write(run_id, lambda: self._client.log_text(run_id, text, file))
+
+    def log_file(self, run_id: str | None, path: Path, folder: str | None = None) -> None:
+        """Copy a file, or a folder's content, to the artifacts of a run."""
+        log = self._client.log_artifacts if path.is_dir() else self._client.log_artifact
+        self._write(run_id, lambda: log(run_id, str(path), folder))
+
+    def end_run(self, run_id: str | None, status: str) -> None:
+        """Close a run as FINISHED, FAILED or KILLED, or open it again as RUNNING."""
+        if status == "RUNNING":
+            self._write(run_id, lambda: self._client.update_run(run_id, status=status))
+        else:
+            self._write(run_id, lambda: self._client.set_terminated(run_id, status))
+
+    def delete_run(self, run_id: str | None) -> None:
+        """Mark a run deleted, as MLflow's own UI does."""
+        self._write(run_id, lambda: self._client.delete_run(run_id))
+
+    def child_runs(self, parent: str) -> list[str]:
+        """Return the ids of the runs below a run."""
+        query = f"tags.`mlflow.parentRunId` = '{parent}'"
+        found = self._attempt(None, lambda: self._client.search_runs([self._experiment], query, max_results=50_000))
+        return [run.info.run_id for run in found or []]
+
+    def _write(self, run_id: str | None, call: Callable[[], Any]) -> None:
+        if run_id is not None:
+            self._attempt(run_id, call)
+
+    def _attempt(self, run_id: str | None, call: Callable[[], T]) -> T | None:
+        """Return what the call returns; None when it fails or the store is being left alone after a failure."""
+        if time.monotonic() >= self._resume_at:
+            try:
+                with _quiet():
+                    return call()
+            except Exception as error:  # whatever a store, a network or a disk may raise
+                self._resume_at = time.monotonic() + PAUSE_SECONDS
+                if not self._warned:
+                    _log.warning("MLflow could not be written (%s); the study goes on.", _first_line(error))
+                self._warned = True
+        if run_id is not None:
+            self.behind.add(run_id)
+        return None
+
+
+def git_commit() -> str | None:
+    """Return the commit of the working folder, with `-dirty` where files differ; None outside a repository."""
+    command = ["git", "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return answer.stdout.strip() or None
+
+
+def ui_command(uri: str, host: str, port: int) -> list[str]:
+    """Return the command that serves MLflow's UI on a store."""
+    return [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri, "--host", host, "--port", str(port)]
+
+
+def _open(uri: str) -> tuple[Any, str]:
+    """Return a client and the id of our experiment, both created where they are missing."""
+    file = sqlite_file(uri)
+    with _quiet():
+        if file is None:
+            return _client(uri, None)
+        with creating(file):
+            opened = _client(uri, file.parent / "artifacts")
+            _rebase_artifacts(file)
+            return opened
+
+
+def _client(uri: str, artifacts: Path | None) -> tuple[Any, str]:
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    if experiment is None:
+        location = artifacts.absolute().as_uri() if artifacts else None
+        return client, client.create_experiment(EXPERIMENT, artifact_location=location)
+    if experiment.lifecycle_stage == "deleted":
+        client.restore_experiment(experiment.experiment_id)
+    return client, experiment.experiment_id
+
+
+def _rebase_artifacts(file: Path) -> None:
+    """Point MLflow's absolute artifact addresses at the folder beside the database, which may have been moved."""
+    here = (file.parent / "artifacts").absolute().as_uri()
+    connection = sqlite3.connect(file, timeout=60)
+    try:
+        row = connection.execute("SELECT artifact_location FROM experiments WHERE name = ?", (EXPERIMENT,)).fetchone()
+        if row is None or row[0] == here or not row[0].startswith("file:") or not row[0].endswith("/artifacts"):
+            return
+        for table, column in _LOCATIONS:
+            connection.execute(
+                f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE substr({column} || '/', 1, ?) = ? || '/'",
+                (here, len(row[0]) + 1, len(row[0]) + 1, row[0]),
+            )
+        connection.commit()
+    finally:
+        connection.close()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep MLflow's migration messages and its dependencies' deprecation warnings from the user's screen."""
+    logging.getLogger("mlflow").setLevel(logging.ERROR)
+    logging.getLogger("alembic").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        warnings.simplefilter("ignore", FutureWarning)
+        yield
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

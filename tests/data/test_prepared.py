@@ -1,0 +1,262 @@
+"""Prepared folders and the cache: mapped, complete or absent, and rebuilt when damaged."""
+
+import dataclasses
+import json
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hrnn_hpo.data import prepared
+from hrnn_hpo.data.fingerprint import with_content_hash
+from hrnn_hpo.data.ingest import read_interactions
+from hrnn_hpo.data.prepared import cache_folder, is_prepared, load_dataset, load_prepared, prepare
+from hrnn_hpo.data.schema import Dataset
+from hrnn_hpo.data.synthetic import make_dataset, write_csv
+from hrnn_hpo.errors import DataError
+
+FULL = make_dataset(
+    [[("a", 1, "view", 2.5, "x"), ("b", 2)], [("b", 1, "buy", None, "y")]], extra_items=["c"], name="full"
+)
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    return write_csv(FULL, tmp_path / "source")
+
+
+@pytest.fixture
+def no_reading(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Return a switch after which reading a source file fails the test."""
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("the source was read again")
+
+    return lambda: monkeypatch.setattr(prepared, "read_source", refuse)
+
+
+def assert_same(one: Dataset, other: Dataset) -> None:
+    for field in dataclasses.fields(Dataset):
+        if field.name != "name":
+            np.testing.assert_array_equal(getattr(one, field.name), getattr(other, field.name), field.name)
+
+
+def test_raw_cached_prepared_and_synthetic_data_are_the_same_to_the_hash(source: Path, tmp_path: Path) -> None:
+    folder = prepare(source, tmp_path / "out")
+    for dataset in (read_interactions(source), load_dataset(source), load_dataset(folder), load_prepared(folder)):
+        assert_same(dataset, FULL)
+
+
+def test_arrays_are_mapped_and_cannot_be_written(source: Path) -> None:
+    dataset = load_dataset(source)
+    assert isinstance(dataset.items, np.memmap)
+    with pytest.raises(ValueError, match="read-only"):
+        dataset.items[0] = 1
+
+
+def test_names_tell_where_data_came_from_and_are_not_content(source: Path, tmp_path: Path) -> None:
+    assert load_dataset(source).name == str(source)
+    assert load_dataset(prepare(source, tmp_path / "out")).name == str(source)
+
+
+def test_the_content_hash_depends_on_every_field_but_the_name() -> None:
+    assert with_content_hash(dataclasses.replace(FULL, name="other")).content_hash == FULL.content_hash
+    changes = {
+        "timestamps": FULL.timestamps + 1,
+        "items": FULL.items[::-1].copy(),
+        "user_offsets": np.array([0, 1, 3]),
+        "user_ids": np.array(["u0", "u2"]),
+        "item_ids": np.array(["a", "b", "cc"]),
+        "session_ids": None,
+        "event_types": None,
+        "event_type_names": ("buy", "viewed"),
+        "event_values": None,
+    }
+    hashes = [
+        with_content_hash(dataclasses.replace(FULL, **{name: value})).content_hash for name, value in changes.items()
+    ]  # type: ignore[arg-type]
+    assert len({FULL.content_hash, *hashes}) == 1 + len(changes)
+
+
+def test_texts_of_other_lengths_never_share_a_hash() -> None:
+    one = make_dataset([[("ab", 1), ("c", 2)]])
+    other = make_dataset([[("a", 1), ("bc", 2)]])
+    assert one.content_hash != other.content_hash
+
+
+# The cache
+
+
+def test_a_second_start_does_not_read_the_source_again(source: Path, no_reading: Callable[[], None]) -> None:
+    first = load_dataset(source)
+    no_reading()
+    assert_same(load_dataset(source), first)
+
+
+def test_the_cache_goes_by_content_not_by_path(source: Path, tmp_path: Path, no_reading: Callable[[], None]) -> None:
+    load_dataset(source)
+    moved = source.rename(tmp_path / "moved")
+    no_reading()
+    assert load_dataset(moved).name == str(moved)
+
+
+def test_changed_content_is_read_anew(source: Path) -> None:
+    before = load_dataset(source)
+    with (source / "interactions.csv").open("a") as file:
+        file.write("u9,a,5,,,\n")
+    after = load_dataset(source)
+    assert after.n_events == before.n_events + 1
+    assert after.content_hash != before.content_hash
+
+
+def test_an_items_table_beside_the_log_is_content(source: Path) -> None:
+    before = load_dataset(source)
+    (source / "items.csv").write_text("ITEM_ID\na\nb\nc\nd\n")
+    assert load_dataset(source).n_items == before.n_items + 1
+
+
+def cut(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:-1])
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda folder: cut(folder / "items.npy"),
+        lambda folder: (folder / "timestamps.npy").unlink(),
+        lambda folder: (folder / "items.npy").write_bytes(b"x" * (folder / "items.npy").stat().st_size),
+        lambda folder: (folder / "meta.json").write_text("{"),
+        lambda folder: (folder / "meta.json").write_text("[]"),
+        lambda folder: (folder / "meta.json").unlink(),
+    ],
+)
+def test_a_torn_cache_is_rebuilt(source: Path, damage: Callable[[Path], None]) -> None:
+    load_dataset(source)
+    (folder,) = (cache_folder() / "prepared").iterdir()
+    damage(folder)
+    assert_same(load_dataset(source), FULL)
+    assert [entry.name for entry in (cache_folder() / "prepared").iterdir()] == [folder.name]
+    assert_same(load_prepared(folder), FULL)
+
+
+def test_a_build_that_breaks_off_leaves_nothing(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def break_off(_: object, __: str, allocate: Callable[..., np.ndarray]) -> None:
+        allocate("items", 10, np.int32)[:] = 1
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(prepared, "read_source", break_off)
+    with pytest.raises(KeyboardInterrupt):
+        load_dataset(source)
+    assert list((cache_folder() / "prepared").iterdir()) == []
+
+
+def test_bad_data_leaves_nothing_in_the_cache(source: Path) -> None:
+    (source / "interactions.csv").write_text("USER_ID,ITEM_ID,TIMESTAMP\nu,a,x\n")
+    with pytest.raises(DataError, match="line 2"):
+        load_dataset(source)
+    assert list((cache_folder() / "prepared").iterdir()) == []
+
+
+def test_a_cache_that_cannot_be_written_is_done_without(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("HRNN_HPO_CACHE", str(tmp_path / "file"))
+    assert_same(load_dataset(source), FULL)
+    with pytest.raises(DataError, match="cannot be written"):
+        prepare(source)
+
+
+def test_many_workers_may_start_at_once(source: Path) -> None:
+    found: list[Dataset] = []
+    workers = [threading.Thread(target=lambda: found.append(load_dataset(source))) for _ in range(6)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert len(found) == 6
+    for dataset in found:
+        assert_same(dataset, FULL)
+    assert len(list((cache_folder() / "prepared").iterdir())) == 1
+
+
+def test_the_cache_lies_where_the_environment_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HRNN_HPO_CACHE", str(tmp_path / "own"))
+    assert cache_folder() == tmp_path / "own"
+    monkeypatch.delenv("HRNN_HPO_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert cache_folder() == tmp_path / "xdg" / "hrnn-hpo"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert cache_folder() == tmp_path / ".cache" / "hrnn-hpo"
+
+
+# Folders of one's own
+
+
+def test_prepare_without_out_gives_the_caches_folder(source: Path, no_reading: Callable[[], None]) -> None:
+    folder = prepare(source)
+    assert folder.parent == cache_folder() / "prepared"
+    no_reading()
+    assert prepare(source) == folder
+    assert prepare(folder) == folder
+
+
+def test_preparing_the_same_again_keeps_the_folder(
+    source: Path, tmp_path: Path, no_reading: Callable[[], None]
+) -> None:
+    out = prepare(source, tmp_path / "deep" / "out")
+    no_reading()
+    assert prepare(source, out) == out
+
+
+def test_preparing_other_data_replaces_the_folder(source: Path, tmp_path: Path) -> None:
+    out = prepare(source, tmp_path / "out")
+    other = make_dataset([[("z", 1), ("y", 2)]])
+    prepare(write_csv(other, tmp_path / "other"), out)
+    assert_same(load_prepared(out), other)
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["other", "out", "source"]
+
+
+def test_a_prepared_folder_can_be_copied(source: Path, tmp_path: Path) -> None:
+    first = prepare(source, tmp_path / "first")
+    assert_same(load_prepared(prepare(first, tmp_path / "second")), FULL)
+
+
+def test_an_empty_folder_is_a_place_to_prepare_in(source: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    assert is_prepared(prepare(source, tmp_path / "out"))
+
+
+def test_out_never_overwrites_something_else(source: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="must be a prepared folder, empty or new, but holds something else"):
+        prepare(source, source)
+    with pytest.raises(DataError, match="holds something else"):
+        prepare(source, source / "interactions.csv")
+    assert_same(read_interactions(source), FULL)
+
+
+def test_a_damaged_prepared_folder_is_refused_with_the_file(source: Path, tmp_path: Path) -> None:
+    out = prepare(source, tmp_path / "out")
+    cut(out / "items.npy")
+    with pytest.raises(DataError, match=r"items\.npy: must have \d+ bytes, but has \d+; prepare the data again"):
+        load_dataset(out)
+    assert_same(load_prepared(prepare(source, out)), FULL)  # and rebuilt when asked
+
+
+def test_a_folder_of_another_format_is_refused(source: Path, tmp_path: Path) -> None:
+    out = prepare(source, tmp_path / "out")
+    meta = json.loads((out / "meta.json").read_text())
+    (out / "meta.json").write_text(json.dumps({**meta, "format": 99}))
+    with pytest.raises(DataError, match=r"format 1 must stand in meta\.json, but got 99"):
+        load_dataset(out)
+
+
+def test_meta_that_names_other_arrays_is_refused(source: Path, tmp_path: Path) -> None:
+    out = prepare(source, tmp_path / "out")
+    meta = json.loads((out / "meta.json").read_text())
+    (out / "meta.json").write_text(json.dumps({**meta, "bytes": {"../../items": 3}}))
+    with pytest.raises(DataError, match="must name user_offsets, items"):
+        load_dataset(out)
