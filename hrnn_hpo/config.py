@@ -32,7 +32,7 @@ class Hyperparameters(BaseModel):
     ] = 32
     recency_mask: Annotated[
         bool, Field(description="Weight recent training events more and score recent popularity.")
-    ] = True
+    ] = False
     min_user_history_length_percentile: Annotated[
         float, Field(ge=0, le=1, description="Users with shorter histories than this quantile do not train.")
     ] = 0.0
