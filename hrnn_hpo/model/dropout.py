@@ -22,4 +22,4 @@ class Dropout(nn.Module):
         n = x.numel()
         draws = torch.empty((n + 7) // 8, dtype=torch.int64).random_(_FULL_RANGE, None)
         keep = draws.view(torch.uint8)[:n].view(x.shape) >= self.threshold
-        return x * keep * (256.0 / (256 - self.threshold))
+        return x * keep.to(x.dtype).mul_(256.0 / (256 - self.threshold))

