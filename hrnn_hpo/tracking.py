@@ -191,7 +191,8 @@ def _rebase_artifacts(file: Path) -> None:
             return
         for table, column in _LOCATIONS:
             connection.execute(
-                f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE substr({column} || '/', 1, ?) = ? || '/'",
+                f"UPDATE {table} SET {column} = ? || substr({column}, ?) "
+                f"WHERE substr({column} || '/', 1, ?) = ? || '/'",
                 (here, len(row[0]) + 1, len(row[0]) + 1, row[0]),
             )
         connection.commit()

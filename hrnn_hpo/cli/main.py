@@ -62,7 +62,7 @@ COMMANDS = {
     "spaces": ("spaces", "app"),
     "train": ("train", "train"),
     "tune": ("tune", "tune"),
-    "worker": ("worker", "worker"),
+    "worker": ("tune", "worker"),
     "status": ("studies", "status"),
     "studies": ("studies", "app"),
     "sync": ("studies", "sync"),

@@ -3,6 +3,7 @@
 Used as annotations: `def train(data: Data, device: Device = "auto", json: Json = False) -> None`.
 """
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -32,19 +33,22 @@ Seen = Annotated[
         help="Items of the input in the ranking: auto removes them where fewer than 1 % of events are repeats.",
     ),
 ]
+# None stands for the study's own entry, `auto` where it is new.
+StudySeen = Annotated[
+    Literal["auto", "remove", "keep"] | None,
+    typer.Option("--seen", help="Items of the input in the ranking. Default: auto.", show_default=False),
+]
 # None stands for the configuration's own entry.
 Protocol = Annotated[Protocols | None, typer.Option("--protocol", help="Who trains, validates and tests.")]
 SplitSeed = Annotated[int | None, typer.Option("--split-seed", min=0, help="Draws the validation and test users.")]
 Storage = Annotated[
     str | None,
-    typer.Option(
-        "--storage", metavar="URL", help="Optuna's database.  [default: sqlite in mlruns/]", show_default=False
-    ),
+    typer.Option("--storage", metavar="URL", help="Optuna's database. Default: sqlite in mlruns/.", show_default=False),
 ]
 TrackingUri = Annotated[
     str | None,
     typer.Option(
-        "--tracking-uri", metavar="URI", help="MLflow's store.  [default: sqlite in mlruns/]", show_default=False
+        "--tracking-uri", metavar="URI", help="MLflow's store. Default: sqlite in mlruns/.", show_default=False
     ),
 ]
 
@@ -54,3 +58,14 @@ def checked_device(device: str) -> Literal["auto", "cpu", "cuda", "mps"]:
     if device not in ("auto", "cpu", "cuda", "mps"):
         raise typer.BadParameter(f"must be one of auto, cpu, cuda, mps, but got {device!r}.", param_hint="--device")
     return device  # type: ignore[return-value]
+
+
+def parse_duration(text: str | None) -> float | None:
+    """Return the seconds in 90, 90s, 30m, 2h or 1h30m; raises typer.BadParameter for anything else."""
+    if text is None:
+        return None
+    match = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s?)?", text.strip())
+    if not match or not any(match.groups()):
+        raise typer.BadParameter(f"must look like 90s, 30m, 2h or 1h30m, but got {text!r}.", param_hint="--timeout")
+    hours, minutes, seconds = (int(part or 0) for part in match.groups())
+    return 3600.0 * hours + 60.0 * minutes + seconds

@@ -170,9 +170,7 @@ class _Scan(torch.autograd.Function):
             ctx.save_for_backward(acts, candidates, previous, recurrent, user_weight, *start_parameters)
             ctx.users_in = users_in if user is not None else None
             ctx.graphs, ctx.step_sizes, ctx.bptt = graphs, list(step_sizes), bptt
-        ctx.mark_non_differentiable(final)
-        if user is not None:
-            ctx.mark_non_differentiable(user)
+        ctx.mark_non_differentiable(*([final] if user is None else [final, user]))  # states go on without gradient
         return outputs, final, user
 
     @staticmethod

@@ -1,5 +1,4 @@
-"""The files of a study's trials: checkpoints and models are kept for the best, the defaults and what is unfinished.
-"""
+"""The files of a study's trials: checkpoints and models are kept for the best, the defaults and what is unfinished."""
 
 import shutil
 from pathlib import Path

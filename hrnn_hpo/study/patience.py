@@ -1,5 +1,4 @@
-"""A storage that waits: a database that is away for a minute, or a disk that is full, costs time and no trial.
-"""
+"""A storage that waits: a database that is away for a minute, or a disk that is full, costs time and no trial."""
 
 import functools
 import logging

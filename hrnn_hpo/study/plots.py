@@ -1,5 +1,4 @@
-"""A study in three pictures: how the best score grew, what mattered, how each trial learned. PNG files.
-"""
+"""A study in three pictures: how the best score grew, what mattered, how each trial learned. PNG files."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any

@@ -67,7 +67,9 @@ def read_record(study: Study) -> StudyRecord:
     try:
         return StudyRecord.model_validate(content)
     except ValidationError as error:
-        raise StudyError(f"Study {study.study_name!r} was not made by hrnn-hpo: it has no record of data and space.") from error
+        raise StudyError(
+            f"Study {study.study_name!r} was not made by hrnn-hpo: it has no record of data and space."
+        ) from error
 
 
 def check_same(name: str, record: StudyRecord, space: SearchSpace | None, **asked: Any) -> None:

@@ -66,7 +66,7 @@ class Recovery:
         self._unclaimed: dict[int, float] = {}  # trial -> when it was first seen running without a worker's name
 
     def run(self) -> None:
-        """Fail and requeue what has lost its worker. Another process may do the same at this moment: one of them wins."""
+        """Fail and requeue what has lost its worker; where another process does the same, one of the two wins."""
         with experimental_allowed():
             fail_stale_trials(self._study)
         for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):

@@ -67,7 +67,7 @@ def leaderboard_content(board: Leaderboard) -> dict[str, Any]:
 
 
 def trials_table(study: Study) -> str:
-    """Return trials.csv: a row per trial, failed and retried ones too; parameters and best epoch's metrics as columns."""
+    """Return trials.csv: a row per trial, failed ones too, with its parameters and its best epoch's metrics."""
     trials = study.get_trials(deepcopy=False)
     params = sorted({name for trial in trials for name in trial.params})
     metrics = list(dict.fromkeys(name for t in trials for name in t.user_attrs.get(SUMMARY, {}).get("metrics", {})))

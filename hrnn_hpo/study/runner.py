@@ -3,6 +3,7 @@
 The trials themselves run in loop.py, in this process or in workers; what they share is in the study's record.
 """
 
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from hrnn_hpo.config import Configuration
 from hrnn_hpo.data.prepared import load_dataset
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.data.splits import Protocol
-from hrnn_hpo.errors import RunFailedError
+from hrnn_hpo.errors import ConfigError, RunFailedError
 from hrnn_hpo.evaluation.protocols import UserMetric
 from hrnn_hpo.experiment import Device, resolve_device
 from hrnn_hpo.search.space import SearchSpace
@@ -27,11 +28,15 @@ from hrnn_hpo.study.leaderboard import Leaderboard, configuration_of, open_test_
 from hrnn_hpo.study.loop import Callback, Loop
 from hrnn_hpo.study.mirror import Mirror
 from hrnn_hpo.study.objective import Objective, Observer, Silent
-from hrnn_hpo.study.results import track_results, write_results
+from hrnn_hpo.study.record import StudyRecord, check_same, read_record
+from hrnn_hpo.study.results import require_results_target, track_results, write_results
 from hrnn_hpo.study.samplers import SamplerLike, make_pruner, make_sampler
-from hrnn_hpo.study.setup import Budget, Plan, begin_or_continue, make_plan, set_budget
+from hrnn_hpo.study.setup import BUDGET_KEY, begin_or_continue, make_plan, max_epochs
 from hrnn_hpo.study.storage import load_study, open_storage, storage_label
+from hrnn_hpo.study.workers import Addresses, require_names, run_workers
 from hrnn_hpo.tracking import Tracker, git_commit
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -39,14 +44,15 @@ class StudyResult:
     """What a study has come to when `tune` returns."""
 
     study: str
+    record: StudyRecord
     storage: str
     tracking_uri: str
     stopped: str  # why the search ended
-    finished: bool  # the budget is used up: the same command would find nothing to do
+    interrupted: bool  # by a signal or `studies stop`: the same command goes on
     trials: Progress
-    best_trial: int
-    best_value: float
-    configuration: Configuration  # the best trial's: what `export` writes
+    best_trial: int | None  # None only where the search was interrupted before any trial was complete
+    best_value: float | None
+    configuration: Configuration | None  # the best trial's: what `export` writes
     leaderboard: Leaderboard | None  # None where the search was interrupted
     out: Path | None
 
@@ -90,6 +96,8 @@ def tune(
     """
     dataset = data if isinstance(data, Dataset) else load_dataset(data)
     resolve_device(device)
+    if out is not None:
+        require_results_target(out)
     database = open_storage(storage, create=True)
     plan = make_plan(
         dataset,
@@ -99,7 +107,7 @@ def tune(
         space=space,
         solution_config=solution_config,
         enqueue=enqueue,
-        extra_metrics=extra_metrics or {},
+        metrics=list(extra_metrics or ()),
         protocol=protocol,
         split_seed=split_seed,
         objective=objective,
@@ -111,27 +119,136 @@ def tune(
         timeout=timeout,
         n_workers=n_workers,
     )
-    tracker = Tracker(tracking_uri)  # may fail: before anything is written
+    for note in plan.notes:
+        _log.warning("%s", note)
+    tracker = Tracker(tracking_uri)  # may fail, so before anything is written
     found = begin_or_continue(study, database, plan)
-    control = Control(plan.budget.timeout)
     mirror = Mirror(tracker, study, plan.record)
     mirror.open_parent(found)
-    run = _Run(found, database, plan, dataset, mirror, control, device, observer or Silent())
+    control = Control(plan.budget.timeout)
+    observer = observer or Silent()
+    done = count_trials(found.get_trials(deepcopy=False)).done
+    observer.study_started(plan.record.objective, plan.budget.n_trials, plan.budget.timeout, done)
     state = "failed"
     try:
         with signals_ask(control, "stopping after this epoch; Ctrl-C again stops at once"):
-            run.search(sampler, pruner, extra_metrics, callbacks)
+            if plan.budget.n_workers == 1:
+                objective_function = Objective(
+                    study=study,
+                    record=plan.record,
+                    dataset=dataset,
+                    mirror=mirror,
+                    control=control,
+                    space=plan.space,
+                    device=device,
+                    commit=git_commit(),
+                    observer=observer,
+                    extra_metrics=extra_metrics,
+                )
+                stopped = Loop(found, database, objective_function, plan.budget.n_trials, callbacks).run()
+            else:
+                require_names(plan, extra_metrics, callbacks)
+                addresses = Addresses(_path_of(data, dataset), database.url, tracker.uri, device)
+                stopped = run_workers(found, database, plan.budget, control, addresses, observer)
         board = None
         if not control.interrupted and not control.requested:
             board = open_test_part(found, plan.record, dataset, device=device, again=again)
-        state = "complete" if board is not None else "stopped"
-        result = run.result(board, tracker.uri, out)
+        result = _result(found, stopped, database, tracker, board, out, control)
+        state = "stopped" if board is None else "complete"
         if out is not None:
-            write_results(out, found, result)
+            write_results(out, found)
         return result
     except KeyboardInterrupt:
         state = "stopped"
         raise
     finally:
-        track_results(mirror, tracker, found, plan.record)
+        track_results(mirror, found)
         mirror.close_parent(state)
+
+
+def work(
+    data: Path | Dataset,
+    study: str,
+    *,
+    device: Device = "auto",
+    n_threads: int | None = None,
+    storage: str | None = None,
+    tracking_uri: str | None = None,
+    parent: int | None = None,
+    observer: Observer | None = None,
+) -> str:
+    """Run trials of a study that `tune` began, until its budget is used up, and return why it ended.
+
+    `parent` is the process whose end is this worker's too. Raises StudyError where the data is not the study's.
+    """
+    database = open_storage(storage)
+    record = read_record(load_study(study, database))
+    dataset = data if isinstance(data, Dataset) else load_dataset(data)
+    check_same(study, record, None, data_hash=dataset.content_hash)
+    budget = load_study(study, database).user_attrs[BUDGET_KEY]
+    space = record.search_space()
+    found = load_study(
+        study,
+        database,
+        sampler=make_sampler(budget["sampler"], record.seed, space),
+        pruner=make_pruner(budget["pruner"], max_epochs(space)),
+    )
+    left = None if budget["deadline"] is None else budget["deadline"] - time.time()
+    control = Control(left, parent)
+    mirror = Mirror(Tracker(tracking_uri), study, record)
+    mirror.join_parent()
+    objective = Objective(
+        study=study,
+        record=record,
+        dataset=dataset,
+        mirror=mirror,
+        control=control,
+        space=space,
+        device=device,
+        n_threads=n_threads,
+        commit=git_commit(),
+        observer=observer or Silent(),
+    )
+    with signals_ask(control, "stopping after this epoch; again stops at once"):
+        return Loop(found, database, objective, budget["n_trials"]).run()
+
+
+def _result(
+    study: Study,
+    stopped: str,
+    storage: RDBStorage,
+    tracker: Tracker,
+    board: Leaderboard | None,
+    out: Path | None,
+    control: Control,
+) -> StudyResult:
+    trials = last_attempts(study)
+    best = best_trial(trials)
+    counts = count_trials(study.get_trials(deepcopy=False))
+    if best is None and not control.interrupted:
+        raise RunFailedError(
+            f"No trial of study {study.study_name!r} has completed ({stopped}; {counts.failed} failed, "
+            f"{counts.waiting} waiting). The same command continues."
+        )
+    return StudyResult(
+        study=study.study_name,
+        record=read_record(study),
+        storage=storage_label(storage),
+        tracking_uri=tracker.uri,
+        stopped=stopped,
+        interrupted=control.interrupted or control.requested,
+        trials=counts,
+        best_trial=best.number if best else None,
+        best_value=best.value if best else None,
+        configuration=configuration_of(best) if best else None,
+        leaderboard=board,
+        out=out,
+    )
+
+
+def _path_of(data: Path | Dataset, dataset: Dataset) -> Path:
+    if isinstance(data, Path):
+        return data
+    raise ConfigError(
+        f"Worker processes read the data from disk: pass a path instead of the data set {dataset.name!r}."
+    )

@@ -4,6 +4,7 @@ A seeded Optuna sampler that lives as long as its process repeats itself after a
 fresh one before each trial, from the study's seed and the trial's number.
 """
 
+import importlib
 import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -82,9 +83,7 @@ class SeededSampler(BaseSampler):
     ) -> Any:
         return self._sampler.sample_independent(study, trial, param_name, param_distribution)
 
-    def after_trial(
-        self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
-    ) -> None:
+    def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
         self._sampler.after_trial(study, trial, state, values)
 
     def _build(self, seed: int) -> BaseSampler:
@@ -202,7 +201,7 @@ def _qmc(seed: int) -> BaseSampler:
 
 def _cma_es(seed: int) -> BaseSampler:
     try:
-        import cmaes  # noqa: F401 (Optuna needs it later, where the error would be a failed trial)
+        importlib.import_module("cmaes")  # Optuna asks for it later, where its absence would be a failed trial
     except ImportError:
         raise ConfigError("--sampler cma-es needs the package cmaes: pip install cmaes.") from None
     return CmaEsSampler(seed=seed, warn_independent_sampling=False)

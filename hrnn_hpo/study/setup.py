@@ -132,7 +132,7 @@ def make_plan(
 
 
 def begin_or_continue(name: str, storage: RDBStorage, plan: Plan) -> Study:
-    """Return the study, with record, budget and first trials written; trials that it has already are left as they are."""
+    """Return the study, with record, budget and first trials written; trials that it has are left as they are."""
     folder = study_folder(name)
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / "setup.lock"):
@@ -204,9 +204,7 @@ def _check_objective(objective: str | None, metrics: Sequence[str]) -> None:
         )
 
 
-def _enqueued(
-    enqueue: Sequence[Path | Mapping[str, Any]], space: SearchSpace
-) -> list[tuple[str, dict[str, Value]]]:
+def _enqueued(enqueue: Sequence[Path | Mapping[str, Any]], space: SearchSpace) -> list[tuple[str, dict[str, Value]]]:
     """Return the searched part of each configuration; SpaceError for one that the space does not hold."""
     found = []
     for entry in enqueue:

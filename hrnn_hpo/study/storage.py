@@ -108,7 +108,9 @@ def _open(address: str) -> RDBStorage:
             )
     except Exception as error:  # whatever a database driver raises
         reason = (str(error.__cause__ or error).strip().splitlines() or [type(error).__name__])[0]
-        raise RunFailedError(f"The storage {address.partition('@')[2] or address} cannot be opened: {reason}") from error
+        raise RunFailedError(
+            f"The storage {address.partition('@')[2] or address} cannot be opened: {reason}"
+        ) from error
     if sqlite:
         _serialize_transactions(storage)
     return storage

@@ -1,0 +1,90 @@
+"""A study as it runs, on standard error: a line per finished trial, and below it a bar with the time left."""
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from hrnn_hpo.cli.output import console
+
+
+class StudyProgress:
+    """An observer of `tune`; use it as a context."""
+
+    def __init__(self, n_workers: int) -> None:
+        self._n_workers = n_workers
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[best]}{task.fields[now]}{task.fields[left]}"),
+            console=console,
+            transient=True,
+        )
+        self._task = self._bar.add_task("trials", total=None, best="", now="", left="")
+        self._seconds: list[float] = []
+        self._best: tuple[float, int] | None = None
+        self._done = 0
+        self._total: int | None = None
+        self._deadline: float | None = None
+        self._objective = ""
+
+    def __enter__(self) -> "StudyProgress":
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def study_started(self, objective: str, n_trials: int | None, timeout: float | None, done: int) -> None:
+        self._objective, self._total, self._done = objective, n_trials, done
+        self._deadline = None if timeout is None else time.monotonic() + timeout
+        self._bar.update(self._task, total=n_trials, completed=done)
+
+    def trial_started(self, number: int, values: Mapping[str, Any]) -> None:
+        self._bar.update(self._task, now=f"  trial {number}")
+
+    def epoch_ended(self, number: int, report: Any) -> None:
+        value = report.metrics.get(self._objective, float("nan"))
+        self._bar.update(self._task, now=f"  trial {number} epoch {report.epoch}: {value:.4f}", left=self._time_left())
+
+    def trial_ended(self, trial: Any) -> None:
+        state = trial.state.name.lower()
+        if state in ("complete", "pruned"):
+            self._done += 1
+            self._seconds.append(trial.duration.total_seconds() if trial.duration else 0.0)
+        if state == "complete" and (self._best is None or trial.value > self._best[0]):
+            self._best = (trial.value, trial.number)
+        best = f"  best {self._best[0]:.4f} (trial {self._best[1]})" if self._best else ""
+        self._bar.update(self._task, completed=self._done, best=best, now="", left=self._time_left())
+        console.print(self._line(trial, state), soft_wrap=True, markup=False)
+
+    def _line(self, trial: Any, state: str) -> str:
+        attributes = trial.user_attrs
+        value = "" if trial.value is None else f"  {self._objective} {trial.value:.4f}"
+        epochs = sum(name.startswith("epoch_") for name in attributes)
+        seconds = f"  {trial.duration.total_seconds():.0f} s" if trial.duration else ""
+        role = f" ({attributes['role']})" if "role" in attributes else ""
+        if state == "fail":
+            return f"trial {trial.number:3d}{role} failed: {attributes.get('failure', {}).get('reason', 'worker lost')}"
+        params = "  ".join(f"{name}={_short(value)}" for name, value in trial.params.items())
+        return f"trial {trial.number:3d}{role} {state}{value}  {epochs} epochs{seconds}  {params}"
+
+    def _time_left(self) -> str:
+        estimates = []
+        if self._total is not None and self._seconds:
+            mean = sum(self._seconds) / len(self._seconds)
+            estimates.append(mean * max(self._total - self._done, 0) / self._n_workers)
+        if self._deadline is not None:
+            estimates.append(max(self._deadline - time.monotonic(), 0.0))
+        return f"  about {_duration(min(estimates))} left" if estimates else ""
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min" if minutes else f"{rest} s"

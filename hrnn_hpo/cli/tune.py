@@ -1,0 +1,221 @@
+"""`hrnn-hpo tune` searches a space; `hrnn-hpo worker` helps a running study from another process or machine."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hrnn_hpo.cli import options
+from hrnn_hpo.cli.output import console, print_json, print_table, print_warning
+
+if TYPE_CHECKING:
+    from hrnn_hpo.study.runner import StudyResult
+
+SHOWN = ("ndcg_at_10", "mrr_at_25", "hit_rate_at_10", "precision_at_10", "recall_at_10", "coverage")
+
+
+def tune(
+    data: options.Data,
+    study: Annotated[str, typer.Option("--study", help="Name; an existing study goes on.", show_default=False)],
+    space: Annotated[
+        str | None, typer.Option("--space", metavar="NAME|FILE", help="What to search.", show_default=False)
+    ] = None,
+    n_trials: Annotated[
+        int | None,
+        typer.Option("--n-trials", min=1, help="Complete and pruned trials in total. Default: 40.", show_default=False),
+    ] = None,
+    timeout: Annotated[
+        str | None,
+        typer.Option("--timeout", metavar="30m", help="Time this command may search: 90s, 30m, 2h, 1h30m."),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option("--workers", min=1, help="Processes side by side. Default: 1.", show_default=False)
+    ] = None,
+    protocol: options.Protocol = None,
+    split_seed: options.SplitSeed = None,
+    objective: Annotated[
+        str | None, typer.Option("--objective", help="Metric to maximize. Default: ndcg_at_10.", show_default=False)
+    ] = None,
+    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Draws what the sampler proposes.")] = None,
+    sampler: Annotated[
+        str | None,
+        typer.Option(
+            "--sampler",
+            metavar="tpe|random|gp|qmc|cma-es|grid",
+            help="How to propose trials. Default: tpe.",
+            show_default=False,
+        ),
+    ] = None,
+    pruner: Annotated[
+        str | None,
+        typer.Option(
+            "--pruner",
+            metavar="median|hyperband|successive-halving|patient|none",
+            help="When to cut a trial short. Default: median.",
+            show_default=False,
+        ),
+    ] = None,
+    enqueue: Annotated[
+        list[Path] | None,
+        typer.Option("--enqueue", metavar="FILE", help="Configuration to try early; may be repeated."),
+    ] = None,
+    solution_config: Annotated[
+        Path | None,
+        typer.Option("--solution-config", metavar="FILE", help="Amazon Personalize's solutionConfig (JSON) to obey."),
+    ] = None,
+    device: options.Device = "auto",
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="Folder for best.yaml, the model, trials.csv, leaderboard.json."),
+    ] = None,
+    storage: options.Storage = None,
+    tracking_uri: options.TrackingUri = None,
+    seen: options.StudySeen = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="Open the test users once more, which is counted and shown.")
+    ] = False,
+    json: options.Json = False,
+) -> None:
+    """Search a space, then compare the winner with the defaults and the baselines on the test users.
+
+    Trial 0 is the defaults. The same command again continues: --n-trials counts the whole study. Ctrl-C stops after
+    the running epoch and keeps everything; the interrupted trial goes on from there.
+
+    Examples:
+
+      hrnn-hpo tune data/ml-100k --space quickstart --study first --n-trials 12 --workers 2 --out results/first
+
+      hrnn-hpo tune data/ml-100k --space my-space.yaml --study mine --timeout 2h --sampler gp --pruner hyperband
+    """
+    from hrnn_hpo.cli.progress import StudyProgress
+    from hrnn_hpo.study.runner import tune as run_study
+
+    with StudyProgress(workers or 1) as progress:
+        result = run_study(
+            data,
+            study,
+            space,
+            n_trials=n_trials,
+            timeout=options.parse_duration(timeout),
+            n_workers=workers,
+            protocol=protocol,
+            split_seed=split_seed,
+            objective=objective,
+            seed=seed,
+            sampler=sampler,
+            pruner=pruner,
+            enqueue=enqueue or (),
+            solution_config=solution_config,
+            device=options.checked_device(device),
+            out=out,
+            storage=storage,
+            tracking_uri=tracking_uri,
+            seen=seen,
+            again=again,
+            observer=progress,
+        )
+    if json:
+        print_json(_content(result))
+    else:
+        _show(result)
+    if result.interrupted:
+        raise typer.Exit(130)
+
+
+def worker(
+    study: options.Study,
+    data: Annotated[
+        Path, typer.Option("--data", metavar="DATA", help="The study's data, on this machine.", show_default=False)
+    ],
+    device: options.Device = "auto",
+    n_threads: Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads; all cores if unset.")] = None,
+    storage: options.Storage = None,
+    tracking_uri: options.TrackingUri = None,
+    parent: Annotated[int | None, typer.Option("--parent", hidden=True)] = None,
+) -> None:
+    """Join a study that `tune` began, from another process or machine, until its budget is used up.
+
+    Example:
+
+      hrnn-hpo worker first --data data/ml-100k --storage postgresql://user@host/optuna
+    """
+    from hrnn_hpo.study.runner import work
+
+    reason = work(
+        data,
+        study,
+        device=options.checked_device(device),
+        n_threads=n_threads,
+        storage=storage,
+        tracking_uri=tracking_uri,
+        parent=parent,
+    )
+    console.print(f"Worker ended: {reason}.")
+
+
+def _content(result: "StudyResult") -> dict[str, Any]:
+    from hrnn_hpo.study.results import leaderboard_content
+
+    board = result.leaderboard
+    return {
+        "study": result.study,
+        "storage": result.storage,
+        "tracking_uri": result.tracking_uri,
+        "stopped": result.stopped,
+        "interrupted": result.interrupted,
+        "objective": result.record.objective,
+        "protocol": result.record.protocol,
+        "split_seed": result.record.split_seed,
+        "seen": result.record.seen,
+        "data_hash": result.record.data_hash,
+        "trials": vars(result.trials),
+        "best": {
+            "trial": result.best_trial,
+            "value": result.best_value,
+            "configuration": result.configuration.model_dump() if result.configuration else None,
+        },
+        "leaderboard": leaderboard_content(board) if board else None,
+        "out": result.out,
+    }
+
+
+def _show(result: "StudyResult") -> None:
+    trials, record = result.trials, result.record
+    console.print(
+        f"Study {result.study}: {trials.complete} trials complete, {trials.pruned} pruned, {trials.failed} failed "
+        f"({result.stopped}).",
+        soft_wrap=True,
+    )
+    if result.best_trial is not None:
+        console.print(
+            f"Best: trial {result.best_trial}, {record.objective} {result.best_value:.4f} (validation users)."
+        )
+    board = result.leaderboard
+    if board is not None:
+        shown = list(dict.fromkeys([record.objective, *SHOWN]))
+        print_table(
+            f"{board.n_test_users} test users, {record.protocol}, seen items: {record.seen}",
+            ["", *shown],
+            [[name, *(metrics.get(metric) for metric in shown)] for name, metrics in board.metrics.items()],
+        )
+        if board.reopened:
+            print_warning(
+                f"the test users have been looked at {board.opening} times: these figures flatter the winner."
+            )
+        if board.winner != result.best_trial:
+            print_warning(
+                f"these are the figures of trial {board.winner}, best after {board.n_done} trials, when the test users "
+                f"were opened. Trial {result.best_trial} is ahead now; --again opens them once more, and says so."
+            )
+    if result.out is not None:
+        console.print(f"Written to {result.out}: best.yaml, model/, trials.csv.", soft_wrap=True)
+    if result.interrupted:
+        console.print("The same command continues the study.")
+    console.print(f"Every run: {ui_line(result.tracking_uri)}", soft_wrap=True, highlight=False)
+
+
+def ui_line(tracking_uri: str) -> str:
+    """Return the line that opens MLflow's UI on a store."""
+    from hrnn_hpo.stores import tracking_address
+
+    return "hrnn-hpo ui" if tracking_uri == tracking_address() else f"hrnn-hpo ui --tracking-uri {tracking_uri}"

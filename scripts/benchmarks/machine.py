@@ -1,0 +1,62 @@
+"""What the benchmark scripts share: repeated timing, the machine's description, and where results are written."""
+
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+
+RESULTS = Path(__file__).resolve().parents[2] / "docs" / "benchmarks.md"
+
+
+def median_seconds(work: Callable[[], object], repeats: int = 9) -> float:
+    """Return the median wall time of `work` over some repeats, after two that do not count."""
+    times = []
+    for _ in range(repeats + 2):
+        began = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - began)
+    return statistics.median(times[2:])
+
+
+def describe_machine() -> str:
+    """Return date, processor, threads and PyTorch version in one line."""
+    model = next(
+        (
+            line.partition(":")[2].strip()
+            for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+            if line.startswith("model name")
+        ),
+        platform.processor(),
+    )
+    return (
+        f"{datetime.now(UTC):%Y-%m-%d}, {model}, {torch.backends.cpu.get_cpu_capability()}, "
+        f"{torch.get_num_threads()} thread(s), PyTorch {torch.__version__}"
+    )
+
+
+def write_section(title: str, command: str, body: str) -> None:
+    """Put a section into docs/benchmarks.md, in place of an older one with the same title."""
+    heading = f"## {title}\n"
+    section = f"{heading}\n{describe_machine()}\n\n    {command}\n\n{body.strip()}\n"
+    text = RESULTS.read_text(encoding="utf-8") if RESULTS.exists() else "# Benchmarks\n"
+    before, found, after = text.partition(heading)
+    if found:
+        _, next_heading, rest = after.partition("\n## ")
+        text = before + section + (f"\n## {rest}" if next_heading else "")
+    else:
+        text = text.rstrip() + "\n\n" + section
+    RESULTS.write_text(text, encoding="utf-8")
+
+
+def table(columns: list[str], rows: list[list[object]]) -> str:
+    """Return a Markdown table."""
+    lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
+    lines += [
+        "| " + " | ".join(f"{cell:.3g}" if isinstance(cell, float) else str(cell) for cell in row) + " |"
+        for row in rows
+    ]
+    return "\n".join(lines)
