@@ -94,12 +94,17 @@ class Hyperparameters(BaseModel):
     ] = 0.5
 
     @model_validator(mode="after")
-    def _percentiles_in_order(self) -> "Hyperparameters":
+    def _fit_together(self) -> "Hyperparameters":
         low, high = self.min_user_history_length_percentile, self.max_user_history_length_percentile
         if low > high:
             raise ValueError(
                 "`min_user_history_length_percentile <= max_user_history_length_percentile` must hold, "
                 f"but got {low} and {high}."
+            )
+        if self.n_negatives and self.weight_averaging:
+            raise ValueError(
+                "`weight_averaging = 0` must hold with n_negatives > 0 (averaging touches every item each time), "
+                f"but got {self.weight_averaging}."
             )
         return self
 

@@ -5,17 +5,20 @@ A tracking store that fails never costs a trial: it turns into a warning, and th
 
 import logging
 import os
+import signal
+import socket
 import sqlite3
 import subprocess
 import sys
 import time
+import urllib.request
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
-from hrnn_hpo.errors import RunFailedError
+from hrnn_hpo.errors import ConfigError, RunFailedError
 from hrnn_hpo.stores import creating, sqlite_file, tracking_address
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -151,9 +154,52 @@ def git_commit() -> str | None:
     return answer.stdout.strip() or None
 
 
-def ui_command(uri: str, host: str, port: int) -> list[str]:
-    """Return the command that serves MLflow's UI on a store."""
-    return [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri, "--host", host, "--port", str(port)]
+def serve_ui(uri: str | None, host: str, port: int, ready: Callable[[str], None]) -> None:
+    """Serve MLflow's UI on a store until interrupted; `ready` is told the address once it answers.
+
+    Raises RunFailedError when the port is taken or the server ends by itself, ConfigError for an address that is a
+    server already.
+    """
+    address = tracking_address(uri)
+    if address.startswith(("http:", "https:")):
+        raise ConfigError(f"{address} is a server with a user interface of its own: open it in a browser.")
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise RunFailedError(f"Port {port} of {host} is not free ({error.strerror}); try --port.") from None
+    Tracker(address)  # creates or upgrades the store before the server's processes race for it
+    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", address]
+    file = sqlite_file(address)
+    if file is not None:
+        command += ["--artifacts-destination", str(file.parent / "artifacts")]
+    # A group of its own, ended as a whole: the server starts workers.
+    process = subprocess.Popen(
+        [*command, "--host", host, "--port", str(port)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        while process.poll() is None and not _answers(host, port):
+            time.sleep(0.3)
+        if process.poll() is None:
+            ready(f"http://{host}:{port}")
+            process.wait()
+        raise RunFailedError(f"MLflow's server ended by itself (exit code {process.returncode}).")
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+        process.wait()
+
+
+def _answers(host: str, port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://{host}:{port}/health", timeout=2) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
 
 
 def _open(uri: str) -> tuple[Any, str]:
@@ -203,11 +249,13 @@ def _rebase_artifacts(file: Path) -> None:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keep MLflow's migration messages and its dependencies' deprecation warnings from the user's screen."""
-    logging.getLogger("mlflow").setLevel(logging.ERROR)
-    logging.getLogger("alembic").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         warnings.simplefilter("ignore", FutureWarning)
+        import mlflow  # noqa: F401 (sets its own log level on import)
+
+        for name in ("mlflow", "alembic"):
+            logging.getLogger(name).setLevel(logging.ERROR)
         yield
 
 

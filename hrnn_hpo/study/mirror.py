@@ -111,6 +111,13 @@ class Mirror:
         """Copy a folder's files to the artifacts of the study's run."""
         self._tracker.log_file(self.parent, path, folder)
 
+    def delete_runs(self) -> None:
+        """Mark the study's runs deleted."""
+        self.join_parent()
+        if self.parent is not None:
+            for run in [*self._tracker.child_runs(self.parent), self.parent]:
+                self._tracker.delete_run(run)
+
     def log_best(self, trial: FrozenTrial) -> None:
         """Show the best trial's validation metrics on the study's run."""
         summary = trial.user_attrs[SUMMARY]

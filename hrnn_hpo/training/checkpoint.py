@@ -9,7 +9,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -17,18 +16,18 @@ from torch import Tensor
 from hrnn_hpo.errors import ModelError
 from hrnn_hpo.model.hrnn import HRNN
 from hrnn_hpo.training.averaging import AveragedWeights
+from hrnn_hpo.training.optimizer import Optimizer
 from hrnn_hpo.training.progress import EpochReport, TrainingState
 
 
 def save_checkpoint(
-    path: Path, state: TrainingState, model: HRNN, optimizer: torch.optim.Optimizer, averaged: AveragedWeights
+    path: Path, state: TrainingState, model: HRNN, optimizer: Optimizer, averaged: AveragedWeights
 ) -> None:
     """Write everything that a run needs to go on after the epoch it has just finished."""
     tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
     tensors |= {f"best.{name}": value for name, value in state.best_weights.items()}
     tensors |= {f"averaged.{i}": value for i, value in enumerate(averaged.values)}
-    for index, slots in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{index}.{name}": torch.as_tensor(value) for name, value in slots.items()}
+    tensors |= {f"optimizer.{name}": value for name, value in optimizer.state_tensors().items()}
     progress = {
         "epoch": state.epoch,
         "update": state.update,
@@ -44,9 +43,7 @@ def save_checkpoint(
     partial.replace(path)
 
 
-def load_checkpoint(
-    path: Path, model: HRNN, optimizer: torch.optim.Optimizer, averaged: AveragedWeights
-) -> TrainingState:
+def load_checkpoint(path: Path, model: HRNN, optimizer: Optimizer, averaged: AveragedWeights) -> TrainingState:
     """Restore model, optimizer and averages from a checkpoint and return where the run stands.
 
     Raises ModelError when the file is damaged or belongs to a model of another shape.
@@ -59,11 +56,7 @@ def load_checkpoint(
         model.load_state_dict(own)
     except Exception as error:
         raise ModelError(f"{path}: is not a checkpoint of this configuration ({error}).") from error
-    slots: dict[int, dict[str, Tensor]] = {}
-    for name, value in _under("optimizer.", tensors).items():
-        index, _, slot = name.partition(".")
-        slots.setdefault(int(index), {})[slot] = value
-    optimizer.load_state_dict({"state": slots, "param_groups": optimizer.state_dict()["param_groups"]})
+    optimizer.load_state_tensors(_under("optimizer.", tensors))
     for index, value in _under("averaged.", tensors).items():
         averaged.values[int(index)].copy_(value)
     averaged.n_updates = progress.pop("n_averaged")

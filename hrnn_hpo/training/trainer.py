@@ -15,15 +15,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hrnn_hpo.config import Hyperparameters
+from hrnn_hpo.data.featurize import training_events
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.data.splits import TrainPart
 from hrnn_hpo.errors import RunFailedError
 from hrnn_hpo.model.hrnn import HRNN
 from hrnn_hpo.model.inputs import StepInputs, pack
-from hrnn_hpo.model.losses import softmax_cross_entropy
 from hrnn_hpo.training.averaging import AveragedWeights
 from hrnn_hpo.training.batches import epoch_windows, window_steps
 from hrnn_hpo.training.checkpoint import load_checkpoint, save_checkpoint
+from hrnn_hpo.training.criterion import NegativeSampler, full_softmax, sampled_softmax
+from hrnn_hpo.training.optimizer import Optimizer
 from hrnn_hpo.training.progress import EpochReport, TrainingState
 
 WARMUP_UPDATES = 50
@@ -78,9 +80,8 @@ def fit(
     """
     hp = hyperparameters
     device = model.item_bias.device
-    optimizer = torch.optim.AdamW(
-        parameter_groups(model, hp.weight_decay), lr=hp.learning_rate, betas=(0.9, 0.99), fused=True
-    )
+    optimizer = Optimizer(model, hp.learning_rate, hp.weight_decay)
+    sampler = _negative_sampler(data, hp) if hp.n_negatives else None
     averaged = AveragedWeights(model, hp.weight_averaging)
     state = TrainingState()
     if checkpoint is not None and checkpoint.exists():
@@ -90,7 +91,7 @@ def fit(
     while state.epoch < n_epochs and not (evaluate and not fixed_epochs and state.epochs_without_gain >= hp.patience):
         state.epoch += 1
         began = time.perf_counter()
-        train_loss = _train_epoch(model, data, hp, optimizer, averaged, state, seed, device, on_update)
+        train_loss = _train_epoch(model, data, hp, optimizer, sampler, averaged, state, seed, device, on_update)
         trained = time.perf_counter()
         metrics: dict[str, float] = {}
         if evaluate is not None:
@@ -127,7 +128,8 @@ def _train_epoch(
     model: HRNN,
     data: TrainingData,
     hp: Hyperparameters,
-    optimizer: torch.optim.Optimizer,
+    optimizer: Optimizer,
+    sampler: NegativeSampler | None,
     averaged: AveragedWeights,
     state: TrainingState,
     seed: int,
@@ -152,15 +154,16 @@ def _train_epoch(
 
         outputs, final = model(inputs, lanes[:, order], hp.bptt)  # (N, H)
         lanes[:, order] = final  # carried without gradient: the border of truncated back-propagation
-        loss = softmax_cross_entropy(outputs, model.item_embedding[:-1], model.score_bias(), targets, weights)
+        if sampler is None:
+            loss = full_softmax(model, outputs, targets, weights)
+        else:
+            loss = sampled_softmax(model, outputs, targets, weights, sampler, rng)
 
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), hp.gradient_clip)
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.clip_gradients(hp.gradient_clip)
         state.update += 1
-        for group in optimizer.param_groups:
-            group["lr"] = hp.learning_rate * min(1.0, state.update / WARMUP_UPDATES)
-        optimizer.step()
+        optimizer.step(warmup=min(1.0, state.update / WARMUP_UPDATES))
         averaged.update(model)
 
         total_loss += loss.detach() * len(rows)
@@ -181,8 +184,7 @@ def _require_finite(loss: Tensor, state: TrainingState) -> None:
         )
 
 
-def parameter_groups(model: HRNN, weight_decay: float) -> list[dict[str, object]]:
-    """Return the optimizer's groups: matrices decay, biases, norms and scales do not."""
-    matrices = [p for p in model.parameters() if p.ndim >= 2]
-    others = [p for p in model.parameters() if p.ndim < 2]
-    return [{"params": matrices, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
+def _negative_sampler(data: TrainingData, hp: Hyperparameters) -> NegativeSampler:
+    targets = training_events(data.dataset, data.train)
+    counts = np.bincount(np.asarray(data.dataset.items)[targets], minlength=data.dataset.n_items)
+    return NegativeSampler(counts, hp.n_negatives, hp.negative_alpha)

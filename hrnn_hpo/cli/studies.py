@@ -1,0 +1,135 @@
+"""Commands about studies that exist: `status`, `export`, `sync`, and the group `studies` that lists and tidies them."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from hrnn_hpo.cli import options
+from hrnn_hpo.cli.output import console, print_json, print_table
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="List, stop and delete studies, clean up after them.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def status(study: options.Study, storage: options.Storage = None, json: options.Json = False) -> None:
+    """Show where a study stands: trials by state, the best one, speed and time left.
+
+    Example:
+
+      hrnn-hpo status first
+    """
+    from hrnn_hpo.study.status import status as read_status
+
+    found = read_status(study, storage=storage)
+    if json:
+        print_json(found.content())
+        return
+    trials = found.trials
+    goal = f" of {found.n_trials}" if found.n_trials else ""
+    console.print(f"Study {found.study}: {found.space} on {found.data}, {found.protocol}", soft_wrap=True)
+    console.print(
+        f"{trials.done}{goal} trials done ({trials.complete} complete, {trials.pruned} pruned), "
+        f"{trials.running} running, {trials.waiting} waiting, {trials.failed} failed"
+    )
+    if found.best_trial is not None:
+        console.print(f"Best: trial {found.best_trial}, {found.objective} {found.best_value:.4f} (validation users)")
+    if found.trials_per_hour is not None:
+        left = f", about {found.seconds_left / 60:.0f} min left" if found.seconds_left is not None else ""
+        console.print(f"{found.trials_per_hour:.1f} trials an hour{left}")
+    console.print(f"The test users have been looked at {found.test_openings} times.")
+
+
+def export(
+    study: options.Study,
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="File to write.", show_default=False)],
+    format: Annotated[
+        Literal["yaml", "json", "personalize"] | None,
+        typer.Option("--format", help="Default: by the file's ending. personalize: Amazon's solutionConfig."),
+    ] = None,
+    trial: Annotated[int | None, typer.Option("--trial", help="Another trial than the best one.")] = None,
+    storage: options.Storage = None,
+) -> None:
+    """Write the best trial's configuration; `train --config` repeats its validation metrics to the last digit.
+
+    Example:
+
+      hrnn-hpo export first --out best.yaml
+    """
+    from hrnn_hpo.study.export import export as write
+
+    console.print(f"Written to {write(study, out, format, trial=trial, storage=storage)}.", soft_wrap=True)
+
+
+def sync(
+    study: options.Study,
+    storage: options.Storage = None,
+    tracking_uri: options.TrackingUri = None,
+    json: options.Json = False,
+) -> None:
+    """Rebuild the MLflow side of a study from Optuna's storage: runs, parameters, metrics, tags, plots.
+
+    Example:
+
+      hrnn-hpo sync first --tracking-uri http://localhost:5000
+    """
+    from hrnn_hpo.study.sync import sync as rebuild
+
+    n_runs = rebuild(study, storage=storage, tracking_uri=tracking_uri)
+    if json:
+        print_json({"study": study, "runs": n_runs})
+    else:
+        console.print(f"{n_runs} runs are up to date.")
+
+
+@app.command("list")
+def list_(storage: options.Storage = None, json: options.Json = False) -> None:
+    """List the studies of a storage."""
+    from hrnn_hpo.study.status import list_studies
+
+    found = list_studies(storage=storage)
+    if json:
+        print_json({"studies": [entry.content() for entry in found]})
+        return
+    rows: list[list[Any]] = [
+        [
+            entry.study,
+            entry.space,
+            entry.data,
+            entry.trials.done,
+            entry.trials.running,
+            entry.best_value,
+            entry.objective,
+        ]
+        for entry in found
+    ]
+    print_table("Studies", ["study", "space", "data", "done", "running", "best", "objective"], rows)
+
+
+@app.command()
+def stop(study: options.Study, storage: options.Storage = None) -> None:
+    """Ask all workers of a study to stop after their epoch; `tune` goes on later."""
+    from hrnn_hpo.study.status import stop_study
+
+    running = stop_study(study, storage=storage)
+    console.print(f"Study {study} is asked to stop; {running} trials end after their epoch.")
+
+
+@app.command()
+def delete(study: options.Study, storage: options.Storage = None, tracking_uri: options.TrackingUri = None) -> None:
+    """Delete a study with its trials, checkpoints and models; its MLflow runs move to MLflow's bin."""
+    from hrnn_hpo.study.status import delete_study
+
+    delete_study(study, storage=storage, tracking_uri=tracking_uri)
+    console.print(f"Study {study} is deleted.")
+
+
+@app.command()
+def gc(storage: options.Storage = None) -> None:
+    """Queue the trials of dead workers again and delete files that nothing needs any more."""
+    from hrnn_hpo.study.status import clean_up
+
+    console.print(f"Cleaned up {len(clean_up(storage=storage))} studies.")

@@ -1,0 +1,63 @@
+"""What an update minimizes: the softmax over all items, or over the target and a few negatives drawn for the update."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from hrnn_hpo.model.hrnn import HRNN
+from hrnn_hpo.model.losses import sampled_softmax_cross_entropy, softmax_cross_entropy
+
+
+class NegativeSampler:
+    """Draws items with probability proportional to popularity ** alpha; alpha 0 is uniform."""
+
+    def __init__(self, counts: NDArray[np.int64], n_negatives: int, alpha: float) -> None:
+        weights = np.maximum(counts, 1).astype(np.float64) ** alpha  # (V,)
+        self.cumulative = np.cumsum(weights / weights.sum())
+        self.n_negatives = n_negatives
+
+    def draw(self, rng: np.random.Generator) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Return distinct items (M,), ascending, and the log of the probability that each is among them (M,).
+
+        `n_negatives` items are drawn with replacement and repeats dropped, so M may be a little smaller; an item of
+        probability q is among them with 1 - (1 - q)^n.
+        """
+        draws = np.searchsorted(self.cumulative, rng.random(self.n_negatives), side="right")
+        items = np.unique(np.minimum(draws, len(self.cumulative) - 1))
+        q = self.cumulative[items] - np.where(items > 0, self.cumulative[items - 1], 0.0)
+        return items, np.log(-np.expm1(self.n_negatives * np.log1p(-q))).astype(np.float32)
+
+
+def full_softmax(model: HRNN, outputs: Tensor, targets: Tensor, weights: Tensor | None) -> Tensor:
+    """Return the mean weighted cross-entropy of N targets over all V items, a scalar."""
+    return softmax_cross_entropy(outputs, model.item_embedding[:-1], model.score_bias(), targets, weights)
+
+
+def sampled_softmax(
+    model: HRNN,
+    outputs: Tensor,
+    targets: Tensor,
+    weights: Tensor | None,
+    sampler: NegativeSampler,
+    rng: np.random.Generator,
+) -> Tensor:
+    """Return the mean weighted cross-entropy over each target and negatives shared by the batch, a scalar.
+
+    The item embedding gets a sparse gradient: no work or memory grows with V, the bias (V,) aside.
+    """
+    drawn, log_q = sampler.draw(rng)
+    negatives = torch.from_numpy(drawn).to(targets.device)  # (M,)
+    bias = model.score_bias()
+    return sampled_softmax_cross_entropy(
+        outputs,
+        F.embedding(targets, model.item_embedding, sparse=True),
+        bias[targets],
+        F.embedding(negatives, model.item_embedding, sparse=True),
+        bias[negatives],
+        targets,
+        negatives,
+        torch.from_numpy(log_q).to(targets.device),
+        weights,
+    )
