@@ -8,6 +8,6 @@ scripts/setup.sh
 hrnn-hpo() { .venv/bin/hrnn-hpo "$@"; }
 hrnn-hpo data fetch ml-100k --to data/ml-100k
 hrnn-hpo data describe data/ml-100k
-hrnn-hpo tune data/ml-100k --space quickstart --study quickstart --n-trials 12 --seed 0 --out models/quickstart
-hrnn-hpo recommend models/quickstart --user 1 --k 5
-hrnn-hpo export quickstart --out models/quickstart/best.yaml
+hrnn-hpo tune data/ml-100k --space quickstart --study quickstart --n-trials 12 --workers 2 --seed 0 --out results/quickstart
+hrnn-hpo recommend results/quickstart/model --user 1 --k 5
+hrnn-hpo export quickstart --out results/quickstart/best.yaml

@@ -21,6 +21,7 @@ class StudyProgress:
             TextColumn("{task.fields[best]}{task.fields[now]}{task.fields[left]}"),
             console=console,
             transient=True,
+            disable=not console.is_terminal,
         )
         self._task = self._bar.add_task("trials", total=None, best="", now="", left="")
         self._seconds: list[float] = []
@@ -67,7 +68,8 @@ class StudyProgress:
         seconds = f"  {trial.duration.total_seconds():.0f} s" if trial.duration else ""
         role = f" ({attributes['role']})" if "role" in attributes else ""
         if state == "fail":
-            return f"trial {trial.number:3d}{role} failed: {attributes.get('failure', {}).get('reason', 'worker lost')}"
+            reason = attributes.get("failure", {}).get("reason", "its worker is gone; it goes on from its checkpoint")
+            return f"trial {trial.number:3d}{role} failed: {reason}"
         params = "  ".join(f"{name}={_short(value)}" for name, value in trial.params.items())
         return f"trial {trial.number:3d}{role} {state}{value}  {epochs} epochs{seconds}  {params}"
 

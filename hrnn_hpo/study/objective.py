@@ -111,7 +111,7 @@ class Objective:
 
         folder = trial_folder(self.study, original_number(before))
         experiment = prepare_experiment(self.dataset, configuration, self.record.seen)
-        log = _EpochLog(trial, set(before.intermediate_values), run, self)
+        log = _EpochLog(trial, set(before.intermediate_values), run, configuration.hyperparameters.epochs, self)
         result = run_experiment(
             experiment,
             device=self.device,
@@ -143,13 +143,15 @@ class _EpochLog:
     trial: Trial
     reported: set[int]
     run: str | None
+    epochs: int  # the most that the trial may take
     owner: Objective
 
     def on_epoch(self, report: EpochReport) -> None:
         self.write(report)
         self.owner.observer.epoch_ended(self.trial.number, report)
-        # The defaults are the yardstick of the study, so they always run to their end.
-        if self.trial.user_attrs.get(ROLE) != "defaults" and self.trial.should_prune():
+        # The defaults are the yardstick of the study and run to their end; after the last epoch nothing is to be saved.
+        prunable = report.epoch < self.epochs and self.trial.user_attrs.get(ROLE) != "defaults"
+        if prunable and self.trial.should_prune():
             raise TrialPruned(f"after epoch {report.epoch}")
         control = self.owner.control
         control.look_for_request(self.trial.study)

@@ -224,7 +224,7 @@ def _result(
 ) -> StudyResult:
     trials = last_attempts(study)
     best = best_trial(trials)
-    counts = count_trials(study.get_trials(deepcopy=False))
+    counts = count_trials(trials)
     if best is None and not control.interrupted:
         raise RunFailedError(
             f"No trial of study {study.study_name!r} has completed ({stopped}; {counts.failed} failed, "

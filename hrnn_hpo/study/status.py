@@ -97,9 +97,9 @@ def clean_up(*, storage: str | None = None) -> list[str]:
 
 def _status(study: Study, storage: RDBStorage) -> Status:
     record = read_record(study)
-    trials = study.get_trials(deepcopy=False)
+    trials = last_attempts(study)
     counts = count_trials(trials)
-    best = best_trial(last_attempts(study))
+    best = best_trial(trials)
     goal = study.user_attrs.get(BUDGET_KEY, {}).get("n_trials")
     done = [t for t in trials if t.state in (TrialState.COMPLETE, TrialState.PRUNED) and t.datetime_start]
     running = [t for t in trials if t.state == TrialState.RUNNING]
