@@ -12,7 +12,7 @@ class Dropout(nn.Module):
     def __init__(self, rate: float) -> None:
         super().__init__()
         self.rate = rate
-        self.threshold = round(rate * 256)
+        self.threshold = min(round(rate * 256), 255)  # something always stays
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or self.rate == 0.0:

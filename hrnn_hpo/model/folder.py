@@ -144,9 +144,10 @@ def require_model_target(folder: Path) -> None:
 
 def read_record(folder: Path) -> SplitRecord:
     """Return split.json of a model folder; raises ValueError or TypeError when it is damaged."""
-    content: dict[str, Any] = json.loads((folder / SPLIT).read_text("utf-8"))
-    if content.get("format") != FORMAT:
-        raise ValueError(f"format {FORMAT} must stand in {SPLIT}, but got {content.get('format')}")
+    content: Any = json.loads((folder / SPLIT).read_text("utf-8"))
+    written = content.get("format") if isinstance(content, dict) else None
+    if written != FORMAT:
+        raise ValueError(f"format {FORMAT} must stand in {SPLIT}, but got {written}")
     return SplitRecord(**content)
 
 

@@ -18,7 +18,9 @@ class PatientStorage(RDBStorage):
     """Optuna's database storage, every operation tried again while the database cannot be reached or written."""
 
 
-def _patient(operation: Callable[..., Any]) -> Callable[..., Any]:
+def patient(operation: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the operation, tried again while the database is away, locked or out of space."""
+
     @functools.wraps(operation)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         give_up_at = time.monotonic() + PATIENCE_SECONDS
@@ -46,4 +48,4 @@ def _may_pass(error: BaseException) -> bool:
 
 # What Optuna calls on a storage, heartbeats included.
 for _name in sorted(BaseStorage.__abstractmethods__ | {"record_heartbeat", "get_trial"}):
-    setattr(PatientStorage, _name, _patient(getattr(RDBStorage, _name)))
+    setattr(PatientStorage, _name, patient(getattr(RDBStorage, _name)))

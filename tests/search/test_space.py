@@ -54,9 +54,7 @@ def test_every_shipped_space_loads_and_says_what_it_is_for_and_how_to_run_it(nam
 
 def test_aws_hrnn_is_the_recipe_and_nothing_else() -> None:
     space = load_space("aws-hrnn")
-    table = {
-        name: (p.kind, p.type, p.range or p.choices, p.default, p.tunable) for name, p in space.parameters.items()
-    }
+    table = {name: (p.kind, p.type, p.range or p.choices, p.default, p.tunable) for name, p in space.parameters.items()}
     assert table == {
         "hidden_dimension": ("algorithm", "integer", (32, 256), 43, True),
         "bptt": ("algorithm", "integer", (2, 32), 32, True),
@@ -279,7 +277,12 @@ def test_the_fingerprint_tells_searches_apart_but_not_names_and_words(tmp_path: 
     plain = load_space("aws-hrnn").fingerprint()
     same = "extends: aws-hrnn\nname: other\nparameters: {bptt: {doc: other words}}\nfix: {epochs: 40}\n"
     assert load_space(write(tmp_path, same)).fingerprint() == plain  # 40 epochs are the default anyway
-    for change in ("fix: {epochs: 41}", "fix: {bptt: 32}", "tune: {bptt: {range: [2, 31]}}", "tune: {bptt: {log: false}}"):
+    for change in (
+        "fix: {epochs: 41}",
+        "fix: {bptt: 32}",
+        "tune: {bptt: {range: [2, 31]}}",
+        "tune: {bptt: {log: false}}",
+    ):
         assert load_space(write(tmp_path, f"extends: aws-hrnn\n{change}\n")).fingerprint() != plain
 
 
@@ -288,7 +291,9 @@ def test_a_configuration_is_checked_name_by_name_before_it_is_enqueued() -> None
     check_assignment(space, space.defaults())
     check_assignment(space, Hyperparameters(hidden_dimension=96, epochs=10, patience=3, batch_size=64).model_dump())
     with pytest.raises(SpaceError) as caught:
-        check_assignment(space, {"hidden_dimension": 512, "hiden": 1, "epochs": 40, "recency_mask": 1, "bptt": True}, "f")
+        check_assignment(
+            space, {"hidden_dimension": 512, "hiden": 1, "epochs": 40, "recency_mask": 1, "bptt": True}, "f"
+        )
     assert str(caught.value).splitlines() == [
         "f: hiden: is not a hyperparameter.",
         "f: hidden_dimension: must lie in [32, 96], but got 512.",

@@ -1,4 +1,4 @@
-"""Fixtures of the study tests: a small log, a small space, stores of their own, and an experiment that takes no time."""
+"""Fixtures of the study tests: a small log and space, stores of their own, an experiment that takes no time."""
 
 import json
 from collections.abc import Callable

@@ -95,7 +95,9 @@ def test_grid_over_a_continuum_is_refused(space: SearchSpace) -> None:
         make_sampler("grid", 0, space)
 
 
-@pytest.mark.parametrize(("max_epochs", "eta", "n"), [(1, 3, 1), (2, 3, 1), (3, 3, 2), (80, 3, 4), (81, 3, 5), (243, 3, 6), (1000, 10, 4)])
+@pytest.mark.parametrize(
+    ("max_epochs", "eta", "n"), [(1, 3, 1), (2, 3, 1), (3, 3, 2), (80, 3, 4), (81, 3, 5), (243, 3, 6), (1000, 10, 4)]
+)
 def test_brackets_are_counted_in_whole_numbers(max_epochs: int, eta: int, n: int) -> None:
     assert count_brackets(max_epochs, eta) == n
 

@@ -1,0 +1,277 @@
+"""The model folder: what comes back, what never enters it, and what is refused."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from small_runs import inputs_of, model_for, same_weights, small_configuration
+
+from hrnn_hpo.config import Configuration
+from hrnn_hpo.data.schema import Dataset
+from hrnn_hpo.data.splits import Protocol, Split, make_split
+from hrnn_hpo.data.synthetic import make_dataset
+from hrnn_hpo.errors import ModelError
+from hrnn_hpo.model import folder as model_folder
+from hrnn_hpo.model.encode import encode
+from hrnn_hpo.model.folder import (
+    SavedModel,
+    SplitRecord,
+    count_test_opening,
+    load_model,
+    read_record,
+    require_model_target,
+    save_model,
+)
+from hrnn_hpo.model.hrnn import HRNN
+
+FILES = ["config.yaml", "histories.safetensors", "split.json", "vocabulary.json", "weights.safetensors"]
+CHANGES = {"architecture": "hierarchical", "n_blocks": 2, "recency_mask": True}
+
+
+def log_of(n_users: int = 30, n_events: int = 12) -> Dataset:
+    """Every event has a time of its own, so that each can be looked for in a folder."""
+    return make_dataset(
+        [
+            [
+                (
+                    f"i{(user + step) % 7}é",
+                    1000 * user + step,
+                    "buy" if step % 2 else "view",
+                    float(step),
+                    f"s{step // 4}",
+                )
+                for step in range(n_events)
+            ]
+            for user in range(n_users)
+        ]
+    )
+
+
+@pytest.fixture(scope="module")
+def dataset() -> Dataset:
+    return log_of()
+
+
+@pytest.fixture
+def model(dataset: Dataset) -> HRNN:
+    return model_for(dataset, **CHANGES)
+
+
+def record_of(split: Split, dataset: Dataset) -> SplitRecord:
+    return SplitRecord(
+        protocol=split.protocol,
+        split_seed=split.seed,
+        data_hash=dataset.content_hash,
+        seen="keep",
+        validation_metrics={"ndcg_at_10": 0.1 + 0.2},
+    )
+
+
+def saved(folder: Path, model: HRNN, dataset: Dataset, protocol: Protocol = "personalize") -> SavedModel:
+    split = make_split(dataset, protocol, 0)
+    configuration: Configuration = small_configuration(protocol, **CHANGES)
+    save_model(folder, model, configuration, dataset, split, record_of(split, dataset))
+    return load_model(folder)
+
+
+def test_a_saved_model_comes_back_bit_for_bit(tmp_path: Path, model: HRNN, dataset: Dataset) -> None:
+    loaded = saved(tmp_path / "model", model, dataset)
+    assert same_weights(loaded.model, model)
+    assert not loaded.model.training
+    assert loaded.configuration == small_configuration(**CHANGES)
+    assert loaded.split == record_of(make_split(dataset, "personalize", 0), dataset)  # .1 + .2 to the last digit
+    assert loaded.histories.item_ids.tolist() == dataset.item_ids.tolist()
+    assert loaded.histories.user_ids.tolist() == dataset.user_ids.tolist()
+    assert loaded.histories.event_type_names == ("buy", "view")
+    rows = np.array([0]), np.array([5])
+    assert torch.equal(
+        encode(loaded.model, inputs_of(loaded.histories), *rows), encode(model, inputs_of(dataset), *rows)
+    )
+
+
+@pytest.mark.parametrize(
+    "protocol", ["personalize", "personalize-last", "leave-one-out", "newest-tenth", "temporal", "none"]
+)
+def test_truth_events_never_enter_the_folder(tmp_path: Path, model: HRNN, dataset: Dataset, protocol: Protocol) -> None:
+    log = dataset
+    if protocol == "temporal":  # its windows are days of the whole log: users must be active at the same time
+        log = make_dataset([[(f"i{step % 7}", 100 * step + user) for step in range(12)] for user in range(30)])
+        model = model_for(log, **CHANGES)
+    split = make_split(log, protocol, 0)
+    histories = saved(tmp_path / "model", model, log, protocol).histories
+    kept = set(zip(histories.event_users.tolist(), histories.timestamps.tolist(), strict=True))
+    assert len(kept) == histories.n_events
+    owners, times = np.asarray(log.event_users), np.asarray(log.timestamps)
+    truth: set[tuple[int, int]] = set()
+    if split.test is not None:
+        for start, stop in zip(split.test.truth_starts, split.test.truth_stops, strict=True):
+            truth |= {(int(owners[row]), int(times[row])) for row in range(start, stop)}
+        assert truth
+    assert not kept & truth
+    if split.test is None:
+        assert len(kept) == log.n_events
+    if protocol in ("leave-one-out", "newest-tenth"):  # everybody is tested: all other events are input
+        assert len(kept) == log.n_events - len(truth)
+
+
+def test_validation_truth_of_other_users_stays_out_too(tmp_path: Path, model: HRNN, dataset: Dataset) -> None:
+    split = make_split(dataset, "personalize", 0)
+    histories = saved(tmp_path / "model", model, dataset).histories
+    assert split.validation is not None
+    for user, start, stop in zip(
+        split.validation.users, split.validation.truth_starts, split.validation.truth_stops, strict=True
+    ):
+        assert histories.history_lengths[user] == dataset.history_lengths[user] - (stop - start)
+
+
+def test_optional_columns_are_cut_with_the_events(tmp_path: Path, model: HRNN, dataset: Dataset) -> None:
+    histories = saved(tmp_path / "model", model, dataset, "leave-one-out").histories
+    first = slice(0, 11)  # all of user 0's twelve events but the truth
+    for name in ("items", "timestamps", "session_ids", "event_types", "event_values"):
+        assert getattr(histories, name)[first].tolist() == getattr(dataset, name)[first].tolist()
+        assert len(getattr(histories, name)) == histories.n_events
+
+
+def test_the_folder_holds_safetensors_yaml_and_json_and_no_pickle(
+    tmp_path: Path, model: HRNN, dataset: Dataset
+) -> None:
+    folder = tmp_path / "model"
+    saved(folder, model, dataset)
+    assert sorted(file.name for file in folder.iterdir()) == FILES
+    for file in folder.iterdir():
+        content = file.read_bytes()
+        assert not content.startswith((b"PK", b"\x80"))  # neither a zip of pickles nor a pickle
+
+
+def test_loading_never_unpickles(
+    tmp_path: Path, model: HRNN, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import pickle
+
+    saved(tmp_path / "model", model, dataset)
+
+    def forbidden(*args: object, **kwargs: object) -> None:
+        raise AssertionError("a model folder was unpickled")
+
+    for module, name in ((pickle, "load"), (pickle, "loads"), (pickle, "Unpickler"), (torch, "load")):
+        monkeypatch.setattr(module, name, forbidden)
+    load_model(tmp_path / "model")
+
+
+def test_an_older_model_is_replaced_whole(tmp_path: Path, model: HRNN, dataset: Dataset) -> None:
+    folder = tmp_path / "model"
+    saved(folder, model, dataset)
+    other = model_for(dataset, seed=1, **CHANGES)
+    assert same_weights(saved(folder, other, dataset).model, other)
+    assert sorted(file.name for file in folder.iterdir()) == FILES
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_something_else_than_a_model_is_never_overwritten(tmp_path: Path, model: HRNN, dataset: Dataset) -> None:
+    folder = tmp_path / "thesis"
+    folder.mkdir()
+    (folder / "chapter1.txt").write_text("precious")
+    with pytest.raises(ModelError, match="holds something else"):
+        saved(folder, model, dataset)
+    assert (folder / "chapter1.txt").read_text() == "precious"
+    with pytest.raises(ModelError, match="holds something else"):
+        require_model_target(folder / "chapter1.txt")
+
+
+def test_an_empty_folder_may_be_filled(tmp_path: Path, model: HRNN, dataset: Dataset) -> None:
+    (tmp_path / "model").mkdir()
+    assert same_weights(saved(tmp_path / "model", model, dataset).model, model)
+
+
+def test_a_write_that_fails_leaves_the_older_model_and_nothing_else(
+    tmp_path: Path, model: HRNN, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "model"
+    saved(folder, model, dataset)
+
+    def full(*args: object) -> None:
+        raise OSError("no space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(model_folder, "save_arrays", full)
+        with pytest.raises(OSError, match="no space"):
+            saved(folder, model_for(dataset, seed=1, **CHANGES), dataset)
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+    assert same_weights(load_model(folder).model, model)
+
+
+@pytest.fixture(scope="module")
+def intact(tmp_path_factory: pytest.TempPathFactory, dataset: Dataset) -> Path:
+    folder = tmp_path_factory.mktemp("intact") / "model"
+    saved(folder, model_for(dataset, **CHANGES), dataset)
+    return folder
+
+
+@pytest.fixture
+def copy(tmp_path: Path, intact: Path) -> Path:
+    return Path(shutil.copytree(intact, tmp_path / "model"))
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_missing_file_is_a_model_error(copy: Path, name: str) -> None:
+    (copy / name).unlink()
+    with pytest.raises(ModelError, match=r"is missing|is a damaged model folder"):
+        load_model(copy)
+
+
+@pytest.mark.parametrize(
+    ("name", "left"),
+    # Half of a YAML file may be a whole one, with defaults for the rest.
+    [(name, left) for name in FILES for left in (0, 7, 0.5) if (name, left) != ("config.yaml", 0.5)],
+)
+def test_a_torn_file_is_a_model_error(copy: Path, name: str, left: float) -> None:
+    content = (copy / name).read_bytes()
+    (copy / name).write_bytes(content[: int(len(content) * left) if left == 0.5 else int(left)])
+    with pytest.raises(ModelError, match="is a damaged model folder"):
+        load_model(copy)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("split.json", "[]"),
+        ("split.json", '{"format": 1}'),
+        ("split.json", '{"format": 1, "protocol": "personalize", "unknown": 1}'),
+        ("vocabulary.json", "[]"),
+        ("vocabulary.json", '{"items": ["a"], "users": [], "event_types": []}'),
+        ("vocabulary.json", '{"items": null, "users": null, "event_types": null}'),
+        ("config.yaml", "hyperparameters: {hidden_dimensions: 3}"),
+        ("config.yaml", "hyperparameters: {hidden_dimension: 16}"),
+        ("config.yaml", "- just\n- a list"),
+    ],
+)
+def test_a_file_of_another_content_is_a_model_error(copy: Path, name: str, content: str) -> None:
+    (copy / name).write_text(content)
+    with pytest.raises(ModelError, match="is a damaged model folder"):
+        load_model(copy)
+
+
+def test_another_format_is_refused_by_its_number(copy: Path) -> None:
+    record = json.loads((copy / "split.json").read_text())
+    (copy / "split.json").write_text(json.dumps({**record, "format": 99}))
+    with pytest.raises(ModelError, match="but got 99"):
+        load_model(copy)
+
+
+def test_a_folder_that_is_none_says_what_writes_one(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"is not a model folder.*hrnn-hpo train"):
+        load_model(tmp_path)
+    with pytest.raises(ModelError, match="is not a model folder"):
+        load_model(tmp_path / "nowhere")
+
+
+def test_openings_of_the_test_data_are_counted(copy: Path) -> None:
+    before = read_record(copy)
+    for _ in range(2):
+        count_test_opening(copy)
+    assert read_record(copy) == replace(before, test_openings=2)
+    assert sorted(file.name for file in copy.iterdir()) == FILES

@@ -1,0 +1,161 @@
+"""The study's database: transactions that workers can trust, patience with a database that is away, clear errors."""
+
+import sqlite3
+import threading
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from optuna.exceptions import StorageInternalError
+from optuna.storages import RDBStorage
+from optuna.trial import TrialState
+from sqlalchemy.exc import OperationalError, ProgrammingError
+
+from hrnn_hpo.errors import RunFailedError, StudyError
+from hrnn_hpo.stores import sqlite_file, storage_address, study_folder
+from hrnn_hpo.study import patience
+from hrnn_hpo.study.storage import create_study, load_study, open_storage, storage_label
+
+
+def test_the_embedded_database_is_absolute_and_in_mlruns(home: Path) -> None:
+    assert storage_address() == f"sqlite:///{home}/optuna.db"
+    open_storage(create=True)
+    with sqlite3.connect(home / "optuna.db") as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    connection.close()
+
+
+def test_a_relative_file_becomes_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert storage_address("sqlite:///own.db") == f"sqlite:///{tmp_path}/own.db"
+    assert sqlite_file("postgresql://user@host/db") is None
+
+
+def test_without_a_home_mlruns_is_in_the_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HRNN_HPO_HOME")
+    monkeypatch.chdir(tmp_path)
+    assert storage_address() == f"sqlite:///{tmp_path}/mlruns/optuna.db"
+
+
+@pytest.mark.parametrize("name", ["a/b", "../up", "sp ace", ".hidden", "ünï"])
+def test_a_studys_folder_stays_inside_mlruns(home: Path, name: str) -> None:
+    assert study_folder(name).resolve().parent == (home / "checkpoints").resolve()
+
+
+def test_reading_creates_no_database(home: Path) -> None:
+    with pytest.raises(StudyError, match="no study storage"):
+        open_storage()
+    assert not home.exists()
+
+
+def test_a_server_that_does_not_answer_is_a_run_failure_without_its_password() -> None:
+    with pytest.raises(RunFailedError) as failed:
+        open_storage("postgresql+nodriver://user:secret@localhost:1/db")
+    assert "secret" not in str(failed.value)
+    assert failed.value.exit_code == 1
+
+
+def test_an_unknown_study_is_refused_with_the_nearest_name() -> None:
+    storage = open_storage(create=True)
+    create_study("movies", storage)
+    with pytest.raises(StudyError, match="did you mean 'movies'"):
+        load_study("movie", storage)
+    assert "optuna.db" in storage_label(storage)
+
+
+def test_a_waiting_trial_is_taken_by_one_worker_alone() -> None:
+    storage = open_storage(create=True)
+    study = create_study("s", storage)
+    n_waiting, n_workers = 12, 4
+    for value in range(n_waiting):
+        study.enqueue_trial({"x": value})
+    taken: list[int] = []
+    gate = threading.Barrier(n_workers)
+
+    def work() -> None:
+        own = load_study("s", open_storage())
+        gate.wait()
+        for _ in range(n_waiting // n_workers):
+            with pytest.warns(UserWarning, match="Heartbeat"):
+                taken.append(own.ask().number)
+
+    threads = [threading.Thread(target=work) for _ in range(n_workers)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(taken) == list(range(n_waiting))
+
+
+def test_a_trial_is_failed_by_one_process_alone() -> None:
+    study = create_study("s", open_storage(create=True))
+    with pytest.warns(UserWarning, match="Heartbeat"):
+        study.ask()
+    outcomes: list[str] = []
+    gate = threading.Barrier(2)
+
+    def fail() -> None:
+        own = load_study("s", open_storage())
+        gate.wait()
+        try:
+            own.tell(0, state=TrialState.FAIL)
+            outcomes.append("failed")
+        except (ValueError, optuna.exceptions.OptunaError):
+            outcomes.append("too late")
+
+    threads = [threading.Thread(target=fail) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(outcomes) == ["failed", "too late"]
+
+
+class Flaky:
+    """An operation that fails a few times."""
+
+    def __init__(self, error: Exception, n_failures: int) -> None:
+        self.error = error
+        self.left = n_failures
+
+    def __call__(self, *_: Any) -> str:
+        if self.left > 0:
+            self.left -= 1
+            raise self.error
+        return "done"
+
+
+def away(kind: type[Exception] = OperationalError) -> StorageInternalError:
+    error = StorageInternalError("An exception is raised during the commit.")
+    error.__cause__ = kind("select 1", {}, Exception("server closed the connection"))  # type: ignore[call-arg]
+    return error
+
+
+def test_an_operation_waits_for_a_database_that_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr(patience.time, "sleep", pauses.append)
+    assert patience.patient(Flaky(away(), 7))() == "done"
+    assert pauses == [0.5, 1, 2, 4, 8, 10, 10]
+
+
+def test_patience_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = {"now": 0.0}
+    monkeypatch.setattr(patience.time, "monotonic", lambda: clock["now"])
+    monkeypatch.setattr(patience.time, "sleep", lambda seconds: clock.update(now=clock["now"] + seconds))
+    with pytest.raises(StorageInternalError):
+        patience.patient(Flaky(away(), 10**6))()
+    assert 580 < clock["now"] <= 600
+
+
+@pytest.mark.parametrize("error", [away(ProgrammingError), ValueError("no such trial"), KeyError("s")])
+def test_what_was_asked_wrongly_is_not_asked_again(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    operation = Flaky(error, 2)
+    with pytest.raises(type(error)):
+        patience.patient(operation)()
+    assert operation.left == 1
+
+
+def test_every_operation_of_the_storage_is_patient() -> None:
+    for name in (*optuna.storages.BaseStorage.__abstractmethods__, "get_trial", "record_heartbeat"):
+        assert getattr(patience.PatientStorage, name).__wrapped__ is getattr(RDBStorage, name)

@@ -1,0 +1,183 @@
+"""MLflow behind the tracker: what it stores, where, and what happens when it cannot."""
+
+import logging
+import shutil
+import sqlite3
+import subprocess
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+from hrnn_hpo import tracking
+from hrnn_hpo.errors import ConfigError, RunFailedError
+from hrnn_hpo.tracking import EXPERIMENT, Tracker, git_commit, serve_ui
+
+
+@pytest.fixture
+def tracker(mlruns: Path) -> Tracker:
+    return Tracker()
+
+
+def read(tracker: Tracker, run: str | None) -> Run:
+    assert run is not None
+    return MlflowClient(tracker.uri).get_run(run)
+
+
+def test_runs_carry_parameters_tags_and_their_parent(tracker: Tracker) -> None:
+    parent = tracker.start_run("study", tags={"role": "study"})
+    child = tracker.start_run(
+        "trial 0", parent=parent, tags={"trial": "0"}, params={"hidden_dimension": 43, "recency_mask": True}
+    )
+    run = read(tracker, child)
+    assert run.data.params == {"hidden_dimension": "43", "recency_mask": "true"}
+    assert run.data.tags["mlflow.parentRunId"] == parent
+    assert run.info.run_name == "trial 0"
+    assert tracker.child_runs(str(parent)) == [child]
+    assert tracker.find_run({"trial": "0"}) == child
+    assert tracker.find_run({"trial": "1"}) is None
+
+
+def test_metrics_written_twice_are_there_once(tracker: Tracker) -> None:
+    run = tracker.start_run("r", tags={})
+    for _ in range(2):
+        tracker.log_metrics(run, {"ndcg_at_10": 0.25, "coverage": 0.5}, 3, 1_700_000_000.5)
+    history = MlflowClient(tracker.uri).get_metric_history(str(run), "ndcg_at_10")
+    assert [(entry.value, entry.step, entry.timestamp) for entry in history] == [(0.25, 3, 1_700_000_000_500)]
+
+
+def test_a_run_ends_and_opens_again(tracker: Tracker) -> None:
+    run = tracker.start_run("r", tags={})
+    for status in ("KILLED", "RUNNING", "FINISHED"):
+        tracker.end_run(run, status)
+        assert read(tracker, run).info.status == status
+
+
+def test_artifacts_are_files_in_mlruns(tracker: Tracker, mlruns: Path, tmp_path: Path) -> None:
+    run = tracker.start_run("r", tags={})
+    (tmp_path / "plot.png").write_bytes(b"png")
+    tracker.log_text(run, "a: 1\n", "space.yaml")
+    tracker.log_file(run, tmp_path / "plot.png", "plots")
+    found = sorted(path.relative_to(mlruns).name for path in mlruns.rglob("artifacts/*/artifacts/**/*.*"))
+    assert found == ["plot.png", "space.yaml"]
+
+
+def test_artifacts_are_found_after_mlruns_has_moved(
+    tracker: Tracker, mlruns: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tracker.start_run("r", tags={})
+    tracker.log_text(run, "a: 1\n", "space.yaml")
+    (tmp_path / "else where").mkdir()
+    shutil.move(mlruns, tmp_path / "else where" / "mlruns")
+    monkeypatch.setenv("HRNN_HPO_HOME", str(tmp_path / "else where"))
+    moved = Tracker()
+    client = MlflowClient(moved.uri)
+    assert [file.path for file in client.list_artifacts(str(run))] == ["space.yaml"]
+    assert Path(client.download_artifacts(str(run), "space.yaml")).read_text() == "a: 1\n"
+    moved.log_text(run, "b: 2\n", "more.yaml")
+    assert len(client.list_artifacts(str(run))) == 2
+
+
+def test_a_store_that_fails_is_one_warning_and_is_left_alone_for_a_while(
+    tracker: Tracker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = tracker.start_run("r", tags={})
+    calls = []
+
+    def fail(*_: object, **__: object) -> None:
+        calls.append(1)
+        raise ConnectionError("server is away\nfor long")
+
+    monkeypatch.setattr(tracker._client, "log_batch", fail)
+    with caplog.at_level(logging.WARNING):
+        for step in range(3):
+            tracker.log_metrics(run, {"ndcg_at_10": 0.1}, step, 0.0)
+    assert len(calls) == 1
+    assert [record.message for record in caplog.records] == [
+        "MLflow could not be written (server is away); the study goes on."
+    ]
+    assert tracker.behind == {run}
+    monkeypatch.setattr(tracking.time, "monotonic", lambda: float("inf"))
+    tracker.log_metrics(run, {"ndcg_at_10": 0.1}, 9, 0.0)
+    assert len(calls) == 2
+
+
+def test_writing_to_a_run_that_could_not_be_created_does_nothing(tracker: Tracker) -> None:
+    tracker.log_metrics(None, {"ndcg_at_10": 0.1}, 1, 0.0)
+    tracker.set_tags(None, {"a": "b"})
+    tracker.end_run(None, "FINISHED")
+    assert tracker.behind == set()
+
+
+@pytest.mark.parametrize("uri", ["http://127.0.0.1:9", "no-such-scheme://x"])
+def test_a_store_that_cannot_be_opened_is_a_run_failure(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(RunFailedError, match="cannot be opened"):
+        Tracker(uri)
+
+
+def test_an_old_file_store_in_the_working_folder_changes_nothing(
+    mlruns: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (mlruns / "0").mkdir()
+    (mlruns / "0" / "meta.yaml").write_text("artifact_location: x\nexperiment_id: '0'\nname: Default\n")
+    assert Tracker().start_run("r", tags={}) is not None
+
+
+def test_the_database_is_in_write_ahead_mode(tracker: Tracker, mlruns: Path) -> None:
+    connection = sqlite3.connect(mlruns / "mlflow.db")
+    assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    connection.close()
+
+
+@pytest.mark.slow
+def test_several_processes_may_open_a_new_store_at_once(tmp_path: Path) -> None:
+    uri = f"sqlite:///{tmp_path}/new/mlflow.db"
+    with ProcessPoolExecutor(3, mp_context=get_context("spawn")) as pool:
+        runs = list(pool.map(_open_and_write, [uri] * 3))
+    assert len(set(runs)) == 3
+    assert len(MlflowClient(uri).search_experiments(filter_string=f"name = '{EXPERIMENT}'")) == 1
+
+
+def _open_and_write(uri: str) -> str | None:
+    return Tracker(uri).start_run("r", tags={})
+
+
+def test_the_commit_says_where_files_differ(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert git_commit() is None
+    git = ["git", "-c", "user.name=t", "-c", "user.email=t@example.org"]
+    (tmp_path / "file").write_text("1")
+    for command in (["init", "-q"], ["add", "."], ["commit", "-qm", "one"]):
+        subprocess.run([*git, *command], check=True)
+    clean = git_commit()
+    assert clean is not None
+    assert len(clean) == 40
+    (tmp_path / "file").write_text("2")
+    assert git_commit() == f"{clean}-dirty"
+
+
+def test_a_taken_port_is_refused(mlruns: Path) -> None:
+    import socket
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with pytest.raises(RunFailedError, match="not free"):
+            serve_ui(None, "127.0.0.1", taken.getsockname()[1], print)
+
+
+def test_a_server_has_a_user_interface_of_its_own() -> None:
+    with pytest.raises(ConfigError, match="open it in a browser"):
+        serve_ui("http://localhost:5000", "127.0.0.1", 5001, print)
+
+
+def test_no_telemetry_is_sent() -> None:
+    command = "import os, hrnn_hpo.tracking; print(os.environ['MLFLOW_DISABLE_TELEMETRY'])"
+    answer = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == "true"
