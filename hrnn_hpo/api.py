@@ -3,6 +3,7 @@
 Studies have their own functions, `tune` first, in study/.
 """
 
+import glob
 import hashlib
 import json
 from collections.abc import Callable, Mapping
@@ -33,6 +34,7 @@ from hrnn_hpo.serving.recommender import Recommendation, Recommender
 from hrnn_hpo.training.progress import EpochReport
 
 SeenOption = Literal["auto", "remove", "keep"]
+N_DIGEST = 12  # hexadecimal digits in the name of a checkpoint
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,8 @@ def train(
         configuration = configuration.model_copy(update={"best_epoch": searched.best_epoch})
     experiment, result = run(refit, configuration)
     save_experiment(out, experiment, result, refit=refit)
-    for file in out.parent.glob(f".{out.name}-*.checkpoint"):
+    # The digest's exact length keeps model `m` from taking the checkpoints of an unfinished `m-large` away.
+    for file in out.parent.glob(f".{glob.escape(out.name)}-{'?' * N_DIGEST}.checkpoint"):
         with suppress(FileNotFoundError):
             file.unlink()
     return TrainedModel(out, result, experiment)
@@ -234,5 +237,5 @@ def _checkpoint_file(out: Path, experiment: Experiment, refit: bool, objective: 
         "seen": experiment.seen,
         "objective": objective,
     }
-    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:12]
+    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:N_DIGEST]
     return out.parent / f".{out.name}-{digest}.checkpoint"

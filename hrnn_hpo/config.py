@@ -144,7 +144,7 @@ def parse_hyperparameters(values: Mapping[str, Any], source: str) -> Hyperparame
 def parse_assignments(assignments: list[str]) -> dict[str, Any]:
     """Return {name: value} of `--set NAME=VALUE` options, values read as YAML.
 
-    Raises ConfigError for text without `=` and for names that are no hyperparameter.
+    Raises ConfigError for text without `=`, for names that are no hyperparameter and for values that are not YAML.
     """
     changes: dict[str, Any] = {}
     for text in assignments:
@@ -153,9 +153,12 @@ def parse_assignments(assignments: list[str]) -> dict[str, Any]:
             raise ConfigError(f"--set wants NAME=VALUE, but got {text!r}.")
         if name not in Hyperparameters.model_fields:
             raise ConfigError(
-                f"--set {text}: {name!r} is not a hyperparameter{nearest(name, Hyperparameters.model_fields)}."
+                f"--set {text}: {name!r} is not a hyperparameter{nearest(name, Hyperparameters.model_fields) or '.'}"
             )
-        changes[name] = yaml.safe_load(value)
+        try:
+            changes[name] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise ConfigError(f"--set {text}: is not valid YAML: {error}") from error
     return changes
 
 

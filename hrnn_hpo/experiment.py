@@ -13,12 +13,13 @@ from typing import Literal
 import numpy as np
 import torch
 
-from hrnn_hpo.config import Configuration
+from hrnn_hpo.config import Configuration, nearest
 from hrnn_hpo.data.featurize import event_features, filter_by_history_length, log_popularity, recency_weights
 from hrnn_hpo.data.ingest import check_minimum
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.data.splits import EvalPart, Split, TrainPart, make_split
 from hrnn_hpo.errors import ConfigError
+from hrnn_hpo.evaluation.metrics import METRICS
 from hrnn_hpo.evaluation.protocols import Evaluation, Seen, UserMetric, evaluate, resolve_seen
 from hrnn_hpo.model.encode import score_rows
 from hrnn_hpo.model.hrnn import HRNN, Catalogue
@@ -112,6 +113,11 @@ def run_experiment(
     part = experiment.split.validation if validate else None
     if part is None and fixed_epochs is None:
         raise ConfigError("Without validation users the number of epochs must be given, by best_epoch for example.")
+    known = [*METRICS, *(extra_metrics or {})]
+    if objective not in known:
+        raise ConfigError(
+            f"`objective` must be one of {', '.join(known)}, but got {objective!r}{nearest(objective, known) or '.'}"
+        )
     began = time.perf_counter()
     n_threads = configuration.n_threads or available_cores()
     torch.set_num_threads(n_threads)

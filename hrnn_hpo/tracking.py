@@ -265,3 +265,18 @@ def _first_line(error: BaseException) -> str:
 
 def _text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def download_model(address: str, uri: str | None = None) -> Path:
+    """Return a folder with the files of a registered model, `models:/name/version` or `models:/name@alias`.
+
+    Raises ConfigError when the registry does not hold it.
+    """
+    import mlflow
+
+    store = tracking_address(uri)
+    try:
+        mlflow.set_tracking_uri(store)
+        return Path(mlflow.artifacts.download_artifacts(artifact_uri=address))
+    except Exception as error:
+        raise ConfigError(f"{address}: cannot be fetched from {store} ({_first_line(error)}).") from error

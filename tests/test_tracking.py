@@ -78,8 +78,10 @@ def test_artifacts_are_found_after_mlruns_has_moved(
     client = MlflowClient(moved.uri)
     assert [file.path for file in client.list_artifacts(str(run))] == ["space.yaml"]
     assert Path(client.download_artifacts(str(run), "space.yaml")).read_text() == "a: 1\n"
-    moved.log_text(run, "b: 2\n", "more.yaml")
-    assert len(client.list_artifacts(str(run))) == 2
+    later = moved.start_run("later", tags={})
+    moved.log_text(later, "b: 2\n", "more.yaml")
+    assert len(list((tmp_path / "else where").rglob("*.yaml"))) == 2
+    assert not mlruns.exists()
 
 
 def test_a_store_that_fails_is_one_warning_and_is_left_alone_for_a_while(

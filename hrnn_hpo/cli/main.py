@@ -3,14 +3,14 @@
 Command files import torch, mlflow, optuna and pandas inside their functions, so that `--help` stays instant.
 """
 
-import importlib
-import importlib.util
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from hrnn_hpo import __version__
+from hrnn_hpo.cli import data, evaluate, recommend, spaces, studies, train, tune, ui
 from hrnn_hpo.cli.output import print_error
 from hrnn_hpo.errors import HRNNError
 
@@ -56,38 +56,22 @@ def _root(
     """Tune, train and serve session-aware recurrent recommenders (HRNN)."""
 
 
-# command -> (file in cli/, name there); a Typer object becomes a group of commands. The order is help's order.
-COMMANDS = {
-    "data": ("data", "app"),
-    "spaces": ("spaces", "app"),
-    "train": ("train", "train"),
-    "tune": ("tune", "tune"),
-    "worker": ("tune", "worker"),
-    "status": ("studies", "status"),
-    "studies": ("studies", "app"),
-    "sync": ("studies", "sync"),
-    "export": ("studies", "export"),
-    "evaluate": ("evaluate", "evaluate"),
-    "report": ("report", "report"),
-    "recommend": ("recommend", "recommend"),
-    "batch": ("batch", "batch"),
-    "serve": ("serve", "serve"),
-    "ui": ("ui", "ui"),
-}
-
-
-def _register() -> None:
-    for command, (file, attribute) in COMMANDS.items():
-        if importlib.util.find_spec(f"hrnn_hpo.cli.{file}") is None:
-            continue  # not written yet
-        found = getattr(importlib.import_module(f"hrnn_hpo.cli.{file}"), attribute, None)
-        if isinstance(found, typer.Typer):
-            app.add_typer(found, name=command)
-        elif found is not None:
-            app.command(command)(found)
-
-
-_register()
+app.add_typer(data.app, name="data")
+app.add_typer(spaces.app, name="spaces")
+app.add_typer(studies.app, name="studies")
+_commands: list[Callable[..., None]] = [
+    train.train,
+    tune.tune,
+    tune.worker,
+    studies.status,
+    studies.sync,
+    studies.export,
+    evaluate.evaluate,
+    recommend.recommend,
+    ui.ui,
+]
+for _command in _commands:
+    app.command()(_command)
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
-"""Where words go: people read standard error, programs read standard output.
+"""Where words go: results to standard output, progress and messages to standard error.
 
-`console` carries progress, tables and messages; `print_json` is the one thing that writes data to standard output.
+With --json, print_json's object is the one thing on standard output; commands then leave `results` alone.
 """
 
 import json
@@ -12,7 +12,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-console = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else 120)
+# Files and pipes get lines of one length, whatever the window of whoever started the program.
+console = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else 120)  # progress, messages
+results = Console(highlight=False, width=None if sys.stdout.isatty() else 120)  # what was asked for, for people
 
 
 def print_json(value: dict[str, Any]) -> None:
@@ -32,14 +34,14 @@ def print_warning(message: str) -> None:
 
 
 def print_table(title: str, columns: list[str], rows: list[list[Any]]) -> None:
-    """Write a table to standard error: text on the left, numbers on the right with four decimals."""
+    """Write a table to standard output: text on the left, numbers on the right with four decimals."""
     table = Table(title=title, title_justify="left")
     for index, column in enumerate(columns):
         numeric = any(isinstance(row[index], int | float) for row in rows)
         table.add_column(column, justify="right" if numeric else "left", no_wrap=numeric or index == 0)
     for row in rows:
         table.add_row(*(_cell(value) for value in row))
-    console.print(table)
+    results.print(table)
 
 
 def _cell(value: Any) -> str:

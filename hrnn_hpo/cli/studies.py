@@ -6,13 +6,19 @@ from typing import Annotated, Any, Literal
 import typer
 
 from hrnn_hpo.cli import options
-from hrnn_hpo.cli.output import console, print_json, print_table
+from hrnn_hpo.cli.output import console, print_json, print_table, results
 
 app = typer.Typer(
-    no_args_is_help=True,
     help="List, stop and delete studies, clean up after them.",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+@app.callback(invoke_without_command=True)
+def studies(context: typer.Context) -> None:
+    """List, stop and delete studies, clean up after them."""
+    if context.invoked_subcommand is None:
+        list_()
 
 
 def status(study: options.Study, storage: options.Storage = None, json: options.Json = False) -> None:
@@ -30,17 +36,17 @@ def status(study: options.Study, storage: options.Storage = None, json: options.
         return
     trials = found.trials
     goal = f" of {found.n_trials}" if found.n_trials else ""
-    console.print(f"Study {found.study}: {found.space} on {found.data}, {found.protocol}", soft_wrap=True)
-    console.print(
+    results.print(f"Study {found.study}: {found.space} on {found.data}, {found.protocol}", soft_wrap=True)
+    results.print(
         f"{trials.done}{goal} trials done ({trials.complete} complete, {trials.pruned} pruned), "
         f"{trials.running} running, {trials.waiting} waiting, {trials.failed} failed"
     )
     if found.best_trial is not None:
-        console.print(f"Best: trial {found.best_trial}, {found.objective} {found.best_value:.4f} (validation users)")
+        results.print(f"Best: trial {found.best_trial}, {found.objective} {found.best_value:.4f} (validation users)")
     if found.trials_per_hour is not None:
         left = f", about {found.seconds_left / 60:.0f} min left" if found.seconds_left is not None else ""
-        console.print(f"{found.trials_per_hour:.1f} trials an hour{left}")
-    console.print(f"The test users have been looked at {found.test_openings} times.")
+        results.print(f"{found.trials_per_hour:.1f} trials an hour{left}")
+    results.print(f"The test users have been looked at {found.test_openings} times.")
 
 
 def export(

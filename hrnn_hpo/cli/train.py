@@ -51,6 +51,7 @@ def train(
     if assignments:
         configuration = configuration.with_hyperparameters(parse_assignments(assignments), "--set")
     told: dict[str, Any] = {"protocol": protocol, "split_seed": split_seed, "seed": seed, "n_threads": n_threads}
+    where = options.checked_device(device)
     configuration = configuration.model_copy(update={name: value for name, value in told.items() if value is not None})
 
     with Progress(
@@ -59,6 +60,8 @@ def train(
         TextColumn("{task.fields[speed]}"),
         TimeRemainingColumn(),
         console=console,
+        transient=True,
+        disable=not console.is_terminal,
     ) as progress:
         task = progress.add_task("preparing", total=None, speed="")
         state = {"epoch": 0, "targets": 0}
@@ -89,7 +92,7 @@ def train(
             out,
             configuration=configuration,
             refit=refit,
-            device=options.checked_device(device),
+            device=where,
             seen=seen,
             on_start=start,
             on_epoch=epoch,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hrnn_hpo.cli import options
-from hrnn_hpo.cli.output import console, print_json, print_table, print_warning
+from hrnn_hpo.cli.output import console, print_json, print_table, print_warning, results
 
 if TYPE_CHECKING:
     from hrnn_hpo.study.runner import StudyResult
@@ -181,13 +181,13 @@ def _content(result: "StudyResult") -> dict[str, Any]:
 
 def _show(result: "StudyResult") -> None:
     trials, record = result.trials, result.record
-    console.print(
+    results.print(
         f"Study {result.study}: {trials.complete} trials complete, {trials.pruned} pruned, {trials.failed} failed "
         f"({result.stopped}).",
         soft_wrap=True,
     )
     if result.best_trial is not None:
-        console.print(
+        results.print(
             f"Best: trial {result.best_trial}, {record.objective} {result.best_value:.4f} (validation users)."
         )
     board = result.leaderboard
@@ -208,10 +208,10 @@ def _show(result: "StudyResult") -> None:
                 f"were opened. Trial {result.best_trial} is ahead now; --again opens them once more, and says so."
             )
     if result.out is not None:
-        console.print(f"Written to {result.out}: best.yaml, model/, trials.csv.", soft_wrap=True)
+        results.print(f"Written to {result.out}: best.yaml, model/, trials.csv.", soft_wrap=True)
     if result.interrupted:
-        console.print("The same command continues the study.")
-    console.print(f"Every run: {ui_line(result.tracking_uri)}", soft_wrap=True, highlight=False)
+        results.print("The same command continues the study.")
+    results.print(f"Every run: {ui_line(result.tracking_uri)}", soft_wrap=True)
 
 
 def ui_line(tracking_uri: str) -> str:

@@ -145,8 +145,14 @@ class HRNN(nn.Module):
         `state` (n_blocks, B, S) carries the users' past, without gradient; inside, the gradient runs back at most
         `bptt` steps. With `keep`, packed rows (K,), only their outputs are made, (K, H).
         """
+        return self.run(self.embed(inputs), inputs, state, bptt, keep)
+
+    def run(
+        self, embedded: Tensor, inputs: PackedInputs, state: Tensor, bptt: int = 1 << 30, keep: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Return what `forward` does, for steps that are embedded already, (N, H)."""
         session_starts = self._session_starts(inputs)
-        x = self.input_dropout(self.embed(inputs))  # (N, H)
+        x = self.input_dropout(embedded)  # (N, H)
         states = []
         for block, block_state in zip(self.blocks, state.unbind(0), strict=True):
             kept = keep if block is self.blocks[-1] else None

@@ -60,7 +60,7 @@ def read_document(path: Path, problems: Problems) -> Document | None:
             problems.lines.append(f"{source}: a mapping must stand at the top level, such as `extends: hrnn`.")
             return None
         document.content = _plain(node, (), document, loader)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a date such as 2020-13-45
         mark = getattr(error, "problem_mark", None)
         where = f":{mark.line + 1}" if mark else ""
         reason = getattr(error, "problem", None) or getattr(error, "reason", None) or error

@@ -180,9 +180,9 @@ def narrowing_problem(narrow: Parameter, wide: Parameter) -> str | None:
             Decimal(str(number)) for number in (narrow.low, narrow.step or 0, wide.low, wide.step)
         )
         if not step or step % wide_step or (low - wide_low) % wide_step:
-            return f"the steps {wide.describe()}, but got {narrow.describe()}"
+            return f"{wide.describe()}, but got {narrow.describe()}"
     elif wide.step is not None and wide.problem(narrow.low) is not None:
-        return f"the steps {wide.describe()}, but got {narrow.describe()}"
+        return f"{wide.describe()}, but got {narrow.describe()}"
     return None
 
 

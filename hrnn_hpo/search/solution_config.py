@@ -279,7 +279,7 @@ class _Reader:
         name = content.get("metricName")
         if name is None:
             return None
-        if name not in METRICS:
+        if not isinstance(name, str) or name not in METRICS:
             hint = nearest(str(name), list(METRICS)) or f"; known are {', '.join(METRICS)}."
             self.problem("hpoObjective.metricName", f"{show(name)} is no metric{hint}")
             return None

@@ -52,16 +52,15 @@ def load_checkpoint(path: Path, model: HRNN, optimizer: Optimizer, averaged: Ave
         with safe_open(path, framework="pt") as file:
             progress: dict[str, Any] = json.loads(file.metadata()["state"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
-        own = _under("model.", tensors)
-        model.load_state_dict(own)
+        model.load_state_dict(_under("model.", tensors))
+        optimizer.load_state_tensors(_under("optimizer.", tensors))
+        for index, value in enumerate(averaged.values):
+            value.copy_(tensors[f"averaged.{index}"])
+        averaged.n_updates = progress.pop("n_averaged")
+        history = [EpochReport(**report) for report in progress.pop("history")]
+        return TrainingState(**progress, history=history, best_weights=_under("best.", tensors))
     except Exception as error:
         raise ModelError(f"{path}: is not a checkpoint of this configuration ({error}).") from error
-    optimizer.load_state_tensors(_under("optimizer.", tensors))
-    for index, value in _under("averaged.", tensors).items():
-        averaged.values[int(index)].copy_(value)
-    averaged.n_updates = progress.pop("n_averaged")
-    history = [EpochReport(**report) for report in progress.pop("history")]
-    return TrainingState(**progress, history=history, best_weights=_under("best.", tensors))
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -61,9 +61,11 @@ class Optimizer:
 
     def load_state_tensors(self, tensors: dict[str, Tensor]) -> None:
         """Restore what `state_tensors` returned."""
-        states: list[dict[int, dict[str, Tensor]]] = [{} for _ in self.optimizers]
+        states: list[dict[int, dict[str, Tensor | int]]] = [{} for _ in self.optimizers]
         for name, value in tensors.items():
             number, index, slot = name.split(".", 2)
-            states[int(number)].setdefault(int(index), {})[slot] = value
+            # SparseAdam counts in Python integers: with a tensor its powers would round otherwise.
+            restored = value if value.is_floating_point() else int(value)
+            states[int(number)].setdefault(int(index), {})[slot] = restored
         for optimizer, state in zip(self.optimizers, states, strict=True):
             optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

@@ -1,6 +1,7 @@
 """Spaces that keep the rules: the shipped ones, how they extend each other, and what Optuna gets from them."""
 
-import math
+import importlib.resources
+import shutil
 import warnings
 from pathlib import Path
 from typing import Any
@@ -101,6 +102,13 @@ def test_training_budgets_and_percentiles_are_not_searched() -> None:
 
 def test_the_folder_of_spaces_is_the_repositorys_while_the_package_carries_none() -> None:
     assert spaces_folder() == Path(__file__).parents[2] / "search_spaces"
+
+
+def test_an_installed_package_brings_its_own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(spaces_folder(), tmp_path / "search_spaces")
+    monkeypatch.setattr(importlib.resources, "files", lambda package: tmp_path)
+    assert spaces_folder() == tmp_path / "search_spaces"
+    assert load_space("quickstart").path == tmp_path / "search_spaces" / "quickstart.yaml"
 
 
 # --- extends, tune, fix ------------------------------------------------------------------------------------------
@@ -346,4 +354,3 @@ def test_hints_name_wide_linear_ranges_single_values_and_dead_conditions(tmp_pat
     assert any("learning_rate: [0.0003, 0.03] spans 2.0 decades" in hint for hint in hints)
     assert any("`fix: {n_blocks: 1}`" in hint for hint in hints)
     assert any("hierarchy: its condition never holds" in hint for hint in hints)
-    assert math.isclose(0.03 / 0.0003, 100)

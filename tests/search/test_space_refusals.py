@@ -1,11 +1,18 @@
 """Every rule of the format, broken: the message names file, line, key, rule and the nearest spelling."""
 
+import contextlib
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from hrnn_hpo.errors import SpaceError
-from hrnn_hpo.search.space import load_space
+from hrnn_hpo.search.entries import PARAMETER_KEYS
+from hrnn_hpo.search.reader import TOP_KEYS
+from hrnn_hpo.search.space import list_spaces, load_space, space_from_content
 
 
 def refusal(folder: Path, text: str, name: str = "mine.yaml") -> str:
@@ -60,8 +67,8 @@ CASES = {
         ":2: tune.bptt: a mapping such as {range: [2, 32]} must stand here.",
     ),
     "tuning off the parent's steps": (
-        f"extends: ./parent.yaml\ntune: {{bptt: {{range: [3, 19]}}}}",
-        ":2: tune.bptt.range: must lie within parent's the steps [2, 34], step 8, but got [3, 19], step 8.",
+        "extends: ./parent.yaml\ntune: {bptt: {range: [3, 19]}}",
+        ":2: tune.bptt.range: must lie within parent's [2, 34], step 8, but got [3, 19], step 8.",
     ),
     "a parameter beyond the recipe": (
         "extends: aws-hrnn\nparameters:\n  hidden_dimension:\n    range: [32, 512]",
@@ -74,7 +81,7 @@ CASES = {
         "chosen, never tuned.",
     ),
     "another recipe on top": (
-        "extends: aws-hrnn\nrecipe: {name: mine, type: t, recipe_arn: a, algorithm_arn: b, feature_transformation_arn: c}",
+        "extends: aws-hrnn\nrecipe: {name: mine}",
         ":2: recipe: the space is bound by recipe aws-hrnn already; only null may stand here.",
     ),
     "a recipe by name": (
@@ -206,7 +213,8 @@ CASES = {
     ),
     "another word for a type": (
         "parameters: {bptt: {kind: algorithm, type: int, range: [2, 3]}}",
-        ":1: parameters.bptt.type: must be one of integer, continuous, categorical, but got int, did you mean 'integer'?",
+        ":1: parameters.bptt.type: must be one of integer, continuous, categorical, but got int, did you "
+        "mean 'integer'?",
     ),
     "a type that does not fit": (
         "parameters: {bptt: {kind: algorithm, type: continuous, range: [2, 3]}}",
@@ -240,7 +248,8 @@ CASES = {
     ),
     "a condition on a number": (
         "extends: hrnn\nparameters: {hierarchy: {when: {n_blocks: 2}}}",
-        ":2: parameters.hierarchy.when.n_blocks: a condition must ask a categorical parameter, but n_blocks is integer.",
+        ":2: parameters.hierarchy.when.n_blocks: a condition must ask a categorical parameter, but n_blocks is "
+        "integer.",
     ),
     "a condition in a circle": (
         "extends: hrnn\nparameters: {architecture: {when: {hierarchy: all}}}",
@@ -294,12 +303,12 @@ CASES = {
     ),
     "an unknown parent": (
         "extends: aws-hrn",
-        ":1: extends: 'aws-hrn' is neither a shipped space (aws-hrnn, hrnn, quickstart) nor a file's path (.yaml), did "
+        ":1: extends: 'aws-hrn' is neither a shipped space ({SHIPPED}) nor a file's path (.yaml), did "
         "you mean 'aws-hrnn'?",
     ),
     "a parent beside, without its ending": (
         "extends: parent",
-        ":1: extends: 'parent' is neither a shipped space (aws-hrnn, hrnn, quickstart) nor a file's path (.yaml); for "
+        ":1: extends: 'parent' is neither a shipped space ({SHIPPED}) nor a file's path (.yaml); for "
         "the file parent.yaml write parent.yaml.",
     ),
     "a parent that is not there": ("extends: ./gone.yaml", ":1: extends: there is no file gone.yaml."),
@@ -324,13 +333,15 @@ CASES = {
     "a tab": ("tune:\n\tbptt: 3", ":2: is not valid YAML: found character '\\t' that cannot start any token."),
     "an object": (
         "fix: {bptt: !!python/name:os.system }",
-        ":1: is not valid YAML: could not determine a constructor for the tag 'tag:yaml.org,2002:python/name:os.system'.",
+        ":1: is not valid YAML: could not determine a constructor for the tag "
+        "'tag:yaml.org,2002:python/name:os.system'.",
     ),
     "a merge key": (
         "fix: &f {bptt: 3}\ntune: {<<: *f}",
         ":2: is not valid YAML: merge keys (<<) are not part of the format, use `extends`.",
     ),
     "an alias into itself": ("fix: &f {bptt: *f}", ":1: is not valid YAML: nested too deep."),
+    "a date that is none": ("name: 2020-13-45", ": is not valid YAML: month must be in 1..12."),
     "two documents": (
         "extends: hrnn\n---\nextends: hrnn",
         ":2: is not valid YAML: but found another document.",
@@ -342,7 +353,7 @@ CASES = {
 def test_a_broken_rule_is_named_with_file_line_and_key(case: str, tmp_path: Path) -> None:
     (tmp_path / "parent.yaml").write_text(BPTT.replace("default: 8", "default: 10") + "range: [2, 34], step: 8}\n")
     text, message = CASES[case]
-    assert refusal(tmp_path, text) == "mine.yaml" + message
+    assert refusal(tmp_path, text) == "mine.yaml" + message.replace("{SHIPPED}", ", ".join(list_spaces()))
 
 
 def test_all_problems_of_a_file_and_its_parents_come_at_once(tmp_path: Path) -> None:
@@ -384,4 +395,63 @@ def test_text_that_is_no_unicode_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_bytes(b"fix: {architecture: \xff\xfe}\n")
     with pytest.raises(SpaceError, match="is not valid YAML"):
+        load_space(path)
+
+
+def test_a_recipe_of_ones_own_binds_like_amazons(tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text(
+        "recipe: {name: ours, type: t, recipe_arn: a, algorithm_arn: b, feature_transformation_arn: c}\n"
+        "parameters:\n  bptt: {kind: algorithm, type: integer, range: [2, 32], tunable: false}\n"
+    )
+    text = "extends: recipe.yaml\nparameters: {bptt: {tunable: true, range: [2, 64]}}\n"
+    assert refusal(tmp_path, text).splitlines() == [
+        "mine.yaml:2: parameters.bptt.range: must lie within recipe ours's [2, 32], but got [2, 64] (`recipe: null` "
+        "leaves the recipe's bounds).",
+        "mine.yaml:2: parameters.bptt.tunable: recipe ours does not tune bptt.",
+    ]
+    (tmp_path / "free.yaml").write_text(text + "recipe: null\n")
+    assert load_space(tmp_path / "free.yaml").searched["bptt"].range == (2, 64)
+
+
+plain = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.dates()
+words = st.sampled_from([*PARAMETER_KEYS, *TOP_KEYS, "bptt", "learning_rate", "architecture", "control"])
+anything = st.recursive(
+    plain | words, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(words, inner, max_size=4), max_leaves=8
+)
+entries = st.dictionaries(st.sampled_from(PARAMETER_KEYS), anything | st.sampled_from(["integer", "algorithm"]))
+sections = st.dictionaries(
+    st.sampled_from(["bptt", "learning_rate", "architecture", "epochs", "x"]), entries | anything
+)
+
+
+@given(content=st.dictionaries(st.sampled_from(TOP_KEYS), sections | anything), parent=st.sampled_from(["hrnn", None]))
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_whatever_a_file_says_it_is_a_space_or_refused_with_reasons(
+    tmp_path_factory: pytest.TempPathFactory, content: dict[str, Any], parent: str | None
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "anything.yaml"
+    path.write_text(yaml.safe_dump(content | ({"extends": parent} if parent else {})), encoding="utf-8")
+    refused = None
+    try:
+        space = load_space(path)
+    except SpaceError as error:
+        refused = str(error)
+    if refused is not None:
+        assert all(line.startswith(str(path)) for line in refused.splitlines())
+        return
+    assert space.problems(space.defaults()) == []
+    assert space.resolve({}) == space.resolve(space.defaults())
+    assert space_from_content(space.content(), "kept").fingerprint() == space.fingerprint()
+    assert space.cardinality() != 0
+    assert isinstance(space.hints(), list)
+
+
+@given(
+    text=st.text(max_size=60) | st.sampled_from(["[" * 3000, "a: !!int x", "? [a]\n: b", "a: !!set {b}", "a: &a [*a]"])
+)
+@settings(max_examples=60, deadline=None)
+def test_text_that_is_no_space_is_refused_in_lines(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
+    path = tmp_path_factory.getbasetemp() / "text.yaml"
+    path.write_bytes(text.encode("utf-8", "surrogatepass"))
+    with contextlib.suppress(SpaceError):
         load_space(path)

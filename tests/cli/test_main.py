@@ -1,0 +1,104 @@
+"""The program as a whole: help without heavy imports, errors without tracebacks, JSON alone on standard output."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from hrnn_hpo import __version__
+from hrnn_hpo.cli import options
+from hrnn_hpo.cli.main import _CleanErrors, app
+from hrnn_hpo.cli.output import print_json
+from hrnn_hpo.errors import ConfigError, RunFailedError
+
+HEAVY = ("torch", "mlflow", "optuna", "pandas", "duckdb", "sklearn", "matplotlib", "plotly", "pyarrow", "scipy")
+
+
+def test_help_imports_nothing_heavy() -> None:
+    program = f"""
+import sys
+from hrnn_hpo.cli.main import app
+try:
+    app(["--help"])
+except SystemExit as end:
+    assert end.code == 0
+heavy = [name for name in {HEAVY!r} if name in sys.modules]
+assert not heavy, heavy
+"""
+    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert answer.returncode == 0, answer.stderr
+    assert "tune" in answer.stdout
+
+
+@pytest.mark.parametrize("command", ["tune", "worker", "status", "studies", "export", "sync", "ui", "train", "spaces"])
+def test_every_commands_help_shows_an_example_or_its_parts(command: str) -> None:
+    answer = CliRunner().invoke(app, [command, "--help"])
+    assert answer.exit_code == 0
+    assert "Usage" in answer.stdout
+
+
+def test_version() -> None:
+    answer = CliRunner().invoke(app, ["--version"])
+    assert answer.stdout == f"hrnn-hpo {__version__}\n"
+
+
+def failing(error: BaseException) -> typer.Typer:
+    """Return a program whose one command raises."""
+    program = typer.Typer(cls=_CleanErrors, pretty_exceptions_enable=False)
+
+    @program.callback()
+    def root() -> None: ...
+
+    @program.command()
+    def fail() -> None:
+        raise error
+
+    return program
+
+
+@pytest.mark.parametrize(
+    ("error", "code"), [(ConfigError("[bad] value"), 2), (RunFailedError("[bad] value"), 1)], ids=["config", "run"]
+)
+def test_a_users_error_is_a_message_and_an_exit_code(error: Exception, code: int) -> None:
+    answer = CliRunner().invoke(failing(error), ["fail"])
+    assert answer.exit_code == code
+    assert answer.stderr == "error: [bad] value\n"
+    assert answer.stdout == ""
+
+
+def test_ctrl_c_is_a_message_and_130() -> None:
+    answer = CliRunner().invoke(failing(KeyboardInterrupt()), ["fail"])
+    assert answer.exit_code == 130
+    assert answer.stderr == "error: interrupted.\n"
+
+
+def test_our_own_mistakes_keep_their_traceback() -> None:
+    with pytest.raises(ZeroDivisionError):
+        CliRunner().invoke(failing(ZeroDivisionError()), ["fail"], catch_exceptions=False)
+
+
+def test_wrong_usage_is_2() -> None:
+    assert CliRunner().invoke(app, ["tune"]).exit_code == 2
+    assert CliRunner().invoke(app, ["no-such-command"]).exit_code == 2
+
+
+def test_json_knows_numpy_and_has_no_nan(capsys: pytest.CaptureFixture[str]) -> None:
+    print_json({"a": np.float32(0.5), "b": np.arange(2), "c": float("nan"), "d": {"e": (1, None)}, "f": float("inf")})
+    assert json.loads(capsys.readouterr().out) == {"a": 0.5, "b": [0, 1], "c": None, "d": {"e": [1, None]}, "f": None}
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90", 90), ("90s", 90), ("30m", 1800), ("2h", 7200), ("1h30m", 5400), ("1h1m1s", 3661)]
+)
+def test_durations(text: str, seconds: float) -> None:
+    assert options.parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "m", "half an hour", "30 m", "-5m", "1.5h", "m30"])
+def test_what_is_no_duration_is_refused(text: str) -> None:
+    with pytest.raises(typer.BadParameter, match="30m"):
+        options.parse_duration(text)

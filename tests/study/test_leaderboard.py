@@ -1,0 +1,114 @@
+"""The test users are looked at once; a second look is asked for, counted and marked. Real models, small ones."""
+
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+
+from hrnn_hpo.data.schema import Dataset
+from hrnn_hpo.data.synthetic import markov
+from hrnn_hpo.search.space import load_space
+from hrnn_hpo.study import leaderboard
+from hrnn_hpo.study.export import render
+from hrnn_hpo.study.files import drop_all_files, model_folder
+from hrnn_hpo.study.leaderboard import DEFAULTS, OPENINGS, WINNER, open_test_part, openings
+from hrnn_hpo.study.record import read_record
+from hrnn_hpo.study.runner import StudyResult, tune
+from hrnn_hpo.study.storage import load_study, open_storage
+
+SPACE = """extends: aws-hrnn
+recipe: null
+parameters:
+  hidden_dimension: {range: [8, 32], default: 8}
+  learning_rate: {kind: training, type: continuous, range: [0.0001, 0.03], log: true, default: 0.0002, doc: Step.}
+  epochs: {kind: training, type: integer, range: [1, 50], default: 2, tunable: false, doc: Most epochs.}
+  batch_size: {kind: training, type: integer, range: [1, 64], default: 16, tunable: false, doc: Users.}
+fix: {bptt: 16, recency_mask: false}
+"""
+GOOD: dict[str, Any] = {"hidden_dimension": 24, "learning_rate": 0.02}
+
+
+@pytest.fixture
+def shop() -> Dataset:
+    return markov(n_users=80, n_items=20, n_events=15)
+
+
+@pytest.fixture
+def result(shop: Dataset, tmp_path: Path, tracker: Any) -> StudyResult:
+    (tmp_path / "own.yaml").write_text(SPACE)
+    return tune(shop, "s", load_space(tmp_path / "own.yaml"), n_trials=2, enqueue=[GOOD], device="cpu")
+
+
+def study() -> optuna.Study:
+    return load_study("s", open_storage())
+
+
+def test_winner_defaults_and_baselines_are_compared_on_the_same_users(result: StudyResult) -> None:
+    board = result.leaderboard
+    assert board is not None
+    assert list(board.metrics) == [WINNER, DEFAULTS, "popularity", "recent_popularity", "own_items", "item_knn"]
+    assert board.winner == result.best_trial == 1
+    assert board.n_test_users == 8
+    assert board.metrics[WINNER]["ndcg_at_10"] > board.metrics[DEFAULTS]["ndcg_at_10"]
+    assert openings(study()) == 1
+
+
+def test_the_test_part_is_opened_once_however_often_the_command_runs(shop: Dataset, result: StudyResult) -> None:
+    again = tune(shop, "s", n_trials=2, device="cpu")
+    assert again.leaderboard == result.leaderboard
+    assert openings(study()) == 1
+
+
+def test_a_better_winner_needs_a_second_opening_which_is_marked(
+    shop: Dataset, result: StudyResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leaderboard, "best_trial", lambda trials: trials[0])  # another trial is ahead now
+    closed = open_test_part(study(), read_record(study()), shop)
+    assert closed == result.leaderboard
+    opened = open_test_part(study(), read_record(study()), shop, again=True)
+    assert opened is not None
+    assert (opened.winner, opened.opening, opened.reopened) == (0, 2, True)
+    assert [entry["trial"] for entry in study().user_attrs[OPENINGS]] == [1, 0]
+
+
+def test_an_opening_is_written_down_before_anything_is_evaluated(
+    shop: Dataset, result: StudyResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+    monkeypatch.setattr(leaderboard, "best_trial", lambda trials: trials[0])
+    monkeypatch.setattr(leaderboard, "_test_metrics", lambda *args: seen.append(openings(study())) or 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        open_test_part(study(), read_record(study()), shop, again=True)
+    assert seen == [2]
+
+
+def test_an_opening_that_nobody_saw_is_not_counted_twice(
+    shop: Dataset, result: StudyResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = study()
+    found.set_user_attr("leaderboard", None)
+    found.set_user_attr(OPENINGS, [{**found.user_attrs[OPENINGS][0], "seen": False}])  # killed in between
+    board = open_test_part(found, read_record(found), shop)
+    assert board == result.leaderboard
+    assert openings(study()) == 1
+
+
+def test_a_model_that_is_gone_is_trained_again_to_the_same_figures(shop: Dataset, result: StudyResult) -> None:
+    found = study()
+    drop_all_files("s")
+    assert not model_folder("s", found.best_trial).exists()
+    found.set_user_attr("leaderboard", None)
+    assert result.leaderboard is not None
+    board = open_test_part(found, read_record(found), shop, device="cpu")
+    assert board is not None
+    assert board.metrics == result.leaderboard.metrics
+
+
+def test_amazons_solution_config_holds_the_winners_values_as_text(result: StudyResult, shop: Dataset) -> None:
+    import json
+
+    text = render(study(), "yaml")
+    assert text.startswith("# Trial 1 of study s: ndcg_at_10 ")
+    with pytest.raises(Exception, match="hidden_dimension"):  # 24 lies outside the recipe's [32, 256]
+        json.loads(render(study(), "personalize"))

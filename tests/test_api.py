@@ -1,0 +1,349 @@
+"""The commands as functions: what train writes, what evaluate opens and refuses, and a run that goes on where it was."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from small_runs import same_weights, small_configuration
+
+from hrnn_hpo import api
+from hrnn_hpo.config import load_configuration
+from hrnn_hpo.data.prepared import prepare
+from hrnn_hpo.data.schema import Dataset
+from hrnn_hpo.data.splits import TrainPart, make_split
+from hrnn_hpo.data.synthetic import markov, write_csv
+from hrnn_hpo.errors import ConfigError, DataError, ModelError, RunFailedError
+from hrnn_hpo.evaluation.baselines import BASELINES
+from hrnn_hpo.evaluation.metrics import METRICS
+from hrnn_hpo.experiment import Experiment
+from hrnn_hpo.model.folder import load_model, read_record
+from hrnn_hpo.training.progress import EpochReport
+
+
+@pytest.fixture(scope="module")
+def dataset() -> Dataset:
+    return markov(n_users=60, n_items=40, n_events=20)
+
+
+@pytest.fixture(scope="module")
+def data(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_csv(dataset, tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture
+def model(tmp_path: Path, data: Path) -> Path:
+    return api.train(data, tmp_path / "model", configuration=small_configuration(), device="cpu").folder
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+# train
+
+
+def test_train_writes_a_model_folder_and_nothing_beside_it(tmp_path: Path, data: Path) -> None:
+    trained = api.train(data, tmp_path / "deep" / "model", configuration=small_configuration(), device="cpu")
+    assert names(tmp_path / "deep") == ["model"]
+    saved = load_model(trained.folder)
+    assert same_weights(saved.model, trained.result.model)
+    assert saved.configuration == trained.result.configuration
+    assert saved.split.validation_metrics == trained.result.metrics
+    assert saved.split.test_openings == 0
+
+
+def test_the_folders_configuration_trains_the_same_model_again(tmp_path: Path, data: Path, model: Path) -> None:
+    configuration = load_configuration(model / "config.yaml")
+    again = api.train(data, tmp_path / "again", configuration=configuration, device="cpu")
+    assert (again.folder / "weights.safetensors").read_bytes() == (model / "weights.safetensors").read_bytes()
+    assert (again.folder / "config.yaml").read_text() == (model / "config.yaml").read_text()
+
+
+def test_csv_and_prepared_data_train_the_same_model(tmp_path: Path, data: Path, model: Path) -> None:
+    prepared = prepare(data, tmp_path / "prepared")
+    again = api.train(prepared, tmp_path / "again", configuration=small_configuration(), device="cpu")
+    assert (again.folder / "weights.safetensors").read_bytes() == (model / "weights.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("where", ["between two epochs", "inside an epoch"])
+def test_an_interrupted_train_goes_on_when_it_is_started_again(
+    tmp_path: Path, data: Path, model: Path, where: str
+) -> None:
+    out = tmp_path / "stopped"
+    epochs: list[int] = []
+
+    def epoch(report: EpochReport) -> None:
+        epochs.append(report.epoch)
+        if where == "between two epochs" and epochs == [1, 2]:
+            raise KeyboardInterrupt
+
+    def update(n_done: int) -> None:
+        if where == "inside an epoch" and epochs == [1, 2]:
+            raise KeyboardInterrupt
+
+    arguments: dict[str, Any] = {"configuration": small_configuration(), "device": "cpu"}
+    with pytest.raises(KeyboardInterrupt):
+        api.train(data, out, on_epoch=epoch, on_update=update, **arguments)
+    assert not out.exists()
+    assert len(list(tmp_path.glob(".stopped-*.checkpoint"))) == 1
+    api.train(data, out, on_epoch=lambda report: epochs.append(report.epoch), **arguments)
+    assert epochs == [1, 2, 3]
+    assert (out / "weights.safetensors").read_bytes() == (model / "weights.safetensors").read_bytes()
+    assert (out / "split.json").read_text() == (model / "split.json").read_text()
+    assert names(tmp_path) == ["model", "stopped"]
+
+
+def stop_after_the_first(report: EpochReport) -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("changes", [{"seed": 1}, {"learning_rate": 0.02}, {"epochs": 2}])
+def test_a_checkpoint_of_another_configuration_is_not_gone_on_from(
+    tmp_path: Path, data: Path, changes: dict[str, Any]
+) -> None:
+    out, epochs = tmp_path / "model", []
+    with pytest.raises(KeyboardInterrupt):
+        api.train(data, out, configuration=small_configuration(), device="cpu", on_epoch=stop_after_the_first)
+    api.train(
+        data,
+        out,
+        configuration=small_configuration(**changes),
+        device="cpu",
+        on_epoch=lambda report: epochs.append(report.epoch),
+    )
+    assert epochs[0] == 1
+
+
+def test_a_finished_train_leaves_its_neighbours_checkpoints_alone(tmp_path: Path, data: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        api.train(
+            data, tmp_path / "m-large", configuration=small_configuration(), device="cpu", on_epoch=stop_after_the_first
+        )
+    api.train(data, tmp_path / "m", configuration=small_configuration(), device="cpu")
+    assert len(list(tmp_path.glob(".m-large-*.checkpoint"))) == 1
+
+
+def test_odd_names_clean_up_their_checkpoints_too(tmp_path: Path, data: Path) -> None:
+    api.train(data, tmp_path / "a[1]*", configuration=small_configuration(epochs=1), device="cpu")
+    assert names(tmp_path) == ["a[1]*"]
+
+
+def test_a_failed_run_leaves_no_model(tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "hrnn_hpo.experiment.recency_weights", lambda dataset, train, days: np.full(dataset.n_events, np.inf, np.float32)
+    )
+    with pytest.raises(RunFailedError, match="must stay finite"):
+        api.train(data, tmp_path / "model", configuration=small_configuration(recency_mask=True), device="cpu")
+    assert names(tmp_path) == []
+
+
+def test_train_replaces_an_older_model_and_nothing_else(tmp_path: Path, data: Path, model: Path) -> None:
+    before = (model / "weights.safetensors").read_bytes()
+    api.train(data, model, configuration=small_configuration(seed=1), device="cpu")
+    assert (model / "weights.safetensors").read_bytes() != before
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter1.txt").write_text("precious")
+    started: list[Experiment] = []
+    with pytest.raises(ModelError, match="holds something else"):
+        api.train(
+            data, tmp_path / "thesis", configuration=small_configuration(), device="cpu", on_start=started.append
+        )
+    assert started == []  # said before anything is computed
+    assert names(tmp_path / "thesis") == ["chapter1.txt"]
+
+
+def test_refit_finds_the_best_epoch_first_where_it_is_missing(tmp_path: Path, data: Path, model: Path) -> None:
+    starts: list[int] = []
+    trained = api.train(
+        data,
+        tmp_path / "refit",
+        configuration=small_configuration(),
+        refit=True,
+        device="cpu",
+        on_start=lambda experiment: starts.append(len(experiment.train.users)),
+    )
+    best_epoch = load_configuration(model / "config.yaml").best_epoch
+    assert trained.result.configuration.best_epoch == best_epoch
+    assert len(trained.result.history) == best_epoch
+    assert starts == [48, 54]  # 80 % of 60 users, then the validation users too
+    assert read_record(trained.folder).refit
+    again = api.train(
+        data,
+        tmp_path / "again",
+        configuration=load_configuration(model / "config.yaml"),
+        refit=True,
+        device="cpu",
+        on_start=lambda experiment: starts.append(len(experiment.train.users)),
+    )
+    assert starts == [48, 54, 54]
+    assert same_weights(again.result.model, trained.result.model)
+    assert names(tmp_path) == ["again", "model", "refit"]
+
+
+def test_protocol_none_trains_on_everything_for_the_epochs_it_is_given(
+    tmp_path: Path, data: Path, dataset: Dataset
+) -> None:
+    configuration = small_configuration("none").model_copy(update={"best_epoch": 2})
+    trained = api.train(data, tmp_path / "model", configuration=configuration, device="cpu")
+    assert len(trained.result.history) == 2
+    assert load_model(trained.folder).histories.n_events == dataset.n_events
+    with pytest.raises(ModelError, match="no test user is left"):
+        api.evaluate(trained.folder, data, device="cpu")
+
+
+def test_protocol_none_without_epochs_or_with_refit_is_refused(tmp_path: Path, data: Path) -> None:
+    with pytest.raises(ConfigError, match="best_epoch must stand in the configuration"):
+        api.train(data, tmp_path / "model", configuration=small_configuration("none"), device="cpu")
+    with pytest.raises(ConfigError, match="trains on everything already"):
+        api.train(data, tmp_path / "model", configuration=small_configuration("none"), refit=True, device="cpu")
+    assert names(tmp_path) == []
+
+
+def test_too_little_data_writes_nothing(tmp_path: Path) -> None:
+    few = write_csv(markov(n_users=30, n_items=10, n_events=10), tmp_path / "few")
+    with pytest.raises(DataError):
+        api.train(few, tmp_path / "model", configuration=small_configuration(), device="cpu")
+    assert names(tmp_path) == ["few"]
+
+
+# evaluate
+
+
+def test_evaluate_ranks_for_the_test_users_and_counts_the_opening(
+    model: Path, data: Path, dataset: Dataset
+) -> None:
+    result = api.evaluate(model, data, device="cpu")
+    split = make_split(dataset, "personalize", 0)
+    assert split.test is not None
+    assert result.n_users == len(split.test) == 6
+    assert result.model.users.tolist() == split.test.users.tolist()
+    assert set(METRICS) <= set(result.model.metrics)
+    assert result.baselines == {}
+    assert result.n_openings == 1
+    assert read_record(model).test_openings == 1
+
+
+def test_a_second_opening_is_refused_unless_asked_for_and_counted(model: Path, data: Path) -> None:
+    first = api.evaluate(model, data, device="cpu")
+    with pytest.raises(ModelError, match=r"opened 1 time\(s\) before.*--again"):
+        api.evaluate(model, data, device="cpu")
+    assert read_record(model).test_openings == 1
+    again = api.evaluate(model, data, again=True, device="cpu")
+    assert again.n_openings == 2
+    assert again.model.metrics == first.model.metrics
+
+
+def test_an_opening_counts_even_when_what_follows_fails(
+    model: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*args: object, **kwargs: object) -> None:
+        raise RunFailedError("out of memory")
+
+    monkeypatch.setattr(api, "evaluate_model", fails)
+    with pytest.raises(RunFailedError):
+        api.evaluate(model, data, device="cpu")
+    assert read_record(model).test_openings == 1
+
+
+def test_protocol_and_seed_only_confirm(model: Path, data: Path) -> None:
+    with pytest.raises(ModelError, match="trained with protocol personalize; evaluating with leave-one-out"):
+        api.evaluate(model, data, protocol="leave-one-out", device="cpu")
+    with pytest.raises(ModelError, match="trained with split_seed 0; evaluating with 1"):
+        api.evaluate(model, data, split_seed=1, device="cpu")
+    assert read_record(model).test_openings == 0
+    assert api.evaluate(model, data, protocol="personalize", split_seed=0, device="cpu").n_openings == 1
+
+
+def test_other_data_is_refused(tmp_path: Path, model: Path) -> None:
+    other = write_csv(markov(n_users=60, n_items=40, n_events=20, seed=1), tmp_path / "other")
+    with pytest.raises(ModelError, match="its test users are only known for its own data"):
+        api.evaluate(model, other, device="cpu")
+    assert read_record(model).test_openings == 0
+
+
+def test_a_truth_event_that_was_a_training_target_is_refused(
+    model: Path, data: Path, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepared = api.prepare_experiment
+
+    def on_everything(*args: Any, **kwargs: Any) -> Experiment:
+        everybody = TrainPart(np.arange(dataset.n_users), np.asarray(dataset.user_offsets[1:]))
+        return replace(prepared(*args, **kwargs), train=everybody)
+
+    monkeypatch.setattr(api, "prepare_experiment", on_everything)
+    with pytest.raises(ModelError, match="6 test users' truth events were training targets"):
+        api.evaluate(model, data, device="cpu")
+    assert read_record(model).test_openings == 0
+
+
+def test_a_refitted_model_is_evaluated_on_the_same_users(tmp_path: Path, data: Path, model: Path) -> None:
+    refit = api.train(
+        data, tmp_path / "refit", configuration=load_configuration(model / "config.yaml"), refit=True, device="cpu"
+    )
+    users = [api.evaluate(folder, data, device="cpu").model.users.tolist() for folder in (model, refit.folder)]
+    assert users[0] == users[1]
+
+
+def test_rankings_recompute_every_hit(tmp_path: Path, model: Path, data: Path) -> None:
+    file = tmp_path / "rankings.jsonl"
+    result = api.evaluate(model, data, rankings=file, device="cpu")
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    assert len(lines) == result.n_users
+    assert all(len(line["items"]) == 25 for line in lines)
+    hits = [bool(set(line["items"][:10]) & set(line["truth"])) for line in lines]
+    assert result.model.metrics["hit_rate_at_10"] == pytest.approx(np.mean(hits))
+
+
+def test_baselines_stand_beside_the_model(model: Path, data: Path) -> None:
+    result = api.evaluate(model, data, baselines=True, device="cpu")
+    assert set(result.baselines) == set(BASELINES)
+    for evaluation in result.baselines.values():
+        assert evaluation.users.tolist() == result.model.users.tolist()
+
+
+def test_seen_is_the_models_own_unless_told(model: Path, data: Path) -> None:
+    own = api.evaluate(model, data, device="cpu")
+    assert own.seen == read_record(model).seen == "keep"
+    assert api.evaluate(model, data, seen="remove", again=True, device="cpu").seen == "remove"
+
+
+def test_a_custom_metric_goes_through_train_and_evaluate(tmp_path: Path, data: Path) -> None:
+    extra = {"share_of_hits": lambda top_items, truth: truth.hits(top_items).mean(axis=1)}
+    trained = api.train(
+        data,
+        tmp_path / "model",
+        configuration=small_configuration(),
+        device="cpu",
+        objective="share_of_hits",
+        extra_metrics=extra,
+    )
+    assert "share_of_hits" in trained.result.metrics
+    assert "share_of_hits" in api.evaluate(trained.folder, data, extra_metrics=extra, device="cpu").model.metrics
+
+
+def test_a_folder_that_is_no_model_is_refused(tmp_path: Path, data: Path) -> None:
+    for command in (lambda: api.evaluate(tmp_path, data), lambda: api.recommend(tmp_path, "u00")):
+        with pytest.raises(ModelError, match="is not a model folder"):
+            command()
+
+
+# recommend
+
+
+def test_recommend_knows_users_by_their_id(model: Path) -> None:
+    known = api.recommend(model, "u07", k=5)
+    stranger = api.recommend(model, "somebody else", k=5)
+    assert len(known) == len(stranger) == 5
+    assert known != stranger
+    assert api.recommend(model, "u07", k=5, seen="keep") == known  # what the model was validated with
+
+
+def test_configuration_files_written_by_hand_train_too(tmp_path: Path, data: Path) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text(yaml.safe_dump({"hyperparameters": {"hidden_dimension": 4, "epochs": 1}, "n_threads": 1}))
+    trained = api.train(data, tmp_path / "model", configuration=load_configuration(path), device="cpu")
+    assert trained.result.model.hidden_dimension == 4

@@ -1,0 +1,187 @@
+"""Configurations: checked as a whole, with the key, the rule, what came and the nearest spelling."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from hrnn_hpo.config import (
+    Configuration,
+    Hyperparameters,
+    dump_configuration,
+    load_configuration,
+    nearest,
+    parse_assignments,
+    parse_hyperparameters,
+    read_yaml_mapping,
+)
+from hrnn_hpo.errors import ConfigError
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "run.yaml"
+
+
+def test_defaults_are_a_configuration() -> None:
+    assert Configuration().hyperparameters == Hyperparameters()
+    assert Configuration().protocol == "personalize"
+
+
+def test_configurations_are_frozen() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        Hyperparameters().bptt = 3  # type: ignore[misc]
+
+
+@given(
+    hidden_dimension=st.integers(2, 4096),
+    learning_rate=st.floats(1e-12, 1.0),
+    dropout=st.floats(0, 0.99),
+    recency_mask=st.booleans(),
+    seed=st.integers(0, 2**40),
+    best_epoch=st.none() | st.integers(1, 100),
+)
+def test_a_written_configuration_is_read_back_to_the_last_digit(
+    tmp_path_factory: pytest.TempPathFactory,
+    hidden_dimension: int,
+    learning_rate: float,
+    dropout: float,
+    recency_mask: bool,
+    seed: int,
+    best_epoch: int | None,
+) -> None:
+    configuration = Configuration(
+        hyperparameters=Hyperparameters(
+            hidden_dimension=hidden_dimension,
+            learning_rate=learning_rate,
+            input_dropout=dropout,
+            recency_mask=recency_mask,
+        ),
+        seed=seed,
+        best_epoch=best_epoch,
+    )
+    path = tmp_path_factory.mktemp("config") / "run.yaml"
+    path.write_text(yaml.safe_dump(dump_configuration(configuration)))
+    assert load_configuration(path) == configuration
+
+
+def test_json_is_yaml_too(file: Path) -> None:
+    file.write_text('{"hyperparameters": {"bptt": 16}, "seed": 3}')
+    configuration = load_configuration(file)
+    assert (configuration.hyperparameters.bptt, configuration.seed) == (16, 3)
+
+
+def test_empty_entries_are_not_written() -> None:
+    assert "best_epoch" not in dump_configuration(Configuration())
+
+
+def test_every_problem_is_reported_in_one_message(file: Path) -> None:
+    file.write_text("hyperparameters: {bptt: 1, hiden_dimension: 3, learning_rate: fast}\nprotocol: personalise\n")
+    with pytest.raises(ConfigError) as caught:
+        load_configuration(file)
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 4
+    assert all(line.startswith(f"{file}: ") for line in lines)
+    message = str(caught.value)
+    assert "hyperparameters.bptt" in message
+    assert "but got 1" in message
+    assert "unknown key 'hyperparameters.hiden_dimension', did you mean 'hidden_dimension'?" in message
+    assert "but got 'fast'" in message
+    assert "but got 'personalise'" in message
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("a: [1", "is not valid YAML"),
+        ("- 1\n- 2\n", "a mapping must stand at the top level, but got list"),
+        ("", "a mapping must stand at the top level, but got NoneType"),
+        ("hyperparameters: 3", "hyperparameters"),
+        ("seeds: 3", "unknown key 'seeds', did you mean 'seed'?"),
+        ("split_seed: -1", "but got -1"),
+        ("hyperparameters: {input_dropout: 1.0}", "but got 1.0"),
+        ("hyperparameters: {learning_rate: .nan}", "but got nan"),
+        ("hyperparameters: {architecture: transformer}", "'control' or 'hierarchical'"),
+        (
+            "hyperparameters: {min_user_history_length_percentile: 0.9, max_user_history_length_percentile: 0.1}",
+            "min_user_history_length_percentile <= max_user_history_length_percentile",
+        ),
+        ("hyperparameters: {n_negatives: 10, weight_averaging: 0.9}", "weight_averaging = 0"),
+    ],
+)
+def test_what_breaks_a_rule_is_named(file: Path, content: str, message: str) -> None:
+    file.write_text(content)
+    with pytest.raises(ConfigError) as caught:
+        load_configuration(file)
+    assert str(file) in str(caught.value)
+    assert message in str(caught.value)
+
+
+def test_a_missing_file_and_one_that_is_no_text_are_config_errors(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_configuration(tmp_path / "nowhere.yaml")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        read_yaml_mapping(tmp_path)
+    (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00\x01")
+    with pytest.raises(ConfigError, match="is not valid YAML"):
+        load_configuration(tmp_path / "binary.yaml")
+
+
+def test_assignments_are_read_as_yaml() -> None:
+    assert parse_assignments(["bptt=16", "recency_mask=true", "learning_rate=0.002", "architecture=hierarchical"]) == {
+        "bptt": 16,
+        "recency_mask": True,
+        "learning_rate": 0.002,
+        "architecture": "hierarchical",
+    }
+
+
+def test_a_number_in_scientific_notation_is_one() -> None:
+    """YAML 1.1 takes 1e-3, without a dot, for text."""
+    assert parse_hyperparameters(parse_assignments(["learning_rate=1e-3"]), "--set").learning_rate == 0.001
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("bptt", "--set wants NAME=VALUE, but got 'bptt'"),
+        ("=3", "--set wants NAME=VALUE, but got '=3'"),
+        ("bbptt=3", "'bbptt' is not a hyperparameter, did you mean 'bptt'?"),
+        ("bptt=[3", "--set bptt=[3: is not valid YAML"),
+        ("bptt={", "--set bptt={: is not valid YAML"),
+    ],
+)
+def test_a_bad_assignment_says_what_came(text: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_assignments([text])
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["bptt=", "bptt=many", "bptt=[3]", "bptt=2.5", "bptt=true", "recency_mask=perhaps"])
+def test_an_assigned_value_is_checked_like_a_files(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"^--set: (bptt|recency_mask): .*but got"):
+        Configuration().with_hyperparameters(parse_assignments([text]), "--set")
+
+
+def test_changed_hyperparameters_leave_the_rest(file: Path) -> None:
+    file.write_text("hyperparameters: {bptt: 16, hidden_dimension: 64}\nseed: 5\n")
+    before = load_configuration(file)
+    after = before.with_hyperparameters({"bptt": 8}, "--set")
+    assert (after.hyperparameters.bptt, after.hyperparameters.hidden_dimension, after.seed) == (8, 64, 5)
+    assert before.hyperparameters.bptt == 16
+    with pytest.raises(ConfigError, match="weight_averaging = 0"):
+        after.with_hyperparameters({"n_negatives": 5, "weight_averaging": 0.5}, "--set")
+
+
+def test_every_hyperparameter_says_what_it_means() -> None:
+    for name, field in Hyperparameters.model_fields.items():
+        assert field.description, name
+        assert field.description.endswith("."), name
+
+
+def test_nearest_offers_a_close_spelling_or_nothing() -> None:
+    assert nearest("hiden_dimension", ["hidden_dimension", "bptt"]) == ", did you mean 'hidden_dimension'?"
+    assert nearest("xyz", ["hidden_dimension", "bptt"]) == ""

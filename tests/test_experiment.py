@@ -1,0 +1,215 @@
+"""An experiment: data, split, training and evaluation of one configuration, and nothing of the test users in it."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from small_runs import run_small, same_weights, small_configuration
+from strategies import dataset_of
+
+from hrnn_hpo import experiment as experiments
+from hrnn_hpo.data.featurize import log_popularity
+from hrnn_hpo.data.fingerprint import with_content_hash
+from hrnn_hpo.data.schema import Dataset
+from hrnn_hpo.data.splits import EvalPart, make_split
+from hrnn_hpo.data.synthetic import markov
+from hrnn_hpo.errors import ConfigError, DataError
+from hrnn_hpo.evaluation.metrics import METRICS
+from hrnn_hpo.experiment import evaluate_model, prepare_experiment, resolve_device, run_experiment
+from hrnn_hpo.training.progress import EpochReport
+
+DATASET = markov(n_users=60, n_items=15, n_events=20)
+
+
+def with_other_items(dataset: Dataset, part: EvalPart) -> Dataset:
+    """Return the log with every truth event of a part turned into another item."""
+    items = np.asarray(dataset.items).copy()
+    for start, stop in zip(part.truth_starts, part.truth_stops, strict=True):
+        items[start:stop] = (items[start:stop] + 1) % dataset.n_items
+    return with_content_hash(replace(dataset, items=items))
+
+
+def test_a_run_reports_validation_metrics_of_its_best_epoch() -> None:
+    _, result = run_small(DATASET)
+    assert len(result.history) == 3
+    best = result.history[result.best_epoch - 1]
+    assert result.metrics == best.metrics
+    assert best.metrics["ndcg_at_10"] == max(report.metrics["ndcg_at_10"] for report in result.history)
+    assert set(METRICS) <= set(result.metrics)
+    assert result.n_parameters == sum(parameter.numel() for parameter in result.model.parameters())
+
+
+def test_the_model_that_comes_out_has_the_figures_that_were_reported() -> None:
+    experiment, result = run_small(DATASET, weight_averaging=0.5)
+    assert experiment.split.validation is not None
+    again = evaluate_model(result.model, experiment, experiment.split.validation)
+    assert again.metrics == result.metrics
+
+
+@pytest.mark.parametrize("architecture", ["control", "hierarchical"])
+def test_the_configuration_that_comes_out_repeats_the_run_to_the_last_digit(architecture: str) -> None:
+    _, first = run_small(DATASET, architecture=architecture)
+    assert first.configuration.best_epoch == first.best_epoch
+    assert first.configuration.data_hash == DATASET.content_hash
+    assert first.configuration.n_threads == 1
+    torch.manual_seed(4711)
+    second = run_experiment(prepare_experiment(DATASET, first.configuration), device="cpu")
+    assert second.metrics == first.metrics
+    assert same_weights(second.model, first.model)
+
+
+def test_another_seed_draws_other_weights_and_the_same_users() -> None:
+    one, first = run_small(DATASET, seed=0)
+    other, second = run_small(DATASET, seed=1)
+    assert not same_weights(first.model, second.model)
+    assert np.array_equal(one.split.train.users, other.split.train.users)
+
+
+@pytest.mark.parametrize("protocol", ["personalize", "leave-one-out"])
+def test_neither_training_nor_validation_knows_the_truth_of_the_test_users(protocol: str) -> None:
+    split = make_split(DATASET, protocol, 0)  # type: ignore[arg-type]
+    assert split.test is not None
+    _, first = run_small(DATASET, protocol=protocol, recency_mask=True)
+    _, second = run_small(with_other_items(DATASET, split.test), protocol=protocol, recency_mask=True)
+    assert first.metrics == second.metrics
+    assert same_weights(first.model, second.model)
+
+
+@pytest.mark.parametrize("protocol", ["personalize", "leave-one-out"])
+def test_weights_do_not_depend_on_the_validation_truth_before_refit(protocol: str) -> None:
+    """Early stopping may look at it; with the epochs fixed nothing is left that could."""
+    split = make_split(DATASET, protocol, 0)  # type: ignore[arg-type]
+    assert split.validation is not None
+    changed = with_other_items(DATASET, split.validation)
+    runs = {}
+    for refit in (False, True):
+        for name, log in (("as it is", DATASET), ("changed", changed)):
+            experiment = prepare_experiment(log, small_configuration(protocol), refit=refit)
+            runs[refit, name] = run_experiment(experiment, device="cpu", fixed_epochs=2, validate=False)
+    assert same_weights(runs[False, "as it is"].model, runs[False, "changed"].model)
+    assert not same_weights(runs[True, "as it is"].model, runs[True, "changed"].model)
+
+
+def test_refit_trains_on_the_validation_users_and_never_on_the_test_users() -> None:
+    plain = prepare_experiment(DATASET, small_configuration())
+    refit = prepare_experiment(DATASET, small_configuration(), refit=True)
+    assert plain.split.validation is not None
+    assert plain.split.test is not None
+    assert set(refit.train.users) == set(plain.train.users) | set(plain.split.validation.users)
+    assert not set(refit.train.users) & set(plain.split.test.users)
+
+
+def test_refit_of_leave_one_out_stops_before_the_test_event() -> None:
+    refit = prepare_experiment(DATASET, small_configuration("leave-one-out"), refit=True)
+    assert np.array_equal(refit.split.train.stops, np.asarray(DATASET.user_offsets[1:]) - 1)
+
+
+def test_a_redrawn_split_keeps_the_test_users_closed() -> None:
+    plain = prepare_experiment(DATASET, small_configuration())
+    redrawn = prepare_experiment(DATASET, small_configuration(), train_seed=5)
+    assert plain.split.test is not None
+    assert redrawn.split.test is not None
+    assert np.array_equal(plain.split.test.users, redrawn.split.test.users)
+    assert not np.array_equal(plain.split.train.users, redrawn.split.train.users)
+
+
+def test_percentiles_choose_who_trains_and_never_who_is_evaluated() -> None:
+    # 80 users with 10 to 89 events, so the quantiles are easy to see.
+    log = dataset_of([[item % 7 for item in range(10 + user)] for user in range(80)])
+    everybody = prepare_experiment(log, small_configuration(max_user_history_length_percentile=1.0))
+    some = prepare_experiment(
+        log,
+        small_configuration(min_user_history_length_percentile=0.25, max_user_history_length_percentile=0.75),
+    )
+    lengths = log.history_lengths[everybody.train.users]
+    low, high = np.quantile(lengths, [0.25, 0.75])
+    expected = everybody.train.users[(lengths >= low) & (lengths <= high)]
+    assert some.train.users.tolist() == expected.tolist()
+    assert 0 < len(expected) < len(everybody.train.users)
+    for part in ("validation", "test"):
+        assert np.array_equal(getattr(some.split, part).users, getattr(everybody.split, part).users)
+
+
+def test_the_score_bias_starts_at_the_popularity_among_those_who_train() -> None:
+    configuration = small_configuration(learning_rate=1e-12)
+    experiment = prepare_experiment(DATASET, configuration)
+    result = run_experiment(experiment, device="cpu", fixed_epochs=1, validate=False)
+    expected = log_popularity(DATASET, experiment.train, None)
+    np.testing.assert_allclose(result.model.item_bias.detach().numpy(), expected, atol=1e-6)
+
+
+def test_data_of_another_content_is_refused() -> None:
+    configuration = small_configuration().model_copy(update={"data_hash": "f" * 64})
+    with pytest.raises(ConfigError, match=f"made with data {'f' * 64}, but got {DATASET.content_hash}"):
+        prepare_experiment(DATASET, configuration)
+
+
+def test_too_little_data_is_refused() -> None:
+    with pytest.raises(DataError, match=r"1,?000"):
+        prepare_experiment(markov(n_users=30, n_events=10), small_configuration())
+    with pytest.raises(DataError, match="25"):
+        prepare_experiment(markov(n_users=20, n_events=60), small_configuration())
+
+
+def test_without_validation_the_epochs_must_be_given() -> None:
+    experiment = prepare_experiment(DATASET, small_configuration("none"))
+    with pytest.raises(ConfigError, match="best_epoch"):
+        run_experiment(experiment, device="cpu")
+    result = run_experiment(experiment, device="cpu", fixed_epochs=2, validate=False)
+    assert result.metrics == {}
+    assert result.best_epoch == len(result.history) == 2
+    with pytest.raises(ConfigError, match="no test users"):
+        experiments.test_part(experiment)
+
+
+def test_an_objective_that_is_no_metric_is_refused_before_training() -> None:
+    experiment = prepare_experiment(DATASET, small_configuration())
+    reports: list[EpochReport] = []
+    with pytest.raises(ConfigError, match="but got 'ndcg_at_11', did you mean 'ndcg_at_10'"):
+        run_experiment(experiment, device="cpu", objective="ndcg_at_11", on_epoch=reports.append)
+    assert reports == []
+
+
+def test_a_custom_metric_can_be_the_objective() -> None:
+    experiment = prepare_experiment(DATASET, small_configuration())
+    result = run_experiment(
+        experiment,
+        device="cpu",
+        objective="share_of_hits",
+        extra_metrics={"share_of_hits": lambda top_items, truth: truth.hits(top_items).mean(axis=1)},
+    )
+    assert result.history[result.best_epoch - 1].metrics["share_of_hits"] == max(
+        report.metrics["share_of_hits"] for report in result.history
+    )
+
+
+def test_what_on_epoch_raises_passes_through_and_the_checkpoint_stays(tmp_path: Path) -> None:
+    class PrunedError(Exception):
+        pass
+
+    def prune(report: EpochReport) -> None:
+        raise PrunedError
+
+    experiment = prepare_experiment(DATASET, small_configuration())
+    path = tmp_path / "run.checkpoint"
+    with pytest.raises(PrunedError):
+        run_experiment(experiment, device="cpu", on_epoch=prune, checkpoint=path)
+    assert path.exists()
+    resumed = run_experiment(experiment, device="cpu", checkpoint=path)
+    whole = run_experiment(experiment, device="cpu")
+    assert [report.metrics for report in resumed.history] == [report.metrics for report in whole.history]
+    assert same_weights(resumed.model, whole.model)
+
+
+def test_a_device_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    assert resolve_device("auto") == torch.device("cpu")
+    with pytest.raises(ConfigError, match="--device cuda"):
+        resolve_device("cuda")
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert resolve_device("auto") == torch.device("mps")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert resolve_device("auto") == torch.device("cuda")
