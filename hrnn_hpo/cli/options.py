@@ -26,6 +26,12 @@ Device = Annotated[
     str,
     typer.Option("--device", metavar="auto|cpu|cuda|mps", help="Where to compute; auto takes a GPU if there is one."),
 ]
+Threads = Annotated[
+    int | None,
+    typer.Option(
+        "--threads", min=1, help="CPU threads of a training; all cores, shared, if unset.", show_default=False
+    ),
+]
 Seen = Annotated[
     Literal["auto", "remove", "keep"],
     typer.Option(
@@ -34,7 +40,13 @@ Seen = Annotated[
     ),
 ]
 # None stands for the study's own entry, `auto` where it is new.
-StudySeen = Annotated[
+StudyThreads = Annotated[
+    int | None,
+    typer.Option(
+        "--threads", min=1, help="CPU threads of a training; all cores, shared, if unset.", show_default=False
+    ),
+]
+Seen = Annotated[
     Literal["auto", "remove", "keep"] | None,
     typer.Option("--seen", help="Items of the input in the ranking. Default: auto.", show_default=False),
 ]

@@ -31,6 +31,7 @@ def tune(
     workers: Annotated[
         int | None, typer.Option("--workers", min=1, help="Processes side by side. Default: 1.", show_default=False)
     ] = None,
+    n_threads: options.Threads = None,
     protocol: options.Protocol = None,
     split_seed: options.SplitSeed = None,
     objective: Annotated[
@@ -98,6 +99,7 @@ def tune(
             n_trials=n_trials,
             timeout=options.parse_duration(timeout),
             n_workers=workers,
+            n_threads=n_threads,
             protocol=protocol,
             split_seed=split_seed,
             objective=objective,
@@ -128,7 +130,7 @@ def worker(
         Path, typer.Option("--data", metavar="DATA", help="The study's data, on this machine.", show_default=False)
     ],
     device: options.Device = "auto",
-    n_threads: Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads; all cores if unset.")] = None,
+    n_threads: options.Threads = None,
     storage: options.Storage = None,
     tracking_uri: options.TrackingUri = None,
     parent: Annotated[int | None, typer.Option("--parent", hidden=True)] = None,

@@ -70,6 +70,7 @@ class Mirror:
         if run is None and original_number(trial) != trial.number:
             run = self._find_child(trial)
         if run is not None:
+            self._tracker.behind.add(run)  # its worker may have died between recording an epoch and telling MLflow
             self._tracker.set_tags(run, {"state": "running", "retry": str(trial.number)})
             self._tracker.end_run(run, "RUNNING")
             return str(run)

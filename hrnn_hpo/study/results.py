@@ -13,7 +13,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from hrnn_hpo.errors import ConfigError
-from hrnn_hpo.model.folder import require_model_target
+from hrnn_hpo.model.folder import count_test_opening, require_model_target
 from hrnn_hpo.study.attributes import (
     CONFIGURATION,
     FAILURE,
@@ -50,6 +50,8 @@ def write_results(out: Path, study: Study) -> None:
         partial = out / ".model.partial"
         shutil.rmtree(partial, ignore_errors=True)
         shutil.copytree(source, partial)
+        if board is not None:  # its test figures have been seen: `evaluate` opens them again only with --again
+            count_test_opening(partial)
         shutil.rmtree(target, ignore_errors=True)
         partial.replace(target)
 

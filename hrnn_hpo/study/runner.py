@@ -65,6 +65,7 @@ def tune(
     n_trials: int | None = None,
     timeout: float | None = None,
     n_workers: int | None = None,
+    n_threads: int | None = None,
     protocol: Protocol | None = None,
     split_seed: int | None = None,
     objective: str | None = None,
@@ -86,7 +87,8 @@ def tune(
     """Search a space and return the best configuration, compared with the defaults and the baselines on test users.
 
     A study of this name that exists is continued under what it recorded; options left at None take the recorded
-    values. `n_trials` counts its complete and pruned trials in total, `timeout` the seconds of this call. `sampler`
+    values. `n_trials` counts its complete and pruned trials in total, `timeout` the seconds of this call. `n_threads`
+    are each trial's CPU threads, by default the cores shared among the workers. `sampler`
     may be a name, an Optuna sampler, or a function from a seed to one (which keeps resumed studies reproducible);
     `extra_metrics` add to the metrics that `objective` may name. With more than one worker, samplers and pruners go by
     name, and metrics and callbacks are not available.
@@ -141,6 +143,7 @@ def tune(
                     control=control,
                     space=plan.space,
                     device=device,
+                    n_threads=n_threads,
                     commit=git_commit(),
                     observer=observer,
                     extra_metrics=extra_metrics,
@@ -148,7 +151,7 @@ def tune(
                 stopped = Loop(found, database, objective_function, plan.budget.n_trials, callbacks).run()
             else:
                 require_names(plan, extra_metrics, callbacks)
-                addresses = Addresses(_path_of(data, dataset), database.url, tracker.uri, device)
+                addresses = Addresses(_path_of(data, dataset), database.url, tracker.uri, device, n_threads)
                 stopped = run_workers(found, database, plan.budget, control, addresses, observer)
         board = None
         if not control.interrupted and not control.requested:

@@ -39,6 +39,7 @@ class Addresses:
     storage: str
     tracking_uri: str
     device: Device
+    n_threads: int | None = None
 
 
 def require_names(plan: Plan, extra_metrics: Mapping[str, Any] | None, callbacks: Sequence[Any]) -> None:
@@ -158,7 +159,7 @@ class _Team:
 
     def _spawn(self, seat: int, n_gpus: int) -> "subprocess.Popen[bytes]":
         where = self.addresses
-        n_threads = max(1, available_cores() // self.size)
+        n_threads = where.n_threads or max(1, available_cores() // self.size)
         command = [sys.executable, "-m", "hrnn_hpo.cli.main", "worker", self.study]
         command += ["--data", str(where.data), "--storage", where.storage, "--tracking-uri", where.tracking_uri]
         command += ["--device", where.device, "--threads", str(n_threads), "--parent", str(os.getpid())]

@@ -1,0 +1,153 @@
+"""Axes, dots and lines as inline SVG: what the charts of a report are drawn with.
+
+Plain text that a browser shows without a script; its colours are the page's style classes.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from html import escape
+from typing import Any
+
+from hrnn_hpo.search.parameter import same, show
+
+Point = tuple[float, float]
+_TOP, _RIGHT, _BOTTOM, _LEFT = 10, 14, 42, 62  # margins in pixels
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A direction of a chart: numbers between two ends, perhaps on a log scale, or a row of choices."""
+
+    label: str
+    low: float = 0.0
+    high: float = 1.0
+    log: bool = False
+    choices: tuple[Any, ...] = ()
+
+    def place(self, value: Any) -> float | None:
+        """Return where a value lies, 0 = low end, 1 = high end; None for one that the axis does not know."""
+        if self.choices:
+            index = next((i for i, choice in enumerate(self.choices) if same(choice, value)), None)
+            return None if index is None else (index + 0.5) / len(self.choices)
+        if not isinstance(value, int | float) or not math.isfinite(value) or (self.log and value <= 0):
+            return None
+        if self.low == self.high:
+            return 0.5
+        if self.log:
+            return math.log(value / self.low) / math.log(self.high / self.low)
+        return (value - self.low) / (self.high - self.low)
+
+    def ticks(self, n: int = 5) -> list[tuple[float, str]]:
+        """Return about n places with their texts."""
+        if self.choices:
+            return [((i + 0.5) / len(self.choices), show(choice)) for i, choice in enumerate(self.choices)]
+        values = _log_ticks(self.low, self.high, n) if self.log else _linear_ticks(self.low, self.high, n)
+        places = [(self.place(value), f"{value:.4g}") for value in values]
+        return [(place, text) for place, text in places if place is not None]
+
+
+def number_axis(label: str, values: Sequence[float], *, log: bool = False, margin: float = 0.04) -> Axis:
+    """Return an axis that shows all finite values, with a margin on a linear scale."""
+    known = [float(value) for value in values if math.isfinite(value) and (not log or value > 0)] or [1.0]
+    low, high = min(known), max(known)
+    if log:
+        return Axis(label, low, high, log=low < high)
+    room = (high - low) * margin or abs(high) * 0.1 or 1.0
+    return Axis(label, low - room, high + room)
+
+
+@dataclass
+class Plot:
+    """A chart with two axes that marks are added to."""
+
+    title: str
+    x: Axis
+    y: Axis
+    width: int = 760
+    height: int = 320
+    marks: list[str] = field(default_factory=list)
+
+    def dot(self, x: Any, y: Any, style: str, tip: str = "", radius: float = 3.5) -> None:
+        """Add a dot; `tip` is shown under the pointer. Values outside the axes' knowledge are left out."""
+        at = self._at(x, y)
+        if at is not None:
+            self.marks.append(
+                f'<circle class="{style}" cx="{at[0]:.1f}" cy="{at[1]:.1f}" r="{radius}">{_tip(tip)}</circle>'
+            )
+
+    def line(self, points: Sequence[tuple[Any, Any]], style: str, tip: str = "") -> None:
+        """Add a line through points."""
+        places = [at for at in (self._at(x, y) for x, y in points) if at is not None]
+        self.marks.append(polyline(places, style, tip))
+
+    def svg(self) -> str:
+        """Return the chart."""
+        left, right, top, bottom = _LEFT, self.width - _RIGHT, _TOP, self.height - _BOTTOM
+        parts = []
+        for place, text in self.y.ticks():
+            y = bottom - place * (bottom - top)
+            parts.append(f'<line class="grid" x1="{left}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}"/>')
+            parts.append(label(left - 6, y + 4, text, "end"))
+        for place, text in self.x.ticks(max(3, self.width // 110)):
+            x = left + place * (right - left)
+            parts.append(f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{top}" y2="{bottom}"/>')
+            parts.append(label(x, bottom + 16, text, "middle"))
+        parts += self.marks
+        parts.append(label((left + right) / 2, self.height - 6, self.x.label, "middle", "name"))
+        middle = (top + bottom) / 2
+        turned = f'transform="rotate(-90 13 {middle:.0f})"'
+        parts.append(label(13, middle, self.y.label, "middle", "name", turned))
+        return picture(self.title, self.width, self.height, parts)
+
+    def _at(self, x: Any, y: Any) -> Point | None:
+        across, up = self.x.place(x), self.y.place(y)
+        if across is None or up is None:
+            return None
+        bottom = self.height - _BOTTOM
+        return _LEFT + across * (self.width - _RIGHT - _LEFT), bottom - up * (bottom - _TOP)
+
+
+def picture(title: str, width: int, height: int, parts: Sequence[str]) -> str:
+    """Return an SVG element that shrinks with the page."""
+    head = f'<svg viewBox="0 0 {width} {height}" style="max-width:{width}px" role="img" aria-label="{escape(title)}">'
+    return head + "".join(parts) + "</svg>"
+
+
+def polyline(points: Sequence[Point], style: str, tip: str = "") -> str:
+    """Return a line through pixels; nothing for fewer than two."""
+    if len(points) < 2:
+        return ""
+    path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+    return f'<polyline class="{style}" points="{path}">{_tip(tip)}</polyline>'
+
+
+def label(x: float, y: float, text: str, anchor: str, style: str = "tick", more: str = "") -> str:
+    """Return a text at a place in pixels."""
+    return f'<text class="{style}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" {more}>{escape(text)}</text>'
+
+
+def _tip(text: str) -> str:
+    return f"<title>{escape(text)}</title>" if text else ""
+
+
+def _linear_ticks(low: float, high: float, n: int) -> list[float]:
+    if not low < high:
+        return [low]
+    rough = (high - low) / n
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = power * next(factor for factor in (1, 2, 5, 10) if factor * power >= rough * 0.999)
+    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    return [round(index * step, 12) for index in range(first, last + 1)]
+
+
+def _log_ticks(low: float, high: float, n: int) -> list[float]:
+    """Return powers of ten where there are enough of them, else 1-2-5, else the ends and their middle."""
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    every = max(1, math.ceil(len(decades) / n))
+    for factors in ((1,), (1, 2, 5)):
+        found = [factor * 10.0**power for power in decades[::every] for factor in factors]
+        found = [value for value in found if low * 0.999 <= value <= high * 1.001]
+        if len(found) >= 3:
+            return found
+    return [low, math.sqrt(low * high), high]

@@ -1,0 +1,151 @@
+"""Training on planted data and the share of test users whose next item is found; logs that only these tests need."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hrnn_hpo.config import Configuration, Hyperparameters
+from hrnn_hpo.data.fingerprint import with_content_hash
+from hrnn_hpo.data.schema import Dataset
+from hrnn_hpo.data.synthetic import DAY, EPOCH, MINUTE, Event, make_dataset
+from hrnn_hpo.evaluation.metrics import Truth
+from hrnn_hpo.experiment import (
+    Experiment,
+    ExperimentResult,
+    evaluate_model,
+    prepare_experiment,
+    run_experiment,
+    test_part,
+)
+
+# Planted rules have no noise worth regularizing: what a model misses then is what it cannot do.
+PLAIN: dict[str, Any] = {
+    "hidden_dimension": 32,
+    "batch_size": 32,
+    "learning_rate": 0.01,
+    "input_dropout": 0.0,
+    "hidden_dropout": 0.0,
+    "output_dropout": 0.0,
+    "max_user_history_length_percentile": 1.0,
+}
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A model at its best validation epoch, and what it was trained on."""
+
+    experiment: Experiment
+    result: ExperimentResult
+    k: int
+
+    def hits(self) -> NDArray[np.bool_]:
+        """Return for each test user whether the top `k` items hold a truth item, (R,)."""
+        evaluation = evaluate_model(
+            self.result.model, self.experiment, test_part(self.experiment), extra_metrics={"hit": self._hit}
+        )
+        return evaluation.per_user["hit"] > 0
+
+    def hit_rate(self) -> float:
+        return float(self.hits().mean())
+
+    def _hit(self, top_items: NDArray[np.int32], truth: Truth) -> NDArray[np.float64]:
+        return hit(self.k)(top_items, truth)
+
+
+def hit(k: int) -> Any:
+    """Return a metric: 1 where the top `k` items hold a truth item, else 0."""
+    return lambda top_items, truth: truth.hits(top_items)[:, :k].any(axis=1).astype(np.float64)
+
+
+def train(
+    dataset: Dataset, *, k: int = 1, protocol: str = "leave-one-out", seed: int = 0, **hyperparameters: Any
+) -> Trained:
+    """Return a model trained on one thread, seen items kept; the best epoch has the most hits among the top `k`."""
+    changes = {**PLAIN, **hyperparameters}
+    configuration = Configuration(
+        hyperparameters=Hyperparameters(**{"patience": changes.get("epochs", 40), **changes}),
+        protocol=protocol,  # type: ignore[arg-type]
+        seed=seed,
+        n_threads=1,
+    )
+    experiment = prepare_experiment(dataset, configuration, "keep")
+    result = run_experiment(experiment, device="cpu", objective="hit", extra_metrics={"hit": hit(k)})
+    return Trained(experiment, result, k)
+
+
+def hit_rate(dataset: Dataset, **arguments: Any) -> float:
+    """Return the share of test users whose truth is among the top `k` (1 unless told) after training."""
+    return train(dataset, **arguments).hit_rate()
+
+
+def _chain(chooses: NDArray[np.int64], n_items: int, generator: np.random.Generator) -> NDArray[np.int64]:
+    """Return items (n_users, n_events) in which `chooses` at a step picks the first or second successor that follows."""
+    successor = np.empty(n_items, dtype=np.int64)
+    order = generator.permutation(n_items)
+    successor[order] = np.roll(order, -1)
+    items = np.empty_like(chooses)
+    items[:, 0] = generator.integers(n_items, size=len(items))
+    for step in range(1, items.shape[1]):
+        first = successor[items[:, step - 1]]
+        items[:, step] = np.where(chooses[:, step - 1] == 1, successor[first], first)
+    return items
+
+
+def session_start_dependence(n_users: int = 300, n_items: int = 20, n_events: int = 20, seed: int = 0) -> Dataset:
+    """Return histories in which the last item, and whether it opened a session, tell the next one together.
+
+    Sessions are told by SESSION_ID alone: all events are a minute apart. Best hit rate at 1: 1; 1/2 without sessions.
+    """
+    generator = np.random.default_rng(seed)
+    opens = generator.integers(2, size=(n_users, n_events))
+    opens[:, 0] = 0  # a first event is a new user's, not a new session's
+    items = _chain(opens, n_items, generator)
+    sessions = np.cumsum(opens, axis=1)
+    return make_dataset(
+        [
+            [
+                (f"i{items[user, step]:02d}", EPOCH + MINUTE * step, None, None, f"u{user}s{sessions[user, step]:02d}")
+                for step in range(n_events)
+            ]
+            for user in range(n_users)
+        ]
+    )
+
+
+def event_value_dependence(n_users: int = 300, n_items: int = 20, n_events: int = 20, seed: int = 0) -> Dataset:
+    """Return histories in which the last item and its EVENT_VALUE, 0 or 1, tell the next item together."""
+    generator = np.random.default_rng(seed)
+    values = generator.integers(2, size=(n_users, n_events))
+    items = _chain(values, n_items, generator)
+    return make_dataset(
+        [
+            [
+                (f"i{items[user, step]:02d}", EPOCH + MINUTE * step, None, float(values[user, step]))
+                for step in range(n_events)
+            ]
+            for user in range(n_users)
+        ]
+    )
+
+
+def spread_over_days(dataset: Dataset, n_days: int, seed: int = 0) -> Dataset:
+    """Return the log with each user's history moved to a day of its own, drawn from `n_days` days alike."""
+    starts = np.random.default_rng(seed).integers(n_days, size=dataset.n_users) * DAY
+    times = np.asarray(dataset.timestamps) + np.repeat(starts, dataset.history_lengths)
+    return with_content_hash(replace(dataset, timestamps=times))
+
+
+def humans_and_robots(n_users: int = 400, seed: int = 0) -> Dataset:
+    """Return short histories that walk around items h0 … h9 and long ones that walk around r0 … r9, users in turn.
+
+    Even users are human with 10 events, odd ones robots with 30; each walk is a cycle, so the next item is certain.
+    """
+    generator = np.random.default_rng(seed)
+    histories: list[list[Event]] = []
+    for user in range(n_users):
+        name, length = ("h", 10) if user % 2 == 0 else ("r", 30)
+        start = int(generator.integers(10))
+        histories.append([(f"{name}{(start + 3 * step) % 10}", EPOCH + MINUTE * step) for step in range(length)])
+    return make_dataset(histories)
