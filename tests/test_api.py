@@ -1,4 +1,4 @@
-"""The commands as functions: what train writes, what evaluate opens and refuses, and a run that goes on where it was."""
+"""The commands as functions: what train writes, what evaluate opens and refuses, and a run that goes on later."""
 
 import json
 from dataclasses import replace
@@ -134,7 +134,8 @@ def test_odd_names_clean_up_their_checkpoints_too(tmp_path: Path, data: Path) ->
 
 def test_a_failed_run_leaves_no_model(tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "hrnn_hpo.experiment.recency_weights", lambda dataset, train, days: np.full(dataset.n_events, np.inf, np.float32)
+        "hrnn_hpo.experiment.recency_weights",
+        lambda dataset, train, days: np.full(dataset.n_events, np.inf, np.float32),
     )
     with pytest.raises(RunFailedError, match="must stay finite"):
         api.train(data, tmp_path / "model", configuration=small_configuration(recency_mask=True), device="cpu")
@@ -149,9 +150,7 @@ def test_train_replaces_an_older_model_and_nothing_else(tmp_path: Path, data: Pa
     (tmp_path / "thesis" / "chapter1.txt").write_text("precious")
     started: list[Experiment] = []
     with pytest.raises(ModelError, match="holds something else"):
-        api.train(
-            data, tmp_path / "thesis", configuration=small_configuration(), device="cpu", on_start=started.append
-        )
+        api.train(data, tmp_path / "thesis", configuration=small_configuration(), device="cpu", on_start=started.append)
     assert started == []  # said before anything is computed
     assert names(tmp_path / "thesis") == ["chapter1.txt"]
 
@@ -213,9 +212,7 @@ def test_too_little_data_writes_nothing(tmp_path: Path) -> None:
 # evaluate
 
 
-def test_evaluate_ranks_for_the_test_users_and_counts_the_opening(
-    model: Path, data: Path, dataset: Dataset
-) -> None:
+def test_evaluate_ranks_for_the_test_users_and_counts_the_opening(model: Path, data: Path, dataset: Dataset) -> None:
     result = api.evaluate(model, data, device="cpu")
     split = make_split(dataset, "personalize", 0)
     assert split.test is not None

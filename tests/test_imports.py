@@ -76,8 +76,12 @@ def test_parts_import_one_way() -> None:
 
 
 def test_every_part_of_the_package_has_a_rule() -> None:
-    parts = {path.stem if path.suffix == ".py" else path.name for path in PACKAGE.iterdir() if path.suffix in (".py", "")}
-    packages = {name for name in parts if (PACKAGE / name / "__init__.py").exists() or (PACKAGE / f"{name}.py").exists()}
+    parts = {
+        path.stem if path.suffix == ".py" else path.name for path in PACKAGE.iterdir() if path.suffix in (".py", "")
+    }
+    packages = {
+        name for name in parts if (PACKAGE / name / "__init__.py").exists() or (PACKAGE / f"{name}.py").exists()
+    }
     assert packages - SHARED == {*ALLOWED, ON_TOP}
 
 

@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from hrnn_hpo import __version__
-from hrnn_hpo.cli import data, evaluate, recommend, spaces, studies, train, tune, ui
+from hrnn_hpo.cli import batch, data, evaluate, recommend, report, serve, spaces, studies, train, tune, ui
 from hrnn_hpo.cli.output import print_error
 from hrnn_hpo.errors import HRNNError
 
@@ -67,7 +67,10 @@ _commands: list[Callable[..., None]] = [
     studies.sync,
     studies.export,
     evaluate.evaluate,
+    report.report,
     recommend.recommend,
+    batch.batch,
+    serve.serve,
     ui.ui,
 ]
 for _command in _commands:

@@ -40,13 +40,7 @@ Seen = Annotated[
     ),
 ]
 # None stands for the study's own entry, `auto` where it is new.
-StudyThreads = Annotated[
-    int | None,
-    typer.Option(
-        "--threads", min=1, help="CPU threads of a training; all cores, shared, if unset.", show_default=False
-    ),
-]
-Seen = Annotated[
+StudySeen = Annotated[
     Literal["auto", "remove", "keep"] | None,
     typer.Option("--seen", help="Items of the input in the ranking. Default: auto.", show_default=False),
 ]

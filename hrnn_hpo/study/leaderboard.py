@@ -68,7 +68,7 @@ def open_test_part(
     log: list[dict[str, Any]] = study.user_attrs.get(OPENINGS, [])
     now = datetime.now(UTC).isoformat(timespec="seconds")
     # An opening whose figures nobody saw, because the process died, does not count twice.
-    if stored is None or log[-1].get("seen", True):
+    if not log or log[-1]["seen"]:
         log = [*log, {"time": now, "trial": winner.number, "n_done": n_done, "seen": False}]
         study.set_user_attr(OPENINGS, log)
 

@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from optuna.importance import get_param_importances
 from optuna.study import Study
 from optuna.trial import TrialState
 
@@ -34,6 +33,8 @@ def importances(study: Study) -> dict[str, float]:
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     if len(complete) < MIN_TRIALS_FOR_IMPORTANCE or len({trial.value for trial in complete}) < 2:
         return {}
+    from optuna.importance import get_param_importances  # imports scikit-learn: two seconds that no worker needs
+
     try:
         with experimental_allowed():
             return dict(get_param_importances(study))

@@ -25,7 +25,7 @@ def history_chart(trials: Sequence[FrozenTrial], shown: Sequence[FrozenTrial], o
     numbers = [trial.number for trial in scored]
     plot = Plot(
         "Score of each trial and best so far",
-        number_axis("trial", numbers, margin=0.02),
+        number_axis("trial", numbers, margin=0.02, whole=True),
         number_axis(f"{objective} (validation)", [score(trial) or 0.0 for trial in scored]),
     )
     steps: list[tuple[float, float]] = []
@@ -51,7 +51,7 @@ def curves_chart(trials: Sequence[FrozenTrial], objective: str) -> str:
     best = best_trial(list(trials))
     plot = Plot(
         "Learning curves",
-        number_axis("epoch", [epoch for epoch, _ in points], margin=0.02),
+        number_axis("epoch", [epoch for epoch, _ in points], margin=0.02, whole=True),
         number_axis(f"{objective} (validation)", [value for _, value in points]),
     )
     for trial in sorted(trials, key=lambda one: (one is best, one.state == TrialState.COMPLETE)):
@@ -92,13 +92,14 @@ def parallel_chart(trials: Sequence[FrozenTrial], parameters: Mapping[str, Param
     top, gap, left = 34, 128, 64
     height, width = 340, 2 * left + gap * (len(axes) - 1)
     bottom = height - 14
+    best = best_trial(complete)
     parts = []
     for index, trial in enumerate(complete):
         places = [axis.place(trial.params.get(axis.label)) for axis in axes[:-1]] + [axes[-1].place(score(trial))]
         points = [
             (left + gap * i, bottom - place * (bottom - top)) for i, place in enumerate(places) if place is not None
         ]
-        style = "curve best" if trial is best_trial(complete) else f"curve shade{index * N_SHADES // len(complete)}"
+        style = "curve best" if trial is best else f"curve shade{index * N_SHADES // len(complete)}"
         parts.append(polyline(points, style, describe(trial)))
     for i, axis in enumerate(axes):
         x = left + gap * i
@@ -133,7 +134,7 @@ def parameter_axis(parameter: Parameter, trials: Sequence[FrozenTrial]) -> Axis:
         others = [value for value in dict.fromkeys(seen) if value not in parameter.choices]
         return Axis(parameter.name, choices=(*parameter.choices, *others))
     values = [parameter.low, parameter.high, *(value for value in seen if isinstance(value, int | float))]
-    return number_axis(parameter.name, values, log=parameter.log, margin=0.02)
+    return number_axis(parameter.name, values, log=parameter.log, margin=0.02, whole=parameter.type == "integer")
 
 
 def score(trial: FrozenTrial) -> float | None:

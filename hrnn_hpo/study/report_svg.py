@@ -13,6 +13,7 @@ from hrnn_hpo.search.parameter import same, show
 
 Point = tuple[float, float]
 _TOP, _RIGHT, _BOTTOM, _LEFT = 10, 14, 42, 62  # margins in pixels
+_PAGE = 1300
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class Axis:
     high: float = 1.0
     log: bool = False
     choices: tuple[Any, ...] = ()
+    whole: bool = False  # only whole numbers are labelled
 
     def place(self, value: Any) -> float | None:
         """Return where a value lies, 0 = low end, 1 = high end; None for one that the axis does not know."""
@@ -42,19 +44,21 @@ class Axis:
         """Return about n places with their texts."""
         if self.choices:
             return [((i + 0.5) / len(self.choices), show(choice)) for i, choice in enumerate(self.choices)]
-        values = _log_ticks(self.low, self.high, n) if self.log else _linear_ticks(self.low, self.high, n)
-        places = [(self.place(value), f"{value:.4g}") for value in values]
+        values = _log_ticks(self.low, self.high, n) if self.log else _linear_ticks(self.low, self.high, n, self.whole)
+        places = [(self.place(value), f"{value:.6g}") for value in values]
         return [(place, text) for place, text in places if place is not None]
 
 
-def number_axis(label: str, values: Sequence[float], *, log: bool = False, margin: float = 0.04) -> Axis:
+def number_axis(
+    label: str, values: Sequence[float], *, log: bool = False, margin: float = 0.04, whole: bool = False
+) -> Axis:
     """Return an axis that shows all finite values, with a margin on a linear scale."""
     known = [float(value) for value in values if math.isfinite(value) and (not log or value > 0)] or [1.0]
     low, high = min(known), max(known)
     if log:
         return Axis(label, low, high, log=low < high)
     room = (high - low) * margin or abs(high) * 0.1 or 1.0
-    return Axis(label, low - room, high + room)
+    return Axis(label, low - room, high + room, whole=whole)
 
 
 @dataclass
@@ -109,8 +113,9 @@ class Plot:
 
 
 def picture(title: str, width: int, height: int, parts: Sequence[str]) -> str:
-    """Return an SVG element that shrinks with the page."""
-    head = f'<svg viewBox="0 0 {width} {height}" style="max-width:{width}px" role="img" aria-label="{escape(title)}">'
+    """Return an SVG element that shrinks with the page; one that is wider than any page keeps its size."""
+    size = f"max-width:{width}px" if width <= _PAGE else f"width:{width}px"
+    head = f'<svg viewBox="0 0 {width} {height}" style="{size}" role="img" aria-label="{escape(title)}">'
     return head + "".join(parts) + "</svg>"
 
 
@@ -131,12 +136,13 @@ def _tip(text: str) -> str:
     return f"<title>{escape(text)}</title>" if text else ""
 
 
-def _linear_ticks(low: float, high: float, n: int) -> list[float]:
+def _linear_ticks(low: float, high: float, n: int, whole: bool) -> list[float]:
     if not low < high:
         return [low]
     rough = (high - low) / n
     power = 10.0 ** math.floor(math.log10(rough))
     step = power * next(factor for factor in (1, 2, 5, 10) if factor * power >= rough * 0.999)
+    step = max(step, 1.0) if whole else step
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
     return [round(index * step, 12) for index in range(first, last + 1)]
 
@@ -144,10 +150,9 @@ def _linear_ticks(low: float, high: float, n: int) -> list[float]:
 def _log_ticks(low: float, high: float, n: int) -> list[float]:
     """Return powers of ten where there are enough of them, else 1-2-5, else the ends and their middle."""
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    every = max(1, math.ceil(len(decades) / n))
     for factors in ((1,), (1, 2, 5)):
-        found = [factor * 10.0**power for power in decades[::every] for factor in factors]
+        found = [factor * 10.0**power for power in decades for factor in factors]
         found = [value for value in found if low * 0.999 <= value <= high * 1.001]
         if len(found) >= 3:
-            return found
+            return found[:: math.ceil(len(found) / (n + 1))]
     return [low, math.sqrt(low * high), high]

@@ -88,10 +88,10 @@ def tune(
 
     A study of this name that exists is continued under what it recorded; options left at None take the recorded
     values. `n_trials` counts its complete and pruned trials in total, `timeout` the seconds of this call. `n_threads`
-    are each trial's CPU threads, by default the cores shared among the workers. `sampler`
-    may be a name, an Optuna sampler, or a function from a seed to one (which keeps resumed studies reproducible);
-    `extra_metrics` add to the metrics that `objective` may name. With more than one worker, samplers and pruners go by
-    name, and metrics and callbacks are not available.
+    are each trial's CPU threads, by default the cores shared among the workers. `sampler` may be a name, an Optuna
+    sampler, or a function from a seed to one (which keeps resumed studies reproducible); `extra_metrics` add to the
+    metrics that `objective` may name. With more than one worker, samplers and pruners go by name, and metrics and
+    callbacks are not available.
 
     Raises StudyError where the study began with other settings, RunFailedError when five trials in a row fail or no
     trial completes; both leave what is done in place.

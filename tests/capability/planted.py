@@ -81,7 +81,7 @@ def hit_rate(dataset: Dataset, **arguments: Any) -> float:
 
 
 def _chain(chooses: NDArray[np.int64], n_items: int, generator: np.random.Generator) -> NDArray[np.int64]:
-    """Return items (n_users, n_events) in which `chooses` at a step picks the first or second successor that follows."""
+    """Return items (n_users, n_events) in which `chooses` at a step picks which of two successors follows."""
     successor = np.empty(n_items, dtype=np.int64)
     order = generator.permutation(n_items)
     successor[order] = np.roll(order, -1)

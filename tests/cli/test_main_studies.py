@@ -32,7 +32,7 @@ def data(tmp_path: Path, mlruns: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_study_from_tune_to_export(data: Path, tmp_path: Path) -> None:
-    tune = ("tune", data, "--study", "first", "--space", "space.yaml", "--out", "results", "--device", "cpu")
+    tune = ("tune", data, "--study", "first", "--space", "space.yaml", "--out", "results", "--threads", 1)
     answer = run(*tune, "--n-trials", 2, "--json")
     assert answer.exit_code == 0, answer.stderr
     content = json.loads(answer.stdout)

@@ -29,6 +29,7 @@ def project(tmp_path: Path) -> Path:
     space = re.search(r"```yaml\n(extends: hrnn\n.*?)```", README.read_text(encoding="utf-8"), flags=re.DOTALL)
     assert space is not None
     (tmp_path / "my-space.yaml").write_text(space.group(1), encoding="utf-8")
+    (tmp_path / "users.jsonl").write_text('{"userId": "1"}\n{"userId": "nobody"}\n', encoding="utf-8")
     return tmp_path
 
 
@@ -49,8 +50,8 @@ def test_every_command_of_the_readme_runs(project: Path) -> None:
         assert command[0] == "hrnn-hpo"
         if command[1:3] == ["data", "fetch"]:
             continue  # test_datasets fetches; here a small log stands in its place
-        if command[1] == "ui":
-            _probe_ui(command[2:], project)
+        if command[1] in ("ui", "serve"):
+            _probe_server(command[1:], project)
             continue
         done = subprocess.run(
             [PROGRAM, *command[1:]], cwd=project, env=environment(project), capture_output=True, text=True, timeout=600
@@ -60,13 +61,13 @@ def test_every_command_of_the_readme_runs(project: Path) -> None:
     assert (project / "models" / "deployed" / "weights.safetensors").is_file()
 
 
-def _probe_ui(arguments: list[str], project: Path) -> None:
+def _probe_server(arguments: list[str], project: Path) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
     at = arguments.index("--port") + 1
     arguments = [*arguments[:at], port, *arguments[at + 1 :]]
-    server = subprocess.Popen([PROGRAM, "ui", *arguments], cwd=project, env=environment(project))
+    server = subprocess.Popen([PROGRAM, *arguments], cwd=project, env=environment(project))
     try:
         for _ in range(180):
             try:
@@ -74,9 +75,9 @@ def _probe_ui(arguments: list[str], project: Path) -> None:
                     assert answer.status == 200
                     return
             except OSError:
-                assert server.poll() is None, "the UI ended before it answered"
+                assert server.poll() is None, "the server ended before it answered"
                 time.sleep(1)
-        pytest.fail("the UI did not answer within 180 seconds")
+        pytest.fail("the server did not answer within 180 seconds")
     finally:
         server.terminate()
         server.wait(30)

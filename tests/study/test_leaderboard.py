@@ -37,7 +37,7 @@ def shop() -> Dataset:
 @pytest.fixture
 def result(shop: Dataset, tmp_path: Path, tracker: Any) -> StudyResult:
     (tmp_path / "own.yaml").write_text(SPACE)
-    return tune(shop, "s", load_space(tmp_path / "own.yaml"), n_trials=2, enqueue=[GOOD], device="cpu")
+    return tune(shop, "s", load_space(tmp_path / "own.yaml"), n_trials=2, enqueue=[GOOD], device="cpu", n_threads=1)
 
 
 def study() -> optuna.Study:
@@ -55,7 +55,7 @@ def test_winner_defaults_and_baselines_are_compared_on_the_same_users(result: St
 
 
 def test_the_test_part_is_opened_once_however_often_the_command_runs(shop: Dataset, result: StudyResult) -> None:
-    again = tune(shop, "s", n_trials=2, device="cpu")
+    again = tune(shop, "s", n_trials=2, device="cpu", n_threads=1)
     assert again.leaderboard == result.leaderboard
     assert openings(study()) == 1
 

@@ -12,9 +12,7 @@ COUNTS = np.array([100, 25, 4, 1, 0, 9])
 
 
 @pytest.mark.parametrize(("alpha", "weights"), [(0.0, [1, 1, 1, 1, 1, 1]), (0.5, [10, 5, 2, 1, 1, 3])])
-def test_an_item_is_among_the_negatives_as_often_as_its_log_probability_says(
-    alpha: float, weights: list[int]
-) -> None:
+def test_an_item_is_among_the_negatives_as_often_as_its_log_probability_says(alpha: float, weights: list[int]) -> None:
     sampler, rng, n_draws = NegativeSampler(COUNTS, 3, alpha), np.random.default_rng(0), 4000
     seen, log_q = np.zeros(6), np.full(6, np.nan)
     for _ in range(n_draws):

@@ -223,7 +223,9 @@ def test_a_loss_that_diverges_names_epoch_and_update() -> None:
     weights = np.ones(DATASET.n_events, dtype=np.float32)
     weights[DATASET.n_events // 2 :] = np.inf
     data = replace(data_of(DATASET), weights=weights)
-    with pytest.raises(RunFailedError, match=r"must stay finite, but got (inf|nan) in epoch 1, update \d+.*learning_rate"):
+    with pytest.raises(
+        RunFailedError, match=r"must stay finite, but got (inf|nan) in epoch 1, update \d+.*learning_rate"
+    ):
         fit(fresh(), data, hyperparameters(), seed=0)
 
 
@@ -290,6 +292,14 @@ def test_a_new_users_lane_forgets_the_last_user() -> None:
         alone.append(fit(model, replace(data_of(log), train=part), frozen, seed=0).history[0].train_loss)
     together = fit(model, data_of(log), frozen, seed=0).history[0].train_loss
     assert together == pytest.approx(np.mean(alone), rel=1e-5)
+
+
+def test_each_epoch_draws_anew() -> None:
+    """With weights that stand still, only order and dropout can make one epoch's loss another's."""
+    frozen = hyperparameters(epochs=2, learning_rate=1e-12, weight_decay=0)
+    model = model_for(DATASET, **dropouts(0.5))
+    first, second = fit(model, data_of(DATASET), frozen, seed=0).history
+    assert first.train_loss != pytest.approx(second.train_loss, rel=1e-5)
 
 
 def test_state_is_carried_from_window_to_window() -> None:

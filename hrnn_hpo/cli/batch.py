@@ -1,0 +1,46 @@
+"""`hrnn-hpo batch`: the best items for every user of a file."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hrnn_hpo.cli import options
+from hrnn_hpo.cli.output import console
+
+
+def batch(
+    model: options.Model,
+    source: Annotated[
+        Path, typer.Option("--input", metavar="FILE", help='JSON lines, {"userId": "4638"} each.', show_default=False)
+    ],
+    target: Annotated[
+        Path, typer.Option("--output", metavar="FILE", help="JSON lines, one per input line.", show_default=False)
+    ],
+    k: Annotated[int, typer.Option("--k", min=1, max=500, help="How many items.")] = 25,
+    seen: options.Seen = "auto",
+    tracking_uri: options.TrackingUri = None,
+) -> None:
+    """Recommend items to many users, in the format of Amazon Personalize's batch inference.
+
+    Example:
+
+      hrnn-hpo batch models/best --input users.jsonl --output users.jsonl.out
+    """
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    from hrnn_hpo.errors import DataError
+    from hrnn_hpo.model.folder import load_model
+    from hrnn_hpo.serving.batch import recommend_file
+    from hrnn_hpo.serving.recommender import Recommender
+    from hrnn_hpo.serving.source import resolve_model
+
+    if not source.is_file():  # said before the model is loaded
+        raise DataError(f"{source}: the input must be a file of JSON lines, but there is none.")
+    asked = None if seen == "auto" else seen
+    recommender = Recommender(load_model(resolve_model(model, tracking_uri)), asked)
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("users", total=source.stat().st_size)
+        report = recommend_file(recommender, source, target, k, lambda n_bytes: bar.advance(task, n_bytes))
+    console.print(f"Wrote {report.n_lines} lines to {target}, {report.n_errors} of them with an error.", soft_wrap=True)

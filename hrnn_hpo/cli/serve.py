@@ -1,0 +1,42 @@
+"""`hrnn-hpo serve`: recommendations and events over HTTP."""
+
+from typing import Annotated
+
+import typer
+
+from hrnn_hpo.cli import options
+from hrnn_hpo.cli.output import console
+
+
+def serve(
+    model: options.Model,
+    host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port to listen on; 0: any free one.")] = 8080,
+    seen: options.Seen = "auto",
+    tracking_uri: options.TrackingUri = None,
+) -> None:
+    """Answer POST /recommendations and POST /events as Amazon Personalize does, and GET /health. Ctrl-C ends it.
+
+    Events change their user's recommendations at once; they are kept in memory and are gone when the server ends.
+
+    Example:
+
+      hrnn-hpo serve models/best --port 8080
+
+      curl -H 'content-type: application/json' -d '{"userId": "42"}' http://127.0.0.1:8080/recommendations
+    """
+    from hrnn_hpo.model.folder import load_model
+    from hrnn_hpo.serving import server
+    from hrnn_hpo.serving.recommender import Recommender
+    from hrnn_hpo.serving.source import resolve_model
+
+    asked = None if seen == "auto" else seen
+    recommender = Recommender(load_model(resolve_model(model, tracking_uri)), asked)
+
+    def ready(url: str) -> None:
+        console.print(f"Serving {model} at {url} (Ctrl-C ends it).", soft_wrap=True)
+
+    try:
+        server.serve(recommender, host, port, ready)
+    except KeyboardInterrupt:  # the way to end it, not an error
+        console.print("Stopped.")

@@ -1,0 +1,155 @@
+"""Recommendations over HTTP, with the paths and fields of Amazon Personalize's runtime and events services.
+
+What an event does to a user is state's work; here requests are checked and answered.
+"""
+
+import socket
+import uuid
+from collections.abc import Callable
+from datetime import UTC, datetime
+from math import isfinite
+from typing import Annotated, Any
+
+import uvicorn
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+from hrnn_hpo import __version__
+from hrnn_hpo.errors import ConfigError
+from hrnn_hpo.serving.recommender import MAX_RESULTS, Recommender
+from hrnn_hpo.serving.state import Event, UserStates
+
+MAX_EVENTS = 10  # of one PutEvents request, as in Amazon Personalize
+MAX_SECONDS = 10**11  # the year 5138; a time in milliseconds is above it
+MAX_VALUE = 1e15  # its square, which the model's norm takes, is still far inside float32
+
+Identifier = Annotated[str, Field(min_length=1, max_length=256)]
+
+
+def _unix_seconds(value: Any) -> int:
+    if isinstance(value, str):
+        try:
+            moment = datetime.fromisoformat(value)
+        except ValueError:
+            raise ValueError(f"must be unix seconds or a time in ISO 8601, but got {value[:80]!r}") from None
+        value = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
+        raise ValueError("must be unix seconds or a time in ISO 8601")
+    if not 0 <= value < MAX_SECONDS:
+        raise ValueError(f"must be unix seconds from 0 to {MAX_SECONDS}, but got {value}")
+    return int(value)
+
+
+class _Request(BaseModel):
+    """A request's body: camel case on the wire, no unknown fields, no conversion of numbers from text."""
+
+    model_config = ConfigDict(alias_generator=to_camel, extra="forbid", strict=True, frozen=True)
+
+
+class RecommendationsRequest(_Request):
+    user_id: Identifier
+    num_results: int = Field(25, ge=1, le=MAX_RESULTS)
+    item_id: str | None = None  # ignored, as for this recipe type in the service
+    campaign_arn: str | None = None  # ignored: one process serves one model
+    recommender_arn: str | None = None
+    context: dict[str, str] | None = None
+
+
+class EventRequest(_Request):
+    event_type: Identifier
+    sent_at: Annotated[int, BeforeValidator(_unix_seconds)]
+    item_id: str | None = None  # an event without an item is ignored
+    event_value: float | None = Field(None, ge=-MAX_VALUE, le=MAX_VALUE, allow_inf_nan=False)
+    properties: dict[str, Any] | str | None = None  # this and what follows is accepted and not read
+    event_id: str | None = None
+    impression: list[str] | None = None
+    recommendation_id: str | None = None
+    metric_attribution: dict[str, str] | None = None
+
+
+class EventsRequest(_Request):
+    tracking_id: Identifier
+    session_id: Identifier
+    user_id: Identifier | None = None
+    event_list: list[EventRequest] = Field(min_length=1, max_length=MAX_EVENTS)
+
+
+def create_app(recommender: Recommender) -> FastAPI:
+    """Return the application: POST /recommendations, POST /events, GET /health."""
+    app = FastAPI(title="hrnn-hpo", version=__version__, docs_url=None, redoc_url=None)
+    states = UserStates(recommender)
+
+    # Plain functions: FastAPI runs them in threads, so that a long history holds up nobody's connection.
+    @app.post("/recommendations")
+    def recommendations(request: RecommendationsRequest) -> dict[str, Any]:
+        items = states.recommend(request.user_id, request.num_results)
+        return {
+            "itemList": [{"itemId": entry.item, "score": entry.score} for entry in items],
+            "recommendationId": f"RID-{uuid.uuid4()}",
+        }
+
+    @app.post("/events")
+    def events(request: EventsRequest) -> dict[str, int]:
+        happened = [  # no item is called "", so an event without one is ignored and counted
+            Event(event.item_id or "", event.sent_at, event.event_type, event.event_value)
+            for event in request.event_list
+        ]
+        applied, ignored = states.put(request.session_id, happened, request.user_id)
+        return {"nApplied": applied, "nIgnored": ignored}
+
+    @app.get("/health")
+    def health() -> dict[str, Any]:
+        counts, log = states.counts(), recommender.saved.histories
+        return {
+            "status": "ok",
+            "version": __version__,
+            "seen": recommender.seen,
+            "nUsers": log.n_users,
+            "nItems": log.n_items,
+            "nLiveUsers": counts.live_users,
+            "nAnonymousSessions": counts.anonymous_sessions,
+            "nEventsApplied": counts.applied,
+            "nEventsIgnored": counts.ignored,
+            "nForgotten": counts.forgotten,
+        }
+
+    @app.exception_handler(RequestValidationError)
+    def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+        message = "; ".join(_problem(problem) for problem in error.errors())
+        return JSONResponse({"message": message}, 400, {"x-amzn-ErrorType": "ValidationException"})
+
+    return app
+
+
+def serve(recommender: Recommender, host: str, port: int, on_ready: Callable[[str], None]) -> None:
+    """Serve until the process is interrupted; `on_ready` is told the address once it takes connections.
+
+    Port 0 is any free one. Raises ConfigError when the address cannot be listened on.
+    """
+    app = create_app(recommender)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        listening = socket.create_server((host, port), family=family)
+    except OSError as error:
+        raise ConfigError(f"{host}:{port}: cannot be listened on ({error.strerror}).") from error
+    with listening:
+        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False))
+        shown = f"[{host}]" if ":" in host else host
+        on_ready(f"http://{shown}:{listening.getsockname()[1]}")
+        server.run(sockets=[listening])
+
+
+def _problem(problem: Any) -> str:
+    """Return `eventList[0].sentAt: what is wrong`."""
+    path = ""
+    for part in problem["loc"][1:]:  # the first is "body"
+        path += f"[{part}]" if isinstance(part, int) else f".{part}"
+    if problem["type"] == "json_invalid":
+        return f"The body must be JSON, but {problem.get('ctx', {}).get('error', 'it is not')}"
+    if problem["type"] == "extra_forbidden":
+        return f"{path.lstrip('.')}: is no field of this request"
+    message = problem["msg"].removeprefix("Value error, ")
+    return f"{path.lstrip('.') or 'The body'}: {message}"

@@ -1,0 +1,375 @@
+"""The service: events move a user on as the batch computation would, sessions join users, bad requests say why."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from small_runs import model_for, run_small, small_configuration
+
+from hrnn_hpo.api import save_experiment
+from hrnn_hpo.data.schema import Dataset
+from hrnn_hpo.data.synthetic import EPOCH, MINUTE, make_dataset, markov
+from hrnn_hpo.errors import ConfigError
+from hrnn_hpo.model.folder import SavedModel, SplitRecord
+from hrnn_hpo.serving import server as serving
+from hrnn_hpo.serving import state as live
+from hrnn_hpo.serving.recommender import Recommender
+from hrnn_hpo.serving.state import Event, UserStates
+
+ITEMS = [f"i{item:02d}" for item in range(12)]
+NOW = EPOCH + 100_000
+
+Row = tuple[str, int, str | None, float | None, str | None]
+
+
+def stored_histories(with_sessions: bool) -> dict[str, list[Row]]:
+    generator = np.random.default_rng(5)
+    return {
+        f"u{user}": [
+            (
+                ITEMS[generator.integers(12)],
+                EPOCH + MINUTE * step + 4000 * (step // 4),
+                "buy" if step % 3 else "view",
+                float(step % 5),
+                f"s{step // 3}" if with_sessions else None,
+            )
+            for step in range(8 + user)
+        ]
+        for user in range(5)
+    }
+
+
+def log_of(histories: dict[str, list[Row]]) -> Dataset:
+    return make_dataset(list(histories.values()), user_ids=list(histories), extra_items=ITEMS)
+
+
+def recommender_for(dataset: Dataset, seen: Any = "keep", **changes: Any) -> Recommender:
+    record = SplitRecord("personalize", 0, dataset.content_hash, "keep")
+    saved = SavedModel(Path("m"), model_for(dataset, **changes), small_configuration(**changes), record, dataset)
+    return Recommender(saved, seen)
+
+
+def scores(answers: Any) -> dict[str, float]:
+    return {entry.item: entry.score for entry in answers}
+
+
+@pytest.mark.parametrize("with_sessions", [False, True], ids=["gaps", "session ids"])
+@pytest.mark.parametrize("architecture", ["control", "hierarchical"])
+@pytest.mark.parametrize("user", ["u3", "u9 is new"])
+def test_event_by_event_equals_the_batch_computation(architecture: str, user: str, with_sessions: bool) -> None:
+    histories = stored_histories(with_sessions)
+    recommender = recommender_for(log_of(histories), architecture=architecture, n_blocks=2)
+    states = UserStates(recommender)
+    histories.setdefault(user, [])
+    session, now = 0, NOW
+    for step in range(12):
+        now += [0, 30, 1799, 1800, 5000][step % 5]
+        session += step % 4 == 3
+        item, kind, value = ITEMS[step * 5 % 12], ["view", "buy", None][step % 3], [None, 2.5][step % 2]
+        states.put(f"live{session}", [Event(item, now, kind, value)], user)
+        histories[user].append((item, now, kind, value, f"live{session}" if with_sessions else None))
+        log = log_of(histories)
+        assert log.item_ids.tolist() == recommender.saved.histories.item_ids.tolist()
+        whole = Recommender(replace(recommender.saved, histories=log), "keep")
+        assert scores(states.recommend(user)) == pytest.approx(scores(whole.recommend(user)), rel=1e-5)
+
+
+def test_ten_events_at_once_equal_ten_events_one_by_one() -> None:
+    recommender = recommender_for(log_of(stored_histories(False)), architecture="hierarchical")
+    events = [Event(ITEMS[step], NOW + 700 * step, "view") for step in range(10)]
+    together, single = UserStates(recommender), UserStates(recommender)
+    together.put("s", list(reversed(events)), "u1")  # one request's events are put in order of time
+    for event in events:
+        single.put("s", [event], "u1")
+    assert scores(together.recommend("u1")) == pytest.approx(scores(single.recommend("u1")), abs=1e-5)
+
+
+def test_an_event_reads_one_step_however_long_the_history(monkeypatch: pytest.MonkeyPatch) -> None:
+    states = UserStates(recommender_for(log_of(stored_histories(False))))
+    read: list[int] = []
+    original = live.advance
+
+    def counting(model: Any, steps: Any, state: torch.Tensor) -> Any:
+        read.append(len(steps.items))
+        return original(model, steps, state)
+
+    monkeypatch.setattr(live, "advance", counting)
+    for step in range(3):
+        states.put("s", [Event("i00", NOW + step)], "u4")
+    states.recommend("u4")
+    assert read == [13, 1, 1, 1]  # the start token and twelve events once, then one step an event
+
+
+def test_a_long_history_is_read_in_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    recommender = recommender_for(log_of(stored_histories(False)))
+    expected = scores(recommender.recommend("u4"))
+    monkeypatch.setattr(live, "WINDOW_ROWS", 5)
+    assert scores(UserStates(recommender).recommend("u4")) == pytest.approx(expected, abs=1e-5)
+
+
+def test_before_any_event_everyone_gets_what_recommend_gives() -> None:
+    for seen in ("keep", "remove"):
+        recommender = recommender_for(log_of(stored_histories(False)), seen)
+        states = UserStates(recommender)
+        for user in ("u0", "u4", "a stranger"):
+            expected = recommender.recommend(user)
+            assert [entry.item for entry in states.recommend(user)] == [entry.item for entry in expected]
+
+
+def test_a_seen_item_leaves_the_list_at_once() -> None:
+    states = UserStates(recommender_for(log_of(stored_histories(False)), "remove"))
+    item = states.recommend("u1")[0].item
+    states.put("s", [Event(item, NOW)], "u1")
+    assert item not in scores(states.recommend("u1"))
+
+
+def test_unknown_items_are_ignored_and_counted() -> None:
+    states = UserStates(recommender_for(log_of(stored_histories(False))))
+    before = states.recommend("u1")
+    assert states.put("s", [Event("no such item", NOW), Event("i0", NOW)], "u1") == (0, 2)
+    assert states.recommend("u1") == before
+    assert states.put("s", [Event("i00", NOW), Event("new", NOW)], "u1") == (1, 1)
+    counts = states.counts()
+    assert (counts.applied, counts.ignored, counts.live_users) == (1, 3, 1)
+
+
+def test_an_events_user_alone_is_moved_on() -> None:
+    states = UserStates(recommender_for(log_of(stored_histories(False))))
+    others = {user: states.recommend(user) for user in ("u0", "u2", "a stranger", "another")}
+    states.put("s", [Event("i03", NOW)], "u1")
+    states.put("t", [Event("i03", NOW)], "a new user")
+    states.put("anonymous", [Event("i03", NOW)])
+    assert {user: states.recommend(user) for user in others} == others
+
+
+def test_an_anonymous_session_has_its_own_recommendations_until_its_user_is_known() -> None:
+    recommender = recommender_for(log_of(stored_histories(False)), architecture="hierarchical")
+    states, known = UserStates(recommender), UserStates(recommender)
+    stranger = states.recommend("s1")
+    states.put("s1", [Event("i03", NOW), Event("i05", NOW + 9)])
+    assert states.recommend("s1") != stranger
+    assert states.counts().anonymous_sessions == 1
+
+    states.put("s1", [Event("i07", NOW + 20)], "u2")
+    states.put("s1", [Event("i08", NOW + 30)])  # the session's user is known by now
+    for step, item in [(0, "i03"), (9, "i05"), (20, "i07"), (30, "i08")]:
+        known.put("s1", [Event(item, NOW + step)], "u2")
+    assert scores(states.recommend("u2")) == pytest.approx(scores(known.recommend("u2")), abs=1e-5)
+    assert states.recommend("s1") == states.recommend("u2")
+    counts = states.counts()
+    assert (counts.live_users, counts.anonymous_sessions, counts.applied) == (1, 0, 4)
+
+
+def test_a_session_joins_its_user_even_by_an_unknown_item() -> None:
+    states = UserStates(recommender_for(log_of(stored_histories(False))))
+    before = states.recommend("u2")
+    states.put("s1", [Event("i03", NOW)])
+    states.put("s1", [Event("new", NOW)], "u2")
+    assert states.recommend("u2") != before
+
+
+def test_an_event_that_comes_late_counts_as_if_it_came_with_the_newest() -> None:
+    recommender = recommender_for(log_of(stored_histories(False)))
+    late, same = UserStates(recommender), UserStates(recommender)
+    for states, second in ((late, NOW - 5000), (same, NOW)):
+        states.put("s", [Event("i03", NOW)], "u1")
+        states.put("s", [Event("i04", second)], "u1")
+        states.put("s", [Event("i05", NOW + 60)], "u1")
+    assert late.recommend("u1") == same.recommend("u1")
+
+
+def test_who_was_longest_silent_is_forgotten_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "MAX_LIVE", 2)
+    monkeypatch.setattr(live, "MAX_READ", 1)
+    states = UserStates(recommender_for(log_of(stored_histories(False))))
+    stored = states.recommend("u0")
+    for user in ("u0", "u1", "u2"):
+        states.put(f"session of {user}", [Event("i03", NOW)], user)
+    assert (states.counts().live_users, states.counts().forgotten) == (2, 1)
+    assert states.recommend("u0") == stored
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    """Serve a small model from a thread, on a free port."""
+    import uvicorn
+
+    app = serving.create_app(recommender_for(log_of(stored_histories(False))))
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    deadline = time.monotonic() + 60
+    while not server.started and time.monotonic() < deadline:
+        time.sleep(0.02)
+    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    server.should_exit = True
+    thread.join(30)
+
+
+def ask(address: str, body: Any = None) -> tuple[int, Any]:
+    """Return status and JSON of a GET, or of a POST if there is a body."""
+    data = None if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
+    request = urllib.request.Request(address, data, {"content-type": "application/json"})
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, json.load(error)
+
+
+def event_body(**changes: Any) -> dict[str, Any]:
+    return {
+        "trackingId": "t",
+        "sessionId": "s",
+        "userId": "u1",
+        "eventList": [{"eventType": "view", "sentAt": NOW, "itemId": "i03"}],
+    } | changes
+
+
+def test_recommendations_have_amazons_form(url: str) -> None:
+    status, answer = ask(f"{url}/recommendations", {"userId": "u0", "itemId": "i03", "numResults": 3})
+    assert status == 200
+    assert [set(entry) for entry in answer["itemList"]] == [{"itemId", "score"}] * 3
+    assert answer["recommendationId"].startswith("RID-")
+    _, whole = ask(f"{url}/recommendations", {"userId": "u0"})
+    assert len(whole["itemList"]) == 12  # of 25 asked for
+    assert sum(entry["score"] for entry in whole["itemList"]) == pytest.approx(1.0, abs=1e-5)
+    assert whole["itemList"][:3] == answer["itemList"]
+    assert whole["recommendationId"] != answer["recommendationId"]
+
+
+def test_an_event_changes_its_users_recommendations_at_once(url: str) -> None:
+    asked = {"userId": "u1"}
+    before = ask(f"{url}/recommendations", asked)[1]["itemList"]
+    events = [
+        {"eventType": "buy", "sentAt": NOW, "itemId": "i03", "eventValue": 4, "properties": {"page": "1"}},
+        {"eventType": "unheard of", "sentAt": "2020-09-15T00:00:00Z", "itemId": "i04", "properties": '{"a": 1}'},
+        {"eventType": "view", "sentAt": NOW + 0.5, "itemId": "unknown"},
+        {"eventType": "view", "sentAt": NOW},
+    ]
+    health = ask(f"{url}/health")[1]
+    assert ask(f"{url}/events", event_body(eventList=events)) == (200, {"nApplied": 2, "nIgnored": 2})
+    assert ask(f"{url}/recommendations", asked)[1]["itemList"] != before
+    status, now = ask(f"{url}/health")
+    assert (status, now["status"], now["nItems"]) == (200, "ok", 12)
+    assert now["nEventsApplied"] - health["nEventsApplied"] == 2
+    assert now["nEventsIgnored"] - health["nEventsIgnored"] == 2
+
+
+RECOMMENDATIONS: list[tuple[Any, str]] = [
+    ({}, "userId: Field required"),
+    ({"userId": ""}, "userId: String should have at least 1 character"),
+    ({"userId": 7}, "userId: Input should be a valid string"),
+    ({"userId": "u1", "numResults": 501}, "numResults: Input should be less than or equal to 500"),
+    ({"userId": "u1", "numResults": 0}, "numResults: Input should be greater than or equal to 1"),
+    ({"userId": "u1", "numResults": "5"}, "numResults: Input should be a valid integer"),
+    ({"userId": "u1", "filterArn": "f"}, "filterArn: is no field of this request"),
+    (b"{", "The body must be JSON, but "),
+    (["u1"], "The body: "),
+]
+EVENT = event_body()["eventList"][0]
+EVENTS: list[tuple[Any, str]] = [
+    ({"eventList": [EVENT]}, "trackingId: Field required; sessionId: Field required"),
+    (event_body(eventList=[]), "eventList: List should have at least 1 item"),
+    (event_body(eventList=[EVENT] * 11), "eventList: List should have at most 10 items"),
+    (event_body(eventList=[EVENT, {"itemId": "i"}]), "eventList[1].eventType: Field required"),
+    (event_body(eventList=[{"eventType": "v", "itemId": "i"}]), "eventList[0].sentAt: Field required"),
+    (event_body(eventList=[EVENT | {"sentAt": NOW * 1000}]), "must be unix seconds from 0 to"),
+    (event_body(eventList=[EVENT | {"sentAt": "noon"}]), "but got 'noon'"),
+    (event_body(eventList=[EVENT | {"sentAt": True}]), "eventList[0].sentAt: must be unix seconds"),
+    (event_body(eventList=[EVENT | {"sentAt": float("nan")}]), "eventList[0].sentAt: must be unix seconds"),
+    (event_body(eventList=[EVENT | {"eventValue": 1e300}]), "eventList[0].eventValue: Input should be less"),
+    (event_body(eventList=[EVENT | {"eventValue": float("nan")}]), "eventList[0].eventValue: Input should be"),
+    (event_body(eventList=[EVENT | {"itemID": "i"}]), "eventList[0].itemID: is no field of this request"),
+]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "message"),
+    [("recommendations", *case) for case in RECOMMENDATIONS] + [("events", *case) for case in EVENTS],
+)
+def test_a_bad_request_says_which_field_breaks_which_rule(url: str, path: str, body: Any, message: str) -> None:
+    status, answer = ask(f"{url}/{path}", body)
+    assert status == 400
+    assert message in answer["message"]
+
+
+def test_amazons_own_client_understands_the_service(url: str) -> None:
+    session_module = pytest.importorskip("botocore.session")
+    from botocore.exceptions import ClientError
+
+    def client(name: str) -> Any:
+        return session_module.get_session().create_client(
+            name, "us-east-1", endpoint_url=url, aws_access_key_id="any", aws_secret_access_key="any"
+        )
+
+    answer = client("personalize-runtime").get_recommendations(campaignArn="arn:any", userId="u3", numResults=5)
+    assert len(answer["itemList"]) == 5
+    client("personalize-events").put_events(
+        trackingId="t",
+        sessionId="s",
+        userId="u3",
+        eventList=[{"eventType": "view", "sentAt": NOW, "itemId": "i03", "properties": '{"a": "b"}'}],
+    )
+    after = client("personalize-runtime").get_recommendations(campaignArn="arn:any", userId="u3", numResults=5)
+    assert after["itemList"] != answer["itemList"]
+    with pytest.raises(ClientError, match="ValidationException"):
+        client("personalize-runtime").get_recommendations(campaignArn="arn:any", userId="u3", numResults=501)
+
+
+def test_a_taken_port_is_refused(url: str) -> None:
+    port = int(url.rsplit(":", 1)[1])
+    with pytest.raises(ConfigError, match=f"127.0.0.1:{port}: cannot be listened on"):
+        serving.serve(recommender_for(log_of(stored_histories(False))), "127.0.0.1", port, print)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    experiment, result = run_small(markov(n_users=60, n_items=40, n_events=20), epochs=1)
+    folder: Path = tmp_path_factory.mktemp("models") / "model"
+    save_experiment(folder, experiment, result)
+    return folder
+
+
+def test_the_command_serves_until_it_is_interrupted(model: Path, tmp_path: Path) -> None:
+    program = [sys.executable, "-m", "hrnn_hpo.cli.main", "serve", str(model), "--port", "0"]
+    errors = tmp_path / "stderr"
+    with errors.open("w") as file, subprocess.Popen(program, stdout=subprocess.PIPE, stderr=file, text=True) as process:
+        try:
+            address = wait_for(lambda: re.search(r"at (http://127\.0\.0\.1:\d+)", errors.read_text()), process)
+            assert ask(f"{address}/health")[1]["nItems"] == 40
+            before = ask(f"{address}/recommendations", {"userId": "u07"})[1]["itemList"]
+            assert len(before) == 25
+            assert ask(f"{address}/events", event_body(userId="u07"))[0] == 200
+            assert ask(f"{address}/recommendations", {"userId": "u07"})[1]["itemList"] != before
+            process.send_signal(signal.SIGINT)
+            assert process.wait(60) == 0
+        finally:
+            process.kill()
+        assert process.stdout is not None
+        assert process.stdout.read() == ""
+    assert errors.read_text().endswith("Stopped.\n")
+
+
+def wait_for(found: Callable[[], re.Match[str] | None], process: subprocess.Popen[str]) -> str:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        match = found()
+        if match:
+            return match[1]
+        time.sleep(0.05)
+    raise AssertionError(f"the server did not start; exit code {process.poll()}")
