@@ -66,7 +66,7 @@ def recommend(
     if explain:
         strongest = sorted(enumerate(influences, start=1), key=lambda entry: -entry[1].share)[:N_EXPLAINED]
         print_table(
-            f"What counts for item {explained} (gradient x input): {len(strongest)} strongest of {len(influences)} events",
+            f"What counts for item {explained} (gradient x input): {len(strongest)} of {len(influences)} events",
             ["event", "session", "item", "influence", "share"],
             [
                 [str(number), str(event.session), event.item, event.influence, event.share]

@@ -60,6 +60,7 @@ class HierarchicalGRU(nn.Module):
         _reset_gru(self.input, self.recurrent)
         self.user = nn.GRUCell(hidden_dimension, hidden_dimension)
         self.start = nn.Linear(hidden_dimension, hidden_dimension)
+        _reset_user_level(self.user, self.start)
         self.user_input = nn.Linear(hidden_dimension, 3 * hidden_dimension, bias=False) if variant == "all" else None
 
     def start_session(self, session_state: Tensor, user_state: Tensor) -> tuple[Tensor, Tensor]:
@@ -99,6 +100,17 @@ def _reset_gru(projection: nn.Linear, recurrent: Tensor) -> None:
     nn.init.zeros_(projection.bias)
     for gate in range(3):
         nn.init.orthogonal_(recurrent.data[:, gate * hidden : (gate + 1) * hidden])
+
+
+def _reset_user_level(user: nn.GRUCell, start: nn.Linear) -> None:
+    """Let what a session knew survive the way through user state and next start: PyTorch's own start shrinks it."""
+    hidden = user.hidden_size
+    nn.init.xavier_uniform_(user.weight_ih)
+    for gate in range(3):
+        nn.init.orthogonal_(user.weight_hh.data[gate * hidden : (gate + 1) * hidden])
+    nn.init.orthogonal_(start.weight)
+    for bias in (user.bias_ih, user.bias_hh, start.bias):
+        nn.init.zeros_(bias)
 
 
 class _Scan(torch.autograd.Function):

@@ -26,6 +26,8 @@ def readme_commands() -> list[list[str]]:
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     write_csv(markov(n_users=80, n_items=30, n_events=20), tmp_path / "data" / "ml-100k")
+    for table in (tmp_path / "data" / "ml-100k").glob("*.csv"):  # users are called as in the public log: 1, 2, ...
+        table.write_text(re.sub(r"\bu0?(\d+)", r"\1", table.read_text(encoding="utf-8")), encoding="utf-8")
     space = re.search(r"```yaml\n(extends: hrnn\n.*?)```", README.read_text(encoding="utf-8"), flags=re.DOTALL)
     assert space is not None
     (tmp_path / "my-space.yaml").write_text(space.group(1), encoding="utf-8")
