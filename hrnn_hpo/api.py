@@ -16,9 +16,8 @@ from hrnn_hpo.config import Configuration, dump_configuration
 from hrnn_hpo.data.prepared import load_dataset
 from hrnn_hpo.data.splits import Protocol
 from hrnn_hpo.errors import ConfigError, ModelError
-from hrnn_hpo.evaluation.baselines import BASELINES
+from hrnn_hpo.evaluation.baselines import evaluate_baselines
 from hrnn_hpo.evaluation.protocols import Evaluation, UserMetric, write_rankings
-from hrnn_hpo.evaluation.protocols import evaluate as evaluate_scores
 from hrnn_hpo.experiment import (
     Device,
     Experiment,
@@ -190,27 +189,23 @@ def evaluate(
         write_rankings(rankings, dataset, part, evaluation)
     return TestResult(
         model=evaluation,
-        baselines=evaluate_baselines(experiment, value_weighted=value_weighted) if baselines else {},
+        baselines=(
+            evaluate_baselines(
+                dataset,
+                experiment.split.train,
+                part,
+                seen=experiment.seen,
+                value_weighted=value_weighted,
+                extra_metrics=extra_metrics,
+            )
+            if baselines
+            else {}
+        ),
         protocol=record.protocol,
         seen=experiment.seen,
         n_users=len(part),
         n_openings=record.test_openings + 1,
     )
-
-
-def evaluate_baselines(experiment: Experiment, *, value_weighted: bool = False) -> dict[str, Evaluation]:
-    """Return the figures of all baselines on the test users, fitted on the experiment's training users."""
-    part = test_part(experiment)
-    return {
-        name: evaluate_scores(
-            experiment.dataset,
-            part,
-            baseline(experiment.dataset, experiment.split.train, part),
-            seen=experiment.seen,
-            value_weighted=value_weighted,
-        )
-        for name, baseline in BASELINES.items()
-    }
 
 
 def recommend(model: Path, user: str, *, k: int = 25, seen: SeenOption = "auto") -> list[Recommendation]:

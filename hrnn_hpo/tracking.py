@@ -155,7 +155,7 @@ def git_commit() -> str | None:
 
 
 def serve_ui(uri: str | None, host: str, port: int, ready: Callable[[str], None]) -> None:
-    """Serve MLflow's UI on a store until interrupted; `ready` is told the address once it answers.
+    """Serve MLflow's UI on a store until SIGINT or SIGTERM; `ready` is told the address once it answers.
 
     Raises RunFailedError when the port is taken or the server ends by itself, ConfigError for an address that is a
     server already.
@@ -174,6 +174,7 @@ def serve_ui(uri: str | None, host: str, port: int, ready: Callable[[str], None]
     file = sqlite_file(address)
     if file is not None:
         command += ["--artifacts-destination", str(file.parent / "artifacts")]
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # end the server too, as Ctrl-C does
     # A group of its own, ended as a whole: the server starts workers.
     process = subprocess.Popen(
         [*command, "--host", host, "--port", str(port)],
@@ -188,7 +189,10 @@ def serve_ui(uri: str | None, host: str, port: int, ready: Callable[[str], None]
             ready(f"http://{host}:{port}")
             process.wait()
         raise RunFailedError(f"MLflow's server ended by itself (exit code {process.returncode}).")
+    except KeyboardInterrupt:
+        pass
     finally:
+        signal.signal(signal.SIGTERM, before)
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGTERM)
         process.wait()

@@ -131,10 +131,10 @@ def nearest_items(taken: "csr_array", k: int, items: NDArray[np.integer] | None 
     are filled.
     """
     from scipy.sparse import csr_array
+    from sklearn.preprocessing import normalize
 
     n_items = taken.shape[1]
-    lengths = np.sqrt(taken.multiply(taken).sum(axis=0))
-    columns = csr_array(taken.multiply(1.0 / np.where(lengths > 0.0, lengths, 1.0)), dtype=np.float32).tocsc()  # (U, V)
+    columns = csr_array(normalize(taken, axis=0), dtype=np.float32).tocsc()  # (U, V)
     item_rows = columns.T.tocsr()  # (V, U)
     wanted = np.arange(n_items) if items is None else np.asarray(items, dtype=np.int64)
     work = ((taken != 0).astype(np.float64).T @ np.diff(taken.indptr))[wanted]  # multiplications for each item
