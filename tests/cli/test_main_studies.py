@@ -52,8 +52,9 @@ def test_a_study_from_tune_to_export(data: Path, tmp_path: Path) -> None:
     assert run("export", "first", "--out", "again.json").exit_code == 0
     assert json.loads(Path("again.json").read_text()) == yaml.safe_load(Path("again.yaml").read_text())
 
-    # The model folder gives `evaluate` the figures of the leaderboard.
-    evaluated = json.loads(run("evaluate", "results/model", data, "--json").stdout)
+    # The study has opened this model's test users; `evaluate` gives the leaderboard's figures, and asks for --again.
+    assert run("evaluate", "results/model", data, "--json").exit_code == 2
+    evaluated = json.loads(run("evaluate", "results/model", data, "--again", "--json").stdout)
     assert evaluated["metrics"] == board["metrics"]["tuned"]
 
     status = json.loads(run("status", "first", "--json").stdout)
