@@ -78,15 +78,15 @@ def test_importances_that_tell_nothing_freeze_nothing() -> None:
 
 def test_the_next_file_follows_the_advice_and_loads(tmp_path: Path) -> None:
     space = load_space("quickstart")
-    best = {**space.defaults(), "hidden_dimension": 96, "learning_rate": 0.01, "recency_mask": False}
-    importances = {"hidden_dimension": 0.7, "learning_rate": 0.3, "recency_mask": 0.0, "bptt": 0.001}
+    best = {**space.defaults(), "hidden_dimension": 96, "learning_rate": 0.01, "hidden_dropout": 0.25}
+    importances = {"hidden_dimension": 0.7, "learning_rate": 0.3, "hidden_dropout": 0.0, "bptt": 0.001}
     path = tmp_path / "next.yaml"
     path.write_text(next_space(space, advise(space, best, importances)), encoding="utf-8")
     following = load_space(path)
-    assert following.searched["hidden_dimension"].range == (32, 192)
+    assert following.searched["hidden_dimension"].range == (48, 192)
     assert following.searched["learning_rate"].range == (0.001, 0.02)
-    assert following.fixed["recency_mask"] is False
-    assert following.fixed["bptt"] == 32
+    assert following.fixed["hidden_dropout"] == 0.25
+    assert following.fixed["bptt"] == 64
     assert "output_dropout" in following.searched
 
 

@@ -295,7 +295,11 @@ def test_the_fingerprint_tells_searches_apart_but_not_names_and_words(tmp_path: 
 
 
 def test_a_configuration_is_checked_name_by_name_before_it_is_enqueued() -> None:
-    space = load_space("quickstart")
+    space = load_space("hrnn").narrow(
+        {"hidden_dimension": {"range": [32, 96], "default": 64}},
+        {"epochs": 10, "patience": 3, "batch_size": 64},
+        "small",
+    )
     check_assignment(space, space.defaults())
     check_assignment(space, Hyperparameters(hidden_dimension=96, epochs=10, patience=3, batch_size=64).model_dump())
     with pytest.raises(SpaceError) as caught:

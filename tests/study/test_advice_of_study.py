@@ -69,7 +69,7 @@ def test_a_shipped_space_is_known_by_its_content_not_by_its_name(log: Dataset) -
     tune(log, "s", shipped, n_trials=1)
     record = read_record(stored())
     assert named_space(record).path == shipped.path
-    changed = shipped.narrow({}, {"hidden_dimension": 40}, "mine")
+    changed = shipped.narrow({}, {"hidden_dimension": 50}, "mine")
     renamed = record.model_copy(
         update={"space": {**changed.content(), "name": "quickstart"}, "space_fingerprint": changed.fingerprint()}
     )
