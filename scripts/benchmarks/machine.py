@@ -1,9 +1,10 @@
 """What the benchmark scripts share: repeated timing, the machine's description, and where results are written."""
 
+import math
 import platform
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -60,3 +61,9 @@ def table(columns: list[str], rows: list[list[object]]) -> str:
         for row in rows
     ]
     return "\n".join(lines)
+
+
+def mean_and_error(values: Sequence[float]) -> str:
+    """Return "mean ± standard error", the error a dash for a single value."""
+    error = f"{statistics.stdev(values) / math.sqrt(len(values)):.4f}" if len(values) > 1 else "–"
+    return f"{statistics.mean(values):.4f} ± {error}"

@@ -8,12 +8,11 @@ and kept, as mean and standard error over seeds.
 """
 
 import argparse
-import math
 import statistics
 from pathlib import Path
 
 import torch
-from machine import describe_machine, table, write_section
+from machine import describe_machine, mean_and_error, table, write_section
 
 from hrnn_hpo.config import load_configuration
 from hrnn_hpo.data.prepared import load_dataset
@@ -61,11 +60,7 @@ def main() -> None:
 
     rows: list[list[object]] = []
     for (protocol, seen, name), runs in figures.items():
-        cells = []
-        for metric in METRICS:
-            values = [run[metric] for run in runs]
-            error = statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else math.nan
-            cells.append(f"{statistics.mean(values):.4f} ± {error:.4f}")
+        cells = [mean_and_error([run[metric] for run in runs]) for metric in METRICS]
         rows.append([protocol, seen, name, *cells])
     body = table(["protocol", "seen items", "ranker", *METRICS], rows)
     wins = sum(

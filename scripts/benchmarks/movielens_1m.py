@@ -1,0 +1,145 @@
+"""Ranking quality on ml-1m under Amazon's protocols and leave-one-out, in rows of one training each, on one thread.
+
+Run: .venv/bin/python scripts/benchmarks/movielens_1m.py [--rows last-0,loo-1,…] [--config FILE] [--epochs N] [--write]
+
+    last-0 … last-4    `personalize-last` after each user's newest ceil(n / 10) events are removed, split seeds 0 to 4
+    tenth-0 … tenth-2  `newest-tenth`, seeds 0 to 2
+    loo-0 … loo-2      `leave-one-out`, seeds 0 to 2
+    ties-0 … ties-2    the same on a copy in which a user's events of the same second stand in random order
+
+The figures to beat are Amazon's own for its HRNN (aws-samples notebooks): ndcg_at_10 .1142 and mrr_at_25 .0799 on
+`last` (whether seen items were kept is not known: both are given), precision_at_10 .1480 on `tenth` without seen
+items. An epoch takes about a minute on a quiet core, a row 10 to 30, so the benchmark runs in pieces: each finished
+row stays in --results, an interrupted one goes on where it was, and several processes may share the rows. `--write`
+makes the tables of the rows that are finished.
+"""
+
+import argparse
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from machine import mean_and_error, table, write_section
+from rows import Figures, read_row, run_row, run_rows, wanted_rows
+
+from hrnn_hpo.config import Configuration, load_configuration
+from hrnn_hpo.data.prepared import load_dataset
+from hrnn_hpo.data.schema import TIMESTAMP, USER_ID
+
+CONFIG = Path("search_spaces/best/ml-1m.yaml")
+METRICS = ("ndcg_at_10", "mrr_at_25", "precision_at_10", "hit_rate_at_10")
+KINDS = {  # protocol, number of seeds, patience
+    "last": ("personalize-last", 5, 3),
+    "tenth": ("newest-tenth", 3, 3),
+    "loo": ("leave-one-out", 3, None),
+    "ties": ("leave-one-out", 3, None),
+}
+AMAZON = {  # kind: (seen items, metric, Amazon's figure, factor to reach)
+    "last": [
+        (seen, *goal)
+        for seen in ("remove", "keep")
+        for goal in (("ndcg_at_10", 0.1142, 1.4), ("mrr_at_25", 0.0799, 1.4))
+    ],
+    "tenth": [("remove", "precision_at_10", 0.1480, 1.0)],
+}
+N_EVENTS, N_WITHOUT_NEWEST_TENTH = 1_000_209, 897_450  # the second is Amazon's count too
+
+
+def without_newest_tenth(events: pd.DataFrame) -> pd.DataFrame:
+    """Return the events without each user's newest ceil(n / 10); of the same second the later row is newer."""
+    in_time = events.sort_values(TIMESTAMP, kind="stable")
+    from_the_end = in_time.groupby(USER_ID).cumcount(ascending=False)
+    n_events = in_time.groupby(USER_ID)[TIMESTAMP].transform("size")
+    return events.loc[in_time.index[from_the_end >= -(-n_events // 10)].sort_values()]
+
+
+def with_shuffled_ties(events: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """Return the events in order of time, those of the same second in random order."""
+    draws = np.random.default_rng(seed).random(len(events))
+    return events.iloc[np.lexsort((draws, events[TIMESTAMP]))]
+
+
+def data_of(kind: str, seed: int, data: Path, folder: Path) -> Path:
+    """Return the interactions that a row reads, and write those that are made here."""
+    interactions = data / "interactions.csv"
+    if kind not in ("last", "ties"):
+        return interactions
+    file = folder / ("without-newest-tenth.csv" if kind == "last" else f"shuffled-ties-{seed}.csv")
+    if not file.exists():
+        events = pd.read_csv(interactions).astype({TIMESTAMP: np.int64})
+        made = without_newest_tenth(events) if kind == "last" else with_shuffled_ties(events, seed)
+        if len(events) == N_EVENTS:
+            assert len(made) == (N_WITHOUT_NEWEST_TENTH if kind == "last" else N_EVENTS)
+        draft = file.with_name(f"{file.name}.{os.getpid()}")  # another process may want it at the same moment
+        made.to_csv(draft, index=False)
+        draft.replace(file)
+    return file
+
+
+def configuration_of(kind: str, seed: int, config: Path, epochs: int | None) -> Configuration:
+    protocol, _, patience = KINDS[kind]
+    base = load_configuration(config)
+    changes = {name: value for name, value in (("patience", patience), ("epochs", epochs)) if value is not None}
+    hyperparameters = base.with_hyperparameters(changes, "movielens_1m.py").hyperparameters
+    return Configuration(hyperparameters=hyperparameters, protocol=protocol, split_seed=seed, seed=seed, n_threads=1)
+
+
+def report(folder: Path) -> str:
+    """Return the tables of the rows that are finished, Amazon's figures beside ours."""
+    rows: list[list[object]] = []
+    verdicts = []
+    for kind, (protocol, n_seeds, _) in KINDS.items():
+        done = [figures for seed in range(n_seeds) if (figures := read_row(folder, f"{kind}-{seed}")) is not None]
+        if not done:
+            continue
+        for seen in ("remove", "keep"):
+            cells = [mean_and_error([figures["test"][seen][metric] for figures in done]) for metric in METRICS]
+            rows.append([kind, protocol, seen, f"{len(done)} of {n_seeds}", *cells, cost(done)])
+        for seen, metric, theirs, factor in AMAZON.get(kind, []):
+            ours = sum(figures["test"][seen][metric] for figures in done) / len(done)
+            verdicts.append(
+                f"- `{kind}`, {metric}, seen items {seen}: {ours:.4f} against Amazon's {theirs:.4f}, "
+                f"{ours / theirs:.2f} times (goal: {factor}, {'reached' if ours >= factor * theirs else 'missed'})."
+            )
+    columns = ["rows", "protocol", "seen items", "seeds", *METRICS, "best epochs, minutes a seed"]
+    return table(columns, rows) + "\n\nMean ± standard error over seeds, test users.\n\n" + "\n".join(verdicts)
+
+
+def cost(done: list[Figures]) -> str:
+    minutes = sum(figures["seconds"] for figures in done) / len(done) / 60
+    return f"{', '.join(str(figures['best_epoch']) for figures in done)}; {minutes:.0f}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=Path("data/ml-1m"))
+    parser.add_argument("--config", type=Path, default=CONFIG)
+    parser.add_argument("--rows", help="the rows to run, separated by commas; all unless given")
+    parser.add_argument("--epochs", type=int, help="at most so many epochs; the configuration's unless given")
+    parser.add_argument("--results", type=Path, default=Path("results/movielens-1m"), help="where rows are kept")
+    parser.add_argument("--write", action="store_true", help="put the finished rows into docs/benchmarks.md; run none")
+    options = parser.parse_args()
+    folder: Path = options.results
+    known = [f"{kind}-{seed}" for kind, (_, n_seeds, _) in KINDS.items() for seed in range(n_seeds)]
+
+    def run(name: str) -> Figures:
+        kind, _, number = name.partition("-")
+        seed = int(number)
+        dataset = load_dataset(data_of(kind, seed, options.data, folder))
+        return run_row(folder, name, dataset, configuration_of(kind, seed, options.config, options.epochs))
+
+    torch.set_num_threads(1)
+    if not options.write:
+        run_rows(folder, {name: lambda name=name: run(name) for name in wanted_rows(options.rows, known)})
+    body = report(folder)
+    print(body)
+    if options.write:
+        write_section(
+            "Quality on ml-1m, Amazon's protocols and leave-one-out", "scripts/benchmarks/movielens_1m.py", body
+        )
+
+
+if __name__ == "__main__":
+    main()
