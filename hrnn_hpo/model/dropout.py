@@ -21,5 +21,6 @@ class Dropout(nn.Module):
             return nn.functional.dropout(x, self.rate)
         n = x.numel()
         draws = torch.empty((n + 7) // 8, dtype=torch.int64).random_(_FULL_RANGE, None)
-        keep = draws.view(torch.uint8)[:n].view(x.shape) >= self.threshold
-        return x * keep.to(x.dtype).mul_(256.0 / (256 - self.threshold))
+        mask = torch.empty_like(x)  # written by the comparison itself: a boolean mask and its cast take far longer
+        torch.ge(draws.view(torch.uint8)[:n].view(x.shape), self.threshold, out=mask)
+        return x * mask.mul_(256.0 / (256 - self.threshold))
