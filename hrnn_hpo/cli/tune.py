@@ -28,6 +28,19 @@ def tune(
         str | None,
         typer.Option("--timeout", metavar="30m", help="Time this command may search: 90s, 30m, 2h, 1h30m."),
     ] = None,
+    patience_trials: Annotated[
+        int | None,
+        typer.Option(
+            "--patience-trials",
+            min=1,
+            help="Stop after so many trials in a row without a better value. Without --n-trials the only limit.",
+            show_default=False,
+        ),
+    ] = None,
+    target: Annotated[
+        float | None,
+        typer.Option("--target", help="Stop when a trial's objective reaches this value.", show_default=False),
+    ] = None,
     workers: Annotated[
         int | None, typer.Option("--workers", min=1, help="Processes side by side. Default: 1.", show_default=False)
     ] = None,
@@ -98,6 +111,8 @@ def tune(
             space,
             n_trials=n_trials,
             timeout=options.parse_duration(timeout),
+            patience_trials=patience_trials,
+            target=target,
             n_workers=workers,
             n_threads=n_threads,
             protocol=protocol,

@@ -19,6 +19,7 @@ from hrnn_hpo.stores import study_folder
 from hrnn_hpo.study.attributes import FAILURE, STARTS
 from hrnn_hpo.study.control import count_trials
 from hrnn_hpo.study.files import drop_files
+from hrnn_hpo.study.limits import limit_reached
 from hrnn_hpo.study.objective import Objective
 from hrnn_hpo.study.recovery import Recovery, retry_stale_trial
 from hrnn_hpo.study.storage import optuna_quiet
@@ -102,20 +103,29 @@ class Loop:
             self._control.look_for_request(self._study)
             if self._control.reason is not None:
                 return False
-            if self._n_trials is None:
-                self._turn.acquire()
-                return True
             with contextlib.ExitStack() as stack:
                 stack.enter_context(self._turn)
-                counts = count_trials(self._study.get_trials(deepcopy=False))
-                if counts.done >= self._n_trials:
-                    self._control.stop("all trials are done")
-                    return False
-                if counts.done + counts.running < self._n_trials:
+                room = self._has_room()
+                if room:
                     stack.pop_all()
-                    return True
+                if room is not None:
+                    return room
             time.sleep(POLL_SECONDS)
             self._recovery.run()
+
+    def _has_room(self) -> bool | None:
+        """Return whether another trial belongs to the budget; None while that depends on the running ones."""
+        reason = limit_reached(self._study)
+        if reason is not None:
+            self._control.stop(reason)
+            return False
+        if self._n_trials is None:
+            return True
+        counts = count_trials(self._study.get_trials(deepcopy=False))
+        if counts.done >= self._n_trials:
+            self._control.stop("all trials are done")
+            return False
+        return True if counts.done + counts.running < self._n_trials else None
 
     def _current_has_ended(self) -> bool:
         number = self._objective.current

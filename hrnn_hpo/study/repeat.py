@@ -10,9 +10,9 @@ from optuna.trial import FrozenTrial, TrialState
 from hrnn_hpo.search.space import SearchSpace
 from hrnn_hpo.study.attributes import CONFIGURATION, ROLE, best_trial
 from hrnn_hpo.study.control import count_trials
+from hrnn_hpo.study.limits import BUDGET_KEY
 from hrnn_hpo.study.record import StudyRecord
 from hrnn_hpo.study.samplers import PRUNERS, SAMPLERS
-from hrnn_hpo.study.setup import BUDGET_KEY
 
 OWN_SPACE = "space.yaml"  # where the recorded space is saved, if it is not a shipped one
 

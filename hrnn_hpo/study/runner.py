@@ -25,13 +25,14 @@ from hrnn_hpo.search.space import SearchSpace
 from hrnn_hpo.study.attributes import best_trial, last_attempts
 from hrnn_hpo.study.control import Control, Progress, count_trials, signals_ask
 from hrnn_hpo.study.leaderboard import Leaderboard, configuration_of, open_test_part
+from hrnn_hpo.study.limits import BUDGET_KEY, Limits
 from hrnn_hpo.study.loop import Callback, Loop
 from hrnn_hpo.study.mirror import Mirror
 from hrnn_hpo.study.objective import Objective, Observer, Silent
 from hrnn_hpo.study.record import StudyRecord, check_same, read_record
 from hrnn_hpo.study.results import require_results_target, track_results, write_results
 from hrnn_hpo.study.samplers import SamplerLike, make_pruner, make_sampler
-from hrnn_hpo.study.setup import BUDGET_KEY, begin_or_continue, make_plan, max_epochs
+from hrnn_hpo.study.setup import begin_or_continue, make_plan, max_epochs
 from hrnn_hpo.study.storage import load_study, open_storage, storage_label
 from hrnn_hpo.study.workers import Addresses, require_names, run_workers
 from hrnn_hpo.tracking import Tracker, git_commit
@@ -64,6 +65,8 @@ def tune(
     *,
     n_trials: int | None = None,
     timeout: float | None = None,
+    patience_trials: int | None = None,
+    target: float | None = None,
     n_workers: int | None = None,
     n_threads: int | None = None,
     protocol: Protocol | None = None,
@@ -87,11 +90,12 @@ def tune(
     """Search a space and return the best configuration, compared with the defaults and the baselines on test users.
 
     A study of this name that exists is continued under what it recorded; options left at None take the recorded
-    values. `n_trials` counts its complete and pruned trials in total, `timeout` the seconds of this call. `n_threads`
-    are each trial's CPU threads, by default the cores shared among the workers. `sampler` may be a name, an Optuna
-    sampler, or a function from a seed to one (which keeps resumed studies reproducible); `extra_metrics` add to the
-    metrics that `objective` may name. With more than one worker, samplers and pruners go by name, and metrics and
-    callbacks are not available.
+    values. `n_trials` counts its complete and pruned trials in total, `timeout` the seconds of this call; the search
+    also ends after `patience_trials` trials in a row without a better value, and with the first one that reaches
+    `target`. `n_threads` are each trial's CPU threads, by default the cores shared among the workers. `sampler` may be
+    a name, an Optuna sampler, or a function from a seed to one (which keeps resumed studies reproducible);
+    `extra_metrics` add to the metrics that `objective` may name. With more than one worker, samplers and pruners go by
+    name, and metrics and callbacks are not available.
 
     Raises StudyError where the study began with other settings, RunFailedError when five trials in a row fail or no
     trial completes; both leave what is done in place.
@@ -120,6 +124,7 @@ def tune(
         n_trials=n_trials,
         timeout=timeout,
         n_workers=n_workers,
+        limits=Limits(patience_trials, target),
     )
     for note in plan.notes:
         _log.warning("%s", note)

@@ -5,7 +5,7 @@ A new study gets a record and its first trials; one that exists goes on under th
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,22 +25,23 @@ from hrnn_hpo.search.space import SearchSpace, Value, check_assignment, load_spa
 from hrnn_hpo.stores import study_folder
 from hrnn_hpo.study.attributes import ROLE
 from hrnn_hpo.study.control import STOP_KEY
+from hrnn_hpo.study.limits import BUDGET_KEY, NO_LIMITS, Limits
 from hrnn_hpo.study.record import KEY, StudyRecord, check_same, new_record, read_record, write_record
 from hrnn_hpo.study.samplers import SamplerLike, make_pruner, make_sampler, name_of
 from hrnn_hpo.study.storage import create_study, has_study, load_study
 
-BUDGET_KEY = "budget"
 DEFAULT_N_TRIALS = 40  # the most training jobs that Amazon's service ran for one solution
 DEFAULT_SPACE_OF_SOLUTIONS = "aws-hrnn"
 
 
 @dataclass(frozen=True)
 class Budget:
-    """How long to search: complete and pruned trials in total, seconds of this call, processes at once."""
+    """How long to search: complete and pruned trials in total, seconds of this call, processes at once, limits."""
 
     n_trials: int | None
     timeout: float | None = None
     n_workers: int = 1
+    limits: Limits = NO_LIMITS
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,7 @@ def make_plan(
     n_trials: int | None = None,
     timeout: float | None = None,
     n_workers: int | None = None,
+    limits: Limits = NO_LIMITS,
 ) -> Plan:
     """Return the plan of a study, new or continued. Nothing is written.
 
@@ -118,12 +120,12 @@ def make_plan(
         hyperparameters=asked.resolve({}), protocol=record.protocol, split_seed=record.split_seed
     )
     prepare_experiment(dataset, configuration, record.seen)  # raises where this data cannot be split so
-    if n_trials is None and timeout is None:
+    if n_trials is None and timeout is None and limits.patience_trials is None:
         n_trials = DEFAULT_N_TRIALS
     return Plan(
         record=record,
         space=asked,
-        budget=Budget(n_trials, timeout, n_workers or 1),
+        budget=Budget(n_trials, timeout, n_workers or 1, limits),
         sampler=sampler,
         pruner=pruner,
         first=[("defaults", asked.varied(asked.defaults())), *_enqueued(enqueue, asked)],
@@ -163,6 +165,7 @@ def write_budget(study: Study, plan: Plan) -> None:
             "deadline": None if timeout is None else time.time() + timeout,
             "sampler": name_of(plan.sampler),
             "pruner": name_of(plan.pruner),
+            **asdict(plan.budget.limits),
         },
     )
 

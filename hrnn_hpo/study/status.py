@@ -14,10 +14,10 @@ from hrnn_hpo.study.attributes import best_trial, last_attempts
 from hrnn_hpo.study.control import STOP_KEY, Progress, count_trials
 from hrnn_hpo.study.files import drop_all_files, drop_files
 from hrnn_hpo.study.leaderboard import openings
+from hrnn_hpo.study.limits import BUDGET_KEY
 from hrnn_hpo.study.mirror import Mirror
 from hrnn_hpo.study.record import KEY, read_record
 from hrnn_hpo.study.recovery import Recovery
-from hrnn_hpo.study.setup import BUDGET_KEY
 from hrnn_hpo.study.storage import load_study, open_storage, storage_label, study_names
 from hrnn_hpo.tracking import Tracker
 

@@ -21,6 +21,7 @@ from hrnn_hpo.experiment import Device, available_cores
 from hrnn_hpo.stores import study_folder
 from hrnn_hpo.study.attributes import epochs_of
 from hrnn_hpo.study.control import STOP_KEY, Control, count_trials
+from hrnn_hpo.study.limits import limit_reached
 from hrnn_hpo.study.objective import Observer
 from hrnn_hpo.study.recovery import Recovery
 from hrnn_hpo.study.setup import Budget, Plan
@@ -88,7 +89,7 @@ def run_workers(
                 recovery.run()
                 if deaths >= MAX_DEATHS_IN_A_ROW:
                     raise RunFailedError(f"Worker processes keep dying ({dead[-1]}). Last words:\n{team.last_words()}")
-                if budget.n_trials is None or counts.done < budget.n_trials:
+                if (budget.n_trials is None or counts.done < budget.n_trials) and not limit_reached(study):
                     team.start()
     finally:
         try:
@@ -96,7 +97,7 @@ def run_workers(
         finally:
             recovery.run()
         watcher.look(study.get_trials(deepcopy=False))
-    return control.reason or "all trials are done"
+    return control.reason or limit_reached(study) or "all trials are done"
 
 
 @dataclass

@@ -20,11 +20,11 @@ from hrnn_hpo.study import repeat
 from hrnn_hpo.study.advice import named_space
 from hrnn_hpo.study.attributes import CONFIGURATION, FAILURE, epoch_key, last_attempts
 from hrnn_hpo.study.leaderboard import LEADERBOARD, OPENINGS
+from hrnn_hpo.study.limits import BUDGET_KEY
 from hrnn_hpo.study.record import new_record, read_record, write_record
 from hrnn_hpo.study.report import render_report, report
 from hrnn_hpo.study.report_svg import Axis, number_axis
 from hrnn_hpo.study.runner import tune
-from hrnn_hpo.study.setup import BUDGET_KEY
 from hrnn_hpo.study.storage import create_study, load_study, open_storage
 
 pytestmark = pytest.mark.usefixtures("tracker", "fake_experiment")

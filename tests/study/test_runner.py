@@ -304,3 +304,31 @@ def test_status_counts_what_counts(log: Dataset, space: SearchSpace) -> None:
     assert found.best_value == study_of().best_value
     with pytest.raises(StudyError, match=r"no study 'S'.*did you mean 's'|no study 'S'"):
         status("S")
+
+
+def test_the_search_ends_after_so_many_trials_without_a_better_value_wherever_it_was_stopped(
+    log: Dataset, space: SearchSpace
+) -> None:
+    whole = tune(log, "whole", space, patience_trials=3, seed=1)
+    best = whole.best_trial
+    assert best is not None
+    assert whole.stopped == f"no better value in 3 trials since trial {best}"
+    assert whole.trials.done == best + 1 + 3
+    for n_trials in (2, 5, None):
+        parts = tune(log, "parts", space, n_trials=n_trials, patience_trials=3, seed=1)
+    assert parts.stopped == whole.stopped
+    assert table("parts") == table("whole")
+
+
+def test_the_search_ends_with_the_first_trial_that_reaches_the_target(log: Dataset, space: SearchSpace) -> None:
+    values = [trial.value for trial in tune_and_list(log, space, n_trials=12, pruner="none")]
+    goal = sorted(value for value in values if value is not None)[-2]
+    first = next(number for number, value in enumerate(values) if value is not None and value >= goal)
+    result = tune(log, "aimed", space, n_trials=12, pruner="none", target=goal)
+    assert result.trials.done == first + 1 < 12
+    assert result.stopped.startswith(f"trial {first} has reached the target")
+
+
+def tune_and_list(log: Dataset, space: SearchSpace, **options: Any) -> list[optuna.trial.FrozenTrial]:
+    tune(log, "s", space, **options)
+    return study_of().trials
