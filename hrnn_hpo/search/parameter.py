@@ -109,6 +109,21 @@ class Parameter:
             return 1 if self.low == self.high else None
         return round((self.high - self.low) / (self.step or 1)) + 1
 
+    def nth(self, index: int) -> Value:
+        """Return a value by its place, 0 the first, of a parameter that has finitely many."""
+        if self.type == "categorical":
+            return self._ordered_choices()[index]
+        return self.normalise(self.low + index * (self.step or 1))
+
+    def distance(self, one: Value, other: Value) -> float:
+        """Return how far apart two admitted values lie, 1 the whole range; choices are 0 or 1 apart."""
+        if isinstance(one, bool | str) or isinstance(other, bool | str) or self.type == "categorical":
+            return float(not same(one, other))
+        low, high = self.low, self.high
+        if self.log:
+            one, other, low, high = (math.log(number) for number in (one, other, low, high))
+        return abs(one - other) / (high - low) if high > low else 0.0
+
     def describe(self) -> str:
         """Return the values in words: `[32, 256], log`, `[0, 1], step 0.25` or `true, false`."""
         if self.type == "categorical":

@@ -7,7 +7,7 @@ import hashlib
 import itertools
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -134,6 +134,29 @@ class SearchSpace(ParsedSpace):
                 return None
             total += math.prod(count for count in counts if count is not None)
         return total
+
+    def configurations(self) -> Iterator[dict[str, Value]]:
+        """Yield the varied part of each configuration of a finite space, once, in a fixed order."""
+
+        def walk(names: list[str], values: dict[str, Value]) -> Iterator[dict[str, Value]]:
+            if not names:
+                yield {name: values[name] for name in self.searched if self.is_active(name, values)}
+                return
+            name, *rest = names
+            parameter = self.searched[name]
+            n_values = parameter.n_values()
+            assert n_values is not None, f"{name} is a continuum"
+            options = [parameter.nth(i) for i in range(n_values)] if self.is_active(name, values) else [values[name]]
+            for value in options:
+                yield from walk(rest, {**values, name: value})
+
+        return walk(list(self.searched), self.defaults())
+
+    def distance(self, one: Mapping[str, Value], other: Mapping[str, Value]) -> float:
+        """Return how far apart two varied parts lie: the sum over parameters, 1 where only one of them has it."""
+        both = [name for name in one if name in other]
+        apart = sum(self.searched[name].distance(one[name], other[name]) for name in both)
+        return apart + len(one) + len(other) - 2 * len(both)
 
     def content(self) -> dict[str, Any]:
         """Return the space as plain values in the YAML format, without `extends`: a study's record of it."""

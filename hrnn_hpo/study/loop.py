@@ -18,6 +18,7 @@ from hrnn_hpo.errors import RunFailedError
 from hrnn_hpo.stores import study_folder
 from hrnn_hpo.study.attributes import FAILURE, STARTS
 from hrnn_hpo.study.control import count_trials
+from hrnn_hpo.study.distinct import is_exhausted
 from hrnn_hpo.study.files import drop_files
 from hrnn_hpo.study.limits import limit_reached
 from hrnn_hpo.study.objective import Objective
@@ -119,13 +120,16 @@ class Loop:
         if reason is not None:
             self._control.stop(reason)
             return False
-        if self._n_trials is None:
-            return True
         counts = count_trials(self._study.get_trials(deepcopy=False))
-        if counts.done >= self._n_trials:
+        if self._n_trials is not None and counts.done >= self._n_trials:
             self._control.stop("all trials are done")
             return False
-        return True if counts.done + counts.running < self._n_trials else None
+        if not counts.waiting and is_exhausted(self._study, self._objective.space):
+            if counts.running:
+                return None  # one that fails may be queued again
+            self._control.stop("every configuration of the space has been tried")
+            return False
+        return True if self._n_trials is None or counts.done + counts.running < self._n_trials else None
 
     def _current_has_ended(self) -> bool:
         number = self._objective.current

@@ -33,11 +33,15 @@ def importances(study: Study) -> dict[str, float]:
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     if len(complete) < MIN_TRIALS_FOR_IMPORTANCE or len({trial.value for trial in complete}) < 2:
         return {}
-    from optuna.importance import get_param_importances  # imports scikit-learn: two seconds that no worker needs
+    from optuna.importance import (  # imports scikit-learn: two seconds that no worker needs
+        FanovaImportanceEvaluator,
+        get_param_importances,
+    )
 
     try:
         with experimental_allowed():
-            return dict(get_param_importances(study))
+            # Seeded, so that a report drawn again says the same.
+            return dict(get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=0)))
     except (ValueError, RuntimeError):  # nothing varied, or no parameter that all trials share
         return {}
 

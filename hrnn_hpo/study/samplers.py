@@ -38,6 +38,7 @@ from optuna.trial import FrozenTrial, TrialState
 from hrnn_hpo.config import nearest
 from hrnn_hpo.errors import ConfigError
 from hrnn_hpo.search.space import SearchSpace
+from hrnn_hpo.study.distinct import DistinctSampler
 
 SAMPLERS = ("tpe", "random", "gp", "qmc", "cma-es", "grid")
 PRUNERS = ("median", "hyperband", "none", "patient", "successive-halving")
@@ -111,10 +112,17 @@ class Hyperband(BasePruner):
 def make_sampler(sampler: SamplerLike, seed: int, space: SearchSpace | None = None) -> BaseSampler:
     """Return a sampler by name, from a factory that takes a seed, or the object as it is.
 
-    Raises ConfigError for an unknown name, and for a grid over a space that has no finite one.
+    Over a finite space, names and factories give one that repeats no configuration. Raises ConfigError for an unknown
+    name, and for a grid over a space that has no finite one.
     """
     if isinstance(sampler, BaseSampler):
         return sampler
+    made = _make_sampler(sampler, seed, space)
+    distinct = space is not None and sampler != "grid" and space.cardinality() is not None
+    return DistinctSampler(made, space) if distinct and space is not None else made
+
+
+def _make_sampler(sampler: str | Callable[[int], BaseSampler], seed: int, space: SearchSpace | None) -> BaseSampler:
     if not isinstance(sampler, str):
         return SeededSampler(sampler, seed)
     if sampler not in SAMPLERS:
@@ -126,6 +134,9 @@ def make_sampler(sampler: SamplerLike, seed: int, space: SearchSpace | None = No
         raise ConfigError(f"--sampler grid needs a `step` for every continuous range, but got none for {endless}.")
     if sampler == "qmc":
         return SeededSampler(_qmc, seed, one_seed=True)
+    if sampler == "tpe" and space is not None and any(parameter.when for parameter in space.searched.values()):
+        # Ungrouped, a parameter that some trials lack is drawn alone, without regard to the others.
+        return SeededSampler(lambda one: TPESampler(seed=one, multivariate=True, group=True), seed)
     return SeededSampler(_FACTORIES[sampler], seed)
 
 

@@ -5,7 +5,7 @@ import pytest
 from optuna.trial import TrialState
 
 from hrnn_hpo.errors import ConfigError
-from hrnn_hpo.search.space import SearchSpace
+from hrnn_hpo.search.space import SearchSpace, load_space
 from hrnn_hpo.study.recovery import retry_stale_trial
 from hrnn_hpo.study.samplers import (
     PRUNERS,
@@ -156,3 +156,16 @@ def test_names_are_what_the_command_line_offers() -> None:
 def test_trial_seeds_differ_by_study_trial_and_stream() -> None:
     seeds = {trial_seed(study, number, stream) for study in range(3) for number in range(3) for stream in range(2)}
     assert len(seeds) == 18
+
+
+def test_tpe_draws_conditional_parameters_together_with_those_they_depend_on() -> None:
+    space = load_space("hrnn")
+    study = optuna.create_study(direction="maximize", sampler=make_sampler("random", 0))
+    study.optimize(lambda trial: float(space.resolve(space.suggest(trial)).hidden_dimension), n_trials=12)
+    halves = ["recency_half_life" in trial.params for trial in study.trials]
+    assert any(halves)
+    assert not all(halves)
+    sampler = make_sampler("tpe", 0, space)
+    trial = study._storage.get_trial(study.ask()._trial_id)
+    sampler.before_trial(study, trial)
+    assert "recency_half_life" in sampler.infer_relative_search_space(study, trial)

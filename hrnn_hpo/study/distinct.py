@@ -1,0 +1,108 @@
+"""No configuration twice: in a finite space a sampler's repeat gives way to the closest configuration still untried."""
+
+import json
+import zlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+
+from hrnn_hpo.search.space import SearchSpace, Value, distributions
+
+MAX_ENUMERATED = 20_000  # in larger spaces the closest of so many random ones is taken, where repeats are rare anyway
+
+
+class DistinctSampler(BaseSampler):
+    """Propose what another sampler does, unless a trial of the study has it already.
+
+    What stands in for a repeat depends on it and on the earlier trials alone, so a resumed study proposes the same.
+    Where nothing is untried, the repeat is proposed: `is_exhausted` says beforehand that a study is at its end.
+    """
+
+    def __init__(self, inner: BaseSampler, space: SearchSpace) -> None:
+        self._inner = inner
+        self._space = space
+        self._distributions = distributions(space)
+
+    def __str__(self) -> str:
+        return f"DistinctSampler({self._inner})"
+
+    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
+        self._inner.before_trial(study, trial)
+
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        return self._distributions
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        proposal = self._propose(study, trial)
+        taken = tried(study, self._space, before=trial.number)
+        return proposal if _key(proposal) not in taken else self._closest(proposal, taken)
+
+    def sample_independent(
+        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        return self._inner.sample_independent(study, trial, param_name, param_distribution)
+
+    def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
+        self._inner.after_trial(study, trial, state, values)
+
+    def _propose(self, study: Study, trial: FrozenTrial) -> dict[str, Value]:
+        """Return the inner sampler's whole proposal, drawn as Optuna would draw it name by name."""
+        together = self._inner.infer_relative_search_space(study, trial)
+        related = self._inner.sample_relative(study, trial, together)
+        values = self._space.defaults()
+        for name, parameter in self._space.searched.items():
+            if not self._space.is_active(name, values):
+                continue
+            value = related.get(name)
+            if parameter.n_values() == 1:
+                value = parameter.nth(0)
+            elif value is None or parameter.problem(value) is not None:
+                value = self._inner.sample_independent(study, trial, name, self._distributions[name])
+            values[name] = parameter.normalise(value)
+        return self._space.varied(values)
+
+    def _closest(self, proposal: dict[str, Value], taken: set[str]) -> dict[str, Value]:
+        generator = np.random.default_rng(zlib.crc32(_key(proposal).encode()))
+        if (self._space.cardinality() or 0) <= MAX_ENUMERATED:
+            candidates = list(self._space.configurations())
+            generator.shuffle(candidates)  # equally close ones must not come in order
+        else:
+            candidates = [self._draw(generator) for _ in range(MAX_ENUMERATED // 100)]
+        free = [candidate for candidate in candidates if _key(candidate) not in taken]
+        return min(free, key=lambda candidate: self._space.distance(proposal, candidate), default=proposal)
+
+    def _draw(self, generator: np.random.Generator) -> dict[str, Value]:
+        values = self._space.defaults()
+        for name, parameter in self._space.searched.items():
+            if self._space.is_active(name, values):
+                values[name] = parameter.nth(int(generator.integers(parameter.n_values() or 1)))
+        return self._space.varied(values)
+
+
+def tried(study: Study, space: SearchSpace, *, before: int | None = None) -> set[str]:
+    """Return the configurations that the trials of a study have or will have, failed and queued ones included."""
+    found = set()
+    for trial in study.get_trials(deepcopy=False):
+        params = trial.params or trial.system_attrs.get("fixed_params", {})
+        if params and (before is None or trial.number != before):
+            found.add(_key(space.varied(params)))
+    return found
+
+
+def is_exhausted(study: Study, space: SearchSpace) -> bool:
+    """Return whether every configuration of a finite space has its trial."""
+    n_configurations = space.cardinality()
+    if n_configurations is None or len(study.get_trials(deepcopy=False)) < n_configurations:
+        return False
+    return len(tried(study, space)) >= n_configurations
+
+
+def _key(values: Mapping[str, Value]) -> str:
+    return json.dumps(values, sort_keys=True)
