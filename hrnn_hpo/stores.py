@@ -22,8 +22,10 @@ def mlruns_folder() -> Path:
 
 
 def storage_address(url: str | None = None) -> str:
-    """Return Optuna's database address; a relative SQLite file becomes absolute."""
-    return _absolute(url) if url else f"{_SQLITE}{mlruns_folder() / 'optuna.db'}"
+    """Return Optuna's database address; a relative SQLite file becomes absolute, PostgreSQL's driver is named."""
+    if not url:
+        return f"{_SQLITE}{mlruns_folder() / 'optuna.db'}"
+    return re.sub(r"^postgres(ql)?://", "postgresql+psycopg://", _absolute(url))
 
 
 def tracking_address(uri: str | None = None) -> str:

@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 
-from filelock import FileLock
 from optuna.exceptions import OptunaError
 from optuna.storages import RDBStorage
 from optuna.study import Study
@@ -24,6 +23,7 @@ from hrnn_hpo.study.limits import limit_reached
 from hrnn_hpo.study.objective import Objective
 from hrnn_hpo.study.recovery import Recovery, retry_stale_trial
 from hrnn_hpo.study.storage import optuna_quiet
+from hrnn_hpo.study.turn import turn_of
 
 MAX_FAILURES_IN_A_ROW = 5
 RECOVERY_SECONDS = 20.0
@@ -49,9 +49,7 @@ class Loop:
         self._callbacks = callbacks
         self._recovery = Recovery(study.study_name, storage)
         self._failures = 0
-        # Held from counting the trials to drawing the next one's parameters, so that processes of one machine neither
-        # start one trial too many nor draw the same one.
-        self._turn = FileLock(study_folder(study.study_name) / "next-trial.lock")
+        self._turn = turn_of(study.study_name, storage)
         objective.claimed = self._release
 
     def run(self) -> str:
@@ -105,7 +103,8 @@ class Loop:
             if self._control.reason is not None:
                 return False
             with contextlib.ExitStack() as stack:
-                stack.enter_context(self._turn)
+                self._turn.acquire()
+                stack.callback(self._turn.release)
                 room = self._has_room()
                 if room:
                     stack.pop_all()
@@ -144,7 +143,7 @@ class Loop:
                 _requeue(self._study, trial)
 
     def _release(self) -> None:
-        self._turn.release(force=True)
+        self._turn.release()
 
     def _count_failure(self, trial: FrozenTrial) -> None:
         self._failures = self._failures + 1 if trial.state == TrialState.FAIL else 0

@@ -3,11 +3,12 @@
 import functools
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from optuna.exceptions import StorageInternalError
+from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.storages import BaseStorage, RDBStorage
+from optuna.trial import TrialState
 
 PATIENCE_SECONDS = 600.0
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 10.0
@@ -16,6 +17,22 @@ _log = logging.getLogger(__name__)
 
 class PatientStorage(RDBStorage):
     """Optuna's database storage, every operation tried again while the database cannot be reached or written."""
+
+    def set_trial_state_values(self, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
+        """Set a trial's state; one that was set already, in a commit whose answer was lost, counts as set."""
+        attempts = 0
+
+        def set_state() -> bool:
+            nonlocal attempts
+            attempts += 1
+            try:
+                return super(PatientStorage, self).set_trial_state_values(trial_id, state, values)
+            except UpdateFinishedTrialError:
+                if attempts == 1 or self.get_trial(trial_id).state != state:
+                    raise
+                return True
+
+        return bool(patient(set_state)())
 
 
 def patient(operation: Callable[..., Any]) -> Callable[..., Any]:
@@ -31,7 +48,9 @@ def patient(operation: Callable[..., Any]) -> Callable[..., Any]:
             except Exception as error:
                 if not _may_pass(error) or time.monotonic() + pause > give_up_at:
                     raise
-                _log.warning("The study's storage does not answer (%s); waiting.", error.__cause__ or error)
+                if pause == FIRST_PAUSE_SECONDS:
+                    reason = str(error.__cause__ or error).strip().splitlines()[0]
+                    _log.warning("The study's storage does not answer (%s); waiting for it.", reason)
             time.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
 
@@ -46,6 +65,11 @@ def _may_pass(error: BaseException) -> bool:
     return isinstance(cause, OperationalError | InterfaceError)
 
 
-# What Optuna calls on a storage, heartbeats included.
-for _name in sorted(BaseStorage.__abstractmethods__ | {"record_heartbeat", "get_trial"}):
+# What Optuna calls on a storage, heartbeats included, and what its cache in front of the storage calls instead.
+_OPERATIONS = BaseStorage.__abstractmethods__ | {"record_heartbeat", "get_trial"}
+_BEHIND_THE_CACHE = {
+    *("_create_new_trial", "_get_best_trial_id", "_get_stale_trial_ids", "_get_trials", "_set_trial_param"),
+    "get_trial_id_from_study_id_trial_number",
+}
+for _name in sorted((_OPERATIONS | _BEHIND_THE_CACHE) - vars(PatientStorage).keys()):
     setattr(PatientStorage, _name, patient(getattr(RDBStorage, _name)))

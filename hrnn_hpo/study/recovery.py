@@ -21,7 +21,9 @@ from hrnn_hpo.study.attributes import FAILURE, STARTS, WORKER, epochs_of
 from hrnn_hpo.study.samplers import experimental_allowed
 
 HEARTBEAT_SECONDS = 15
-GRACE_SECONDS = 75
+# A database that is away for two minutes keeps every worker's heartbeat from being written: nobody is dead for that.
+GRACE_SECONDS = 180
+UNCLAIMED_SECONDS = 60  # from a trial's creation to its worker's name lies the sampler's work alone
 MAX_STARTS_WITHOUT_PROGRESS = 3
 
 
@@ -79,7 +81,7 @@ class Recovery:
             return is_dead(worker)
         # Killed between Optuna's creating the trial and its first heartbeat: no clock of another machine is asked.
         first_seen = self._unclaimed.setdefault(trial.number, time.monotonic())
-        return time.monotonic() - first_seen > GRACE_SECONDS
+        return time.monotonic() - first_seen > UNCLAIMED_SECONDS
 
 
 def fail_and_retry(study: Study, number: int) -> None:

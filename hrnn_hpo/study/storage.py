@@ -4,7 +4,10 @@ Where the embedded one lives is stores.py's business; what to do about dead work
 """
 
 import difflib
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import optuna
 from optuna.pruners import BasePruner
@@ -13,11 +16,13 @@ from optuna.storages import RDBStorage
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
-from hrnn_hpo.errors import RunFailedError, StudyError
+from hrnn_hpo.errors import ConfigError, RunFailedError, StudyError
 from hrnn_hpo.stores import BUSY_SECONDS, creating, sqlite_file, storage_address
 from hrnn_hpo.study.patience import PatientStorage
 from hrnn_hpo.study.recovery import GRACE_SECONDS, HEARTBEAT_SECONDS, retry_stale_trial
 from hrnn_hpo.study.samplers import experimental_allowed
+
+TABLES_KEY = 0x68726E6E  # of the advisory lock: "hrnn"
 
 
 def open_storage(url: str | None = None, *, create: bool = False) -> RDBStorage:
@@ -95,10 +100,10 @@ class optuna_quiet:
 
 def _open(address: str) -> RDBStorage:
     sqlite = address.startswith("sqlite:")
-    engine = {"connect_args": {"timeout": BUSY_SECONDS}} if sqlite else {"pool_pre_ping": True}
+    engine = {"connect_args": {"timeout": BUSY_SECONDS}} if sqlite else _server_options(address)
     retry: Callable[[Study, FrozenTrial], None] = retry_stale_trial
     try:
-        with optuna_quiet(), experimental_allowed():
+        with optuna_quiet(), experimental_allowed(), _creating_tables(address, engine):
             storage = PatientStorage(
                 address,
                 engine_kwargs=engine,
@@ -106,14 +111,50 @@ def _open(address: str) -> RDBStorage:
                 grace_period=GRACE_SECONDS,
                 heartbeat_stale_trial_callback=retry,
             )
+    except ImportError as error:
+        driver = "pip install 'hrnn-hpo[postgres]'" if address.startswith("postgresql") else "install its driver"
+        raise ConfigError(f"--storage {address.partition(':')[0]}: needs a driver ({error}): {driver}.") from None
     except Exception as error:  # whatever a database driver raises
         reason = (str(error.__cause__ or error).strip().splitlines() or [type(error).__name__])[0]
         raise RunFailedError(
             f"The storage {address.partition('@')[2] or address} cannot be opened: {reason}"
         ) from error
+    weakref.finalize(storage, storage.engine.dispose)  # a server counts the connections that nobody closes
     if sqlite:
         _serialize_transactions(storage)
     return storage
+
+
+@contextmanager
+def _creating_tables(address: str, options: dict[str, Any]) -> Iterator[None]:
+    """Let one process at a time create PostgreSQL's tables: of two at once, one would fail."""
+    if not address.startswith("postgresql"):
+        yield
+        return
+    from sqlalchemy import create_engine, text
+
+    engine = create_engine(address, **options)
+    try:
+        with engine.connect() as connection:
+            connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": TABLES_KEY})
+            yield
+    finally:
+        engine.dispose()  # and with the connection goes the lock
+
+
+def _server_options(address: str) -> dict[str, Any]:
+    """Return how to connect to a server: each connection is tried before its use, and a silent one is given up."""
+    options: dict[str, Any] = {"pool_pre_ping": True}
+    if address.startswith("postgresql"):
+        options["connect_args"] = {
+            "client_encoding": "utf8",  # of a database in SQL_ASCII the driver would return bytes
+            "connect_timeout": 10,  # seconds, as all but the last
+            "keepalives_idle": 30,
+            "keepalives_interval": 10,
+            "keepalives_count": 3,
+            "tcp_user_timeout": 30_000,  # ms that sent data may stay unanswered
+        }
+    return options
 
 
 def _serialize_transactions(storage: RDBStorage) -> None:

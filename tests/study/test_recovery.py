@@ -73,7 +73,7 @@ def test_a_running_trial_of_a_living_worker_is_left_alone(study: optuna.Study) -
     assert [trial.state for trial in study.trials] == [TrialState.RUNNING]
 
 
-def test_a_trial_that_nobody_claimed_is_lost_after_the_grace_period(
+def test_a_trial_that_nobody_claims_is_lost_after_a_minute(
     study: optuna.Study, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     running(study, None)
@@ -81,7 +81,7 @@ def test_a_trial_that_nobody_claimed_is_lost_after_the_grace_period(
     monkeypatch.setattr(recovery.time, "monotonic", lambda: clock["now"])
     watch = Recovery("s", open_storage())
     watch.run()
-    clock["now"] += recovery.GRACE_SECONDS - 1
+    clock["now"] += recovery.UNCLAIMED_SECONDS - 1
     watch.run()
     assert study.trials[0].state == TrialState.RUNNING
     clock["now"] += 2

@@ -1,5 +1,7 @@
 """The study's database: transactions that workers can trust, patience with a database that is away, clear errors."""
 
+import ast
+import inspect
 import sqlite3
 import threading
 from pathlib import Path
@@ -16,6 +18,7 @@ from hrnn_hpo.errors import RunFailedError, StudyError
 from hrnn_hpo.stores import sqlite_file, storage_address, study_folder
 from hrnn_hpo.study import patience
 from hrnn_hpo.study.storage import create_study, load_study, open_storage, storage_label
+from hrnn_hpo.study.turn import turn_of
 
 
 def test_the_embedded_database_is_absolute_and_in_mlruns(home: Path) -> None:
@@ -30,6 +33,7 @@ def test_a_relative_file_becomes_absolute(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.chdir(tmp_path)
     assert storage_address("sqlite:///own.db") == f"sqlite:///{tmp_path}/own.db"
     assert sqlite_file("postgresql://user@host/db") is None
+    assert storage_address("postgresql://user@host/db") == "postgresql+psycopg://user@host/db"
 
 
 def test_without_a_home_mlruns_is_in_the_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,4 +162,60 @@ def test_what_was_asked_wrongly_is_not_asked_again(error: Exception, monkeypatch
 
 def test_every_operation_of_the_storage_is_patient() -> None:
     for name in (*optuna.storages.BaseStorage.__abstractmethods__, "get_trial", "record_heartbeat"):
-        assert getattr(patience.PatientStorage, name).__wrapped__ is getattr(RDBStorage, name)
+        if name != "set_trial_state_values":
+            assert getattr(patience.PatientStorage, name).__wrapped__ is getattr(RDBStorage, name)
+
+
+def test_what_optunas_cache_calls_in_the_storage_is_patient_too() -> None:
+    source = ast.parse(inspect.getsource(optuna.storages._CachedStorage))
+    called = {
+        node.attr
+        for node in ast.walk(source)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Attribute) and node.value.attr == "_backend"
+    }
+    assert "_get_trials" in called
+    settings = {"get_heartbeat_interval", "get_heartbeat_stale_trial_callback", "set_trial_state_values"}
+    for name in called - settings:
+        assert hasattr(getattr(patience.PatientStorage, name), "__wrapped__"), name
+
+
+def test_a_state_that_was_set_though_the_answer_got_lost_counts_as_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    study = create_study("s", open_storage(create=True))
+    with pytest.warns(UserWarning, match="Heartbeat"):
+        study.ask()
+    real = RDBStorage.set_trial_state_values
+    answers = [away()]
+
+    def set_and_lose_the_answer(*args: Any) -> bool:
+        done = real(*args)
+        if answers:
+            raise answers.pop()
+        return done
+
+    monkeypatch.setattr(RDBStorage, "set_trial_state_values", set_and_lose_the_answer)
+    monkeypatch.setattr(patience.time, "sleep", lambda seconds: None)
+    study.tell(0, 0.5)
+    assert study.trials[0].value == 0.5
+    with pytest.raises(ValueError, match="COMPLETE"):
+        study.tell(0, 0.6)
+
+
+def test_the_turn_is_held_by_one_process_until_it_is_given_back() -> None:
+    storage = open_storage(create=True)
+    first, second = turn_of("s", storage), turn_of("s", storage)
+    order: list[str] = []
+    first.acquire()
+    first.acquire()
+
+    def wait() -> None:
+        second.acquire()
+        order.append("second")
+        second.release()
+
+    waiting = threading.Thread(target=wait)
+    waiting.start()
+    waiting.join(0.2)
+    order.append("first")
+    first.release()
+    waiting.join()
+    assert order == ["first", "second"]

@@ -1,0 +1,102 @@
+"""A study on a real PostgreSQL server, which goes away for a while and comes back."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.storages import RDBStorage
+from real_studies import check_whole, finish, running_trial, start, start_program, study, wait_for, write_project
+from servers import PostgresServer, postgres_binaries, skip_without
+from sqlalchemy import text
+
+from hrnn_hpo.errors import RunFailedError
+from hrnn_hpo.study.attributes import WORKER
+from hrnn_hpo.study.storage import create_study, open_storage, storage_label
+from hrnn_hpo.study.turn import turn_of
+
+AWAY_SECONDS = 20
+
+BINARIES = postgres_binaries()
+pytestmark = [pytest.mark.slow, skip_without(BINARIES, "PostgreSQL (initdb, pg_ctl)")]
+
+
+@pytest.fixture
+def server() -> Iterator[PostgresServer]:
+    assert BINARIES is not None, "PostgreSQL is not installed"
+    found = PostgresServer(BINARIES)
+    try:
+        yield found
+    finally:
+        found.remove()
+
+
+def test_two_workers_outlast_a_server_that_is_away(
+    server: PostgresServer, tmp_path: Path, mlruns: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    write_project(tmp_path)
+    n_trials = 7
+    tune = start("--n-trials", str(n_trials), "--storage", server.url)
+    running_trial(tune, 1, server.url)
+    workers = [
+        start_program("worker", "s", "--data", "log", "--storage", server.url, "--threads", "1", "--device", "cpu")
+        for _ in range(2)
+    ]
+    started = study(server.url)
+    wait_for(lambda: len(pids_at_work(started)) == 3, tune, *workers)
+    server.stop()
+    time.sleep(AWAY_SECONDS)
+    assert [process.poll() for process in (tune, *workers)] == [None] * 3
+    server.start()
+    result = finish(tune)
+    assert result["trials"]["complete"] == n_trials
+    assert "secret" not in result["storage"]
+    for worker in workers:
+        _, err = worker.communicate(timeout=60)
+        assert worker.returncode == 0, err
+        assert "waiting for it" in err
+        assert "Worker ended: all trials are done." in err
+    check_whole(n_trials, server.url)
+    # Nobody was taken for dead: each trial ran once, in one of the three processes.
+    assert len(started.trials) == n_trials
+    assert {trial.user_attrs[WORKER]["pid"] for trial in started.trials} == {tune.pid, *(w.pid for w in workers)}
+
+
+def pids_at_work(started: optuna.Study) -> set[int]:
+    return {
+        trial.user_attrs[WORKER]["pid"]
+        for trial in started.get_trials(deepcopy=False)
+        if WORKER in trial.user_attrs and not trial.state.is_finished()
+    }
+
+
+def test_the_turn_of_a_server_is_held_by_one_and_ends_with_its_connection(server: PostgresServer) -> None:
+    storage, elsewhere = open_storage(server.url), open_storage(server.url)
+    create_study("s", storage)
+    assert "secret" not in storage_label(storage)
+    mine, theirs = turn_of("s", storage), turn_of("s", elsewhere)
+    mine.acquire()
+    assert held(storage) == 1
+    mine.release()
+    theirs.acquire()
+    server.stop()
+    server.start()
+    mine.acquire()  # its holder's connection is gone
+    theirs.release()
+    assert held(elsewhere) == 1
+    mine.release()
+    assert held(elsewhere) == 0
+
+
+def held(storage: RDBStorage) -> int:
+    with storage.engine.connect() as connection:
+        return int(connection.scalar(text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'")))
+
+
+def test_a_wrong_password_is_an_error_that_does_not_show_it(server: PostgresServer) -> None:
+    with pytest.raises(RunFailedError, match="password authentication failed") as failed:
+        open_storage(server.url.replace("secret", "guess"))
+    assert "guess" not in str(failed.value)

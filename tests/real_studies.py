@@ -1,0 +1,110 @@
+"""Studies in real processes: started, watched through their storage, and checked for loose ends at their end."""
+
+import contextlib
+import json
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import optuna
+from mlflow import MlflowClient
+
+from hrnn_hpo.data.synthetic import markov, write_csv
+from hrnn_hpo.errors import HRNNError
+from hrnn_hpo.stores import tracking_address
+from hrnn_hpo.study.attributes import WORKER, epochs_of, last_attempts
+from hrnn_hpo.study.storage import load_study, open_storage
+
+PROGRAM = str(Path(sys.executable).parent / "hrnn-hpo")
+SPACE = """extends: aws-hrnn
+recipe: null
+parameters:
+  hidden_dimension: {range: [8, 32], default: 16}
+  epochs: {kind: training, type: integer, range: [1, 50], default: 8, tunable: false, doc: Most epochs.}
+  patience: {kind: training, type: integer, range: [1, 50], default: 8, tunable: false, doc: Epochs.}
+  batch_size: {kind: training, type: integer, range: [1, 64], default: 16, tunable: false, doc: Users.}
+fix: {bptt: 16}
+"""
+Process = subprocess.Popen[str]
+
+
+def write_project(folder: Path) -> None:
+    """Write `space.yaml` and a `log` whose trials take a few seconds."""
+    (folder / "space.yaml").write_text(SPACE, encoding="utf-8")
+    write_csv(markov(n_users=200, n_items=60, n_events=40), folder / "log")
+
+
+def start(*arguments: str) -> Process:
+    """Start `tune` of study `s` in the working folder."""
+    command = ["tune", "log", "--study", "s", "--space", "space.yaml", "--device", "cpu", "--pruner", "none"]
+    return start_program(*command, "--threads", "1", *arguments, "--json")
+
+
+def start_program(*arguments: str) -> Process:
+    """Start `hrnn-hpo` with these arguments."""
+    return subprocess.Popen([PROGRAM, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def finish(process: Process) -> dict[str, Any]:
+    """Wait for `tune` and return what it printed."""
+    out, err = process.communicate(timeout=240)
+    assert process.returncode == 0, err
+    content: dict[str, Any] = json.loads(out)
+    return content
+
+
+def study(storage: str | None = None) -> optuna.Study:
+    """Return study `s`."""
+    return load_study("s", open_storage(storage))
+
+
+def wait_for(condition: Callable[[], Any], *processes: Process, seconds: float = 120) -> Any:
+    """Return what `condition` returns once that is true; all processes must be alive meanwhile."""
+    give_up_at = time.monotonic() + seconds
+    while time.monotonic() < give_up_at and all(process.poll() is None for process in processes):
+        found = condition()
+        if found:
+            return found
+        time.sleep(0.05)
+    for process in processes:
+        process.kill()
+    raise AssertionError(f"it did not come to that: {[process.communicate() for process in processes]}")
+
+
+def running_trial(tune: Process, least_epochs: int, storage: str | None = None) -> optuna.trial.FrozenTrial:
+    """Return a trial that runs in some process and has had so many epochs, once there is one."""
+
+    def begun() -> optuna.Study | None:
+        with contextlib.suppress(HRNNError):
+            return study(storage)
+        return None
+
+    watched = wait_for(begun, tune)
+
+    def look() -> optuna.trial.FrozenTrial | None:
+        running = watched.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,))
+        there = (trial for trial in running if WORKER in trial.user_attrs and least_epochs <= len(epochs_of(trial)))
+        return next(there, None)
+
+    found: optuna.trial.FrozenTrial = wait_for(look, tune)
+    return found
+
+
+def check_whole(n_trials: int, storage: str | None = None, tracking: str | None = None) -> None:
+    """Check that a finished study has no loose ends in Optuna's storage nor in MLflow."""
+    states = Counter(trial.state.name for trial in last_attempts(study(storage)))
+    assert states == {"COMPLETE": n_trials}
+    assert {trial.state.name for trial in study(storage).trials} <= {"COMPLETE", "FAIL"}
+    client = MlflowClient(tracking_address(tracking))
+    runs = client.search_runs([client.get_experiment_by_name("hrnn-hpo").experiment_id])
+    trials = [run for run in runs if run.data.tags["role"] == "trial"]
+    assert len(trials) == len({run.data.tags["trial"] for run in trials}) == n_trials
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    for run in trials:
+        history = client.get_metric_history(run.info.run_id, "ndcg_at_10")
+        steps = [entry.step for entry in history]
+        assert sorted(steps) == list(range(1, len(steps) + 1))  # every epoch once, then the best one
