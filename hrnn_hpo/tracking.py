@@ -120,9 +120,20 @@ class Tracker:
 
     def child_runs(self, parent: str) -> list[str]:
         """Return the ids of the runs below a run."""
+        return [run.info.run_id for run in self._children(parent) or []]
+
+    def closed_children(self, parent: str, tag: str) -> set[str] | None:
+        """Return the values of a tag over the ended runs below a run; None when the store failed."""
+        found = self._children(parent)
+        if found is None:
+            return None
+        return {run.data.tags[tag] for run in found if tag in run.data.tags and run.info.status != "RUNNING"}
+
+    def _children(self, parent: str) -> list[Any] | None:
         query = f"tags.`mlflow.parentRunId` = '{parent}'"
-        found = self._attempt(None, lambda: self._client.search_runs([self._experiment], query, max_results=50_000))
-        return [run.info.run_id for run in found or []]
+        return self._attempt(
+            None, lambda: list(self._client.search_runs([self._experiment], query, max_results=50_000))
+        )
 
     def _write(self, run_id: str | None, call: Callable[[], Any]) -> None:
         if run_id is not None:

@@ -99,9 +99,12 @@ class Mirror:
         return run
 
     def repair(self, trials: Iterable[FrozenTrial]) -> None:
-        """Write again the trials whose runs missed something."""
-        for trial in trials:
-            if trial.user_attrs.get(RUN) in self._tracker.behind:
+        """Write again the ended trials whose runs missed something or were never closed, by whichever process."""
+        ended = [trial for trial in trials if trial.state.is_finished()]
+        closed = None if self.parent is None else self._tracker.closed_children(self.parent, "trial")
+        for trial in ended:
+            unclosed = closed is not None and str(original_number(trial)) not in closed
+            if unclosed or trial.user_attrs.get(RUN) in self._tracker.behind:
                 self.write_trial(trial)
 
     def log_text(self, text: str, file: str) -> None:

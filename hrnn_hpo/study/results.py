@@ -104,7 +104,7 @@ def track_results(mirror: Mirror, study: Study) -> None:
     """Give MLflow the study's table, plots, winner and test figures; a failure here is a warning."""
     try:
         trials: list[FrozenTrial] = last_attempts(study)
-        mirror.repair(study.get_trials(deepcopy=False))
+        mirror.repair(trials)
         mirror.log_text(trials_table(study), "trials.csv")
         best = best_trial(trials)
         if best is not None:

@@ -95,6 +95,10 @@ class FakeTracker:
     def child_runs(self, parent: str) -> list[str]:
         return [run for run, entry in self.runs.items() if entry["parent"] == parent]
 
+    def closed_children(self, parent: str, tag: str) -> set[str] | None:
+        children = [entry for entry in self.runs.values() if entry["parent"] == parent and tag in entry["tags"]]
+        return {entry["tags"][tag] for entry in children if entry["status"] != "RUNNING"}
+
     def by_role(self, role: str) -> list[dict[str, Any]]:
         return [entry for entry in self.runs.values() if entry["tags"].get("role") == role]
 

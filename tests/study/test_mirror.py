@@ -113,6 +113,18 @@ def test_a_store_that_was_down_for_a_while_is_completed_at_the_end(
     assert [run["status"] for run in trials(tracker)] == ["FINISHED"] * 3
 
 
+def test_runs_that_a_killed_process_left_open_are_closed_by_the_next_one(
+    log: Dataset, space: SearchSpace, tracker: FakeTracker
+) -> None:
+    tune(log, "s", space, n_trials=3)
+    left_open = trials(tracker)[1]
+    left_open["status"] = "RUNNING"
+    left_open["metrics"].pop(4)
+    tune(log, "s", n_trials=4)
+    assert [run["status"] for run in trials(tracker)] == ["FINISHED"] * 4
+    assert [sorted(run["metrics"]) for run in trials(tracker)] == [[1, 2, 3, 4, 5]] * 4
+
+
 def test_sync_rebuilds_everything_from_optunas_storage(
     log: Dataset, space: SearchSpace, tracker: FakeTracker, fake_experiment: Any
 ) -> None:
