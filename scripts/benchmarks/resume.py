@@ -1,0 +1,90 @@
+"""A study that is stopped and goes on: 30 trials at once against 7 + 11 + 12 in three commands, table against table.
+
+Run: .venv/bin/python scripts/benchmarks/resume.py [--data DIR] [--parts 7,11,12] [--sampler tpe] [--write]
+
+Each part is a process of its own, one worker, one thread. Equal means every hyperparameter, training seed, state, epoch
+and validation score to the last digit.
+"""
+
+import argparse
+import contextlib
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from machine import describe_machine, table, write_section
+
+from hrnn_hpo.study.attributes import CONFIGURATION, epochs_of, last_attempts
+from hrnn_hpo.study.storage import load_study, open_storage
+
+SPACE = """extends: hrnn
+tune:
+  hidden_dimension: {range: [16, 32]}
+  learning_rate: {range: [0.001, 0.02]}
+  output_dropout: {range: [0.0, 0.5]}
+fix: {epochs: 6, patience: 6, batch_size: 64, feed_forward: 0, max_user_history_length_percentile: 0.5}
+"""
+PROGRAM = str(Path(sys.executable).parent / "hrnn-hpo")
+
+
+def run(data: Path, study: str, n_trials: int, options: argparse.Namespace) -> None:
+    """Bring a study to so many trials."""
+    command = [PROGRAM, "tune", str(data), "--study", study, "--space", "space.yaml", "--device", "cpu"]
+    command += ["--threads", "1", "--sampler", options.sampler, "--pruner", options.pruner, "--seed", "1"]
+    subprocess.run([*command, "--n-trials", str(n_trials)], check=True, stdout=subprocess.DEVNULL)
+
+
+def rows_of(study: str) -> list[tuple[Any, ...]]:
+    """Return what is compared, a row per trial."""
+    return [
+        (
+            trial.params,
+            trial.user_attrs[CONFIGURATION]["seed"],
+            trial.state.name,
+            trial.value,
+            [figures["metrics"] for figures in epochs_of(trial).values()],
+        )
+        for trial in last_attempts(load_study(study, open_storage()))
+    ]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=Path("data/ml-100k"))
+    parser.add_argument("--parts", default="7,11,12", help="trials of each command")
+    parser.add_argument("--sampler", default="tpe")
+    parser.add_argument("--pruner", default="median")
+    parser.add_argument("--write", action="store_true", help="put the result into docs/benchmarks.md")
+    options = parser.parse_args()
+    data, parts = options.data.absolute(), [int(part) for part in options.parts.split(",")]
+    seconds = {}
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        os.environ["HRNN_HPO_HOME"] = folder
+        Path("space.yaml").write_text(SPACE, encoding="utf-8")
+        for study, steps in (("whole", [sum(parts)]), ("parts", parts)):
+            began = time.monotonic()
+            for done in range(1, len(steps) + 1):
+                run(data, study, sum(steps[:done]), options)
+            seconds[study] = time.monotonic() - began
+        whole, resumed = rows_of("whole"), rows_of("parts")
+    different = [number for number, rows in enumerate(zip(whole, resumed, strict=True)) if rows[0] != rows[1]]
+    states = [row[2] for row in whole]
+    figures = table(
+        ["sampler", "pruner", "parts", "complete", "pruned", "rows that differ", "at once", "in parts"],
+        [[options.sampler, options.pruner, " + ".join(map(str, parts)), states.count("COMPLETE"),
+          states.count("PRUNED"), len(different), f"{seconds['whole']:.0f} s", f"{seconds['parts']:.0f} s"]],
+    )  # fmt: skip
+    print(describe_machine(), figures, sep="\n\n")
+    assert len(whole) == sum(parts)
+    assert not different, f"these trials differ: {different}"
+    if options.write:
+        command = f"scripts/benchmarks/resume.py --parts {options.parts} --sampler {options.sampler}"
+        write_section("Resume: one command against three", command, figures)
+
+
+if __name__ == "__main__":
+    main()
