@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import Any
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
@@ -30,6 +31,7 @@ class StudyProgress:
         self._total: int | None = None
         self._deadline: float | None = None
         self._objective = ""
+        self._expected: float | None = None  # seconds a trial
 
     def __enter__(self) -> "StudyProgress":
         self._bar.start()
@@ -37,6 +39,11 @@ class StudyProgress:
 
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
+
+    def planned(self, forecast: Any) -> None:
+        self._expected = forecast.seconds_per_trial
+        for line in plan_lines(forecast):
+            console.print(line, soft_wrap=True, markup=False)
 
     def study_started(self, objective: str, n_trials: int | None, timeout: float | None, done: int) -> None:
         self._objective, self._total, self._done = objective, n_trials, done
@@ -75,12 +82,36 @@ class StudyProgress:
 
     def _time_left(self) -> str:
         estimates = []
-        if self._total is not None and self._seconds:
-            mean = sum(self._seconds) / len(self._seconds)
+        if self._total is not None and (self._seconds or self._expected is not None):
+            # The plan counts like three trials, until more have shown what they take.
+            durations = [*self._seconds, *([] if self._expected is None else [self._expected] * 3)]
+            mean = sum(durations) / len(durations)
             estimates.append(mean * max(self._total - self._done, 0) / self._n_workers)
         if self._deadline is not None:
             estimates.append(max(self._deadline - time.monotonic(), 0.0))
         return f"  about {_duration(min(estimates))} left" if estimates else ""
+
+
+def plan_lines(forecast: Any) -> list[str]:
+    """Return a forecast in a few lines."""
+    f = forecast
+    pruned = "early stopping" if f.pruner == "none" else f"early stopping and the pruner {f.pruner}"
+    lines = [
+        f"Plan: an epoch takes about {f.seconds_per_epoch:.3g} s; a trial {_duration(f.seconds_per_trial)}: "
+        f"{f.epochs_per_trial:.0f} of at most {f.max_epochs} epochs on average, with {pruned}.",
+    ]
+    if f.rungs:
+        brackets = "; ".join(", ".join(map(str, rungs)) or "never" for rungs in f.rungs)
+        lines.append(f"  {len(f.rungs)} bracket{'s' * (len(f.rungs) > 1)}, trials compared after epoch {brackets}.")
+    if f.n_trials is None or f.seconds is None:
+        lines.append("  How many trials there will be depends on their values.")
+    else:
+        end = datetime.now() + timedelta(seconds=f.seconds)
+        at_once = f", {f.n_workers} at once" if f.n_workers > 1 else ""
+        lines.append(f"  {f.n_trials} trials to come{at_once}: about {_duration(f.seconds)}, until {end:%a %H:%M}.")
+    if f.measure["measured_share"] < 1:
+        lines.append(f"  Measured on {f.measure['measured_share']:.0%} of an epoch; validation comes on top.")
+    return lines
 
 
 def _short(value: Any) -> str:

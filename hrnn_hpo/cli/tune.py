@@ -9,6 +9,7 @@ from hrnn_hpo.cli import options
 from hrnn_hpo.cli.output import console, print_json, print_table, print_warning, results
 
 if TYPE_CHECKING:
+    from hrnn_hpo.study.forecast import Forecast
     from hrnn_hpo.study.runner import StudyResult
 
 SHOWN = ("ndcg_at_10", "mrr_at_25", "hit_rate_at_10", "coverage")  # the others are in --json and MLflow
@@ -88,48 +89,62 @@ def tune(
     again: Annotated[
         bool, typer.Option("--again", help="Open the test users once more, which is counted and shown.")
     ] = False,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Only say what the study would take: measures an epoch, writes nothing.")
+    ] = False,
     json: options.Json = False,
 ) -> None:
     """Search a space, then compare the winner with the defaults and the baselines on the test users.
 
     Trial 0 is the defaults. The same command again continues: --n-trials counts the whole study. Ctrl-C stops after
-    the running epoch and keeps everything; the interrupted trial goes on from there.
+    the running epoch and keeps everything; the interrupted trial goes on from there. The search ends with the first of
+    --n-trials, --timeout, --patience-trials and --target, and says which.
 
     Examples:
 
       hrnn-hpo tune data/ml-100k --space quickstart --study first --n-trials 12 --workers 2 --out results/first
 
+      hrnn-hpo tune data/ml-100k --space hrnn --study long --timeout 8h --patience-trials 30 --plan
+
       hrnn-hpo tune data/ml-100k --space my-space.yaml --study mine --timeout 2h --sampler gp --pruner hyperband
     """
     from hrnn_hpo.cli.progress import StudyProgress
+    from hrnn_hpo.study.limits import Limits
+    from hrnn_hpo.study.planning import plan as plan_study
     from hrnn_hpo.study.runner import tune as run_study
 
+    request: dict[str, Any] = {
+        "n_trials": n_trials,
+        "timeout": options.parse_duration(timeout),
+        "n_workers": workers,
+        "n_threads": n_threads,
+        "protocol": protocol,
+        "split_seed": split_seed,
+        "objective": objective,
+        "seed": seed,
+        "sampler": sampler,
+        "pruner": pruner,
+        "enqueue": enqueue or (),
+        "solution_config": solution_config,
+        "device": options.checked_device(device),
+        "storage": storage,
+        "seen": seen,
+    }
+    if plan:
+        _show_plan(plan_study(data, study, space, limits=Limits(patience_trials, target), **request), json)
+        return
     with StudyProgress(workers or 1) as progress:
         result = run_study(
             data,
             study,
             space,
-            n_trials=n_trials,
-            timeout=options.parse_duration(timeout),
             patience_trials=patience_trials,
             target=target,
-            n_workers=workers,
-            n_threads=n_threads,
-            protocol=protocol,
-            split_seed=split_seed,
-            objective=objective,
-            seed=seed,
-            sampler=sampler,
-            pruner=pruner,
-            enqueue=enqueue or (),
-            solution_config=solution_config,
-            device=options.checked_device(device),
             out=out,
-            storage=storage,
             tracking_uri=tracking_uri,
-            seen=seen,
             again=again,
             observer=progress,
+            **request,
         )
     if json:
         print_json(_content(result))
@@ -168,6 +183,16 @@ def worker(
         parent=parent,
     )
     console.print(f"Worker ended: {reason}.")
+
+
+def _show_plan(forecast: "Forecast", json: bool) -> None:
+    from hrnn_hpo.cli.progress import plan_lines
+
+    if json:
+        print_json(forecast.content())
+        return
+    for line in plan_lines(forecast):
+        results.print(line, soft_wrap=True)
 
 
 def _content(result: "StudyResult") -> dict[str, Any]:

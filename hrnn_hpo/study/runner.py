@@ -29,10 +29,11 @@ from hrnn_hpo.study.limits import BUDGET_KEY, Limits
 from hrnn_hpo.study.loop import Callback, Loop
 from hrnn_hpo.study.mirror import Mirror
 from hrnn_hpo.study.objective import Objective, Observer, Silent
+from hrnn_hpo.study.planning import plan_ahead
 from hrnn_hpo.study.record import StudyRecord, check_same, read_record
 from hrnn_hpo.study.results import require_results_target, track_results, write_results
 from hrnn_hpo.study.samplers import SamplerLike, make_pruner, make_sampler
-from hrnn_hpo.study.setup import begin_or_continue, make_plan, max_epochs
+from hrnn_hpo.study.setup import begin_or_continue, make_plan, max_epochs, write_budget
 from hrnn_hpo.study.storage import load_study, open_storage, storage_label
 from hrnn_hpo.study.workers import Addresses, require_names, run_workers
 from hrnn_hpo.tracking import Tracker, git_commit
@@ -132,8 +133,12 @@ def tune(
     found = begin_or_continue(study, database, plan)
     mirror = Mirror(tracker, study, plan.record)
     mirror.open_parent(found)
-    control = Control(plan.budget.timeout)
     observer = observer or Silent()
+    expected = plan_ahead(dataset, plan, found, device, n_threads)
+    if expected is not None:
+        observer.planned(expected)
+    write_budget(found, plan)  # again: the clock starts now
+    control = Control(plan.budget.timeout)
     done = count_trials(found.get_trials(deepcopy=False)).done
     observer.study_started(plan.record.objective, plan.budget.n_trials, plan.budget.timeout, done)
     state = "failed"

@@ -60,7 +60,7 @@ class Plan:
 def make_plan(
     dataset: Dataset,
     name: str,
-    storage: RDBStorage,
+    storage: RDBStorage | None,
     *,
     data: str,
     space: str | Path | SearchSpace | None,
@@ -79,7 +79,7 @@ def make_plan(
     n_workers: int | None = None,
     limits: Limits = NO_LIMITS,
 ) -> Plan:
-    """Return the plan of a study, new or continued. Nothing is written.
+    """Return the plan of a study, new or continued. Nothing is written; without a storage, every study is new.
 
     Raises ConfigError, SpaceError or DataError for what cannot be done, StudyError for what contradicts the study.
     """
@@ -177,8 +177,8 @@ def max_epochs(space: SearchSpace) -> int:
     return int(space.constants.get("epochs", Hyperparameters.model_fields["epochs"].default))
 
 
-def _existing_record(name: str, storage: RDBStorage) -> StudyRecord | None:
-    if not has_study(name, storage):
+def _existing_record(name: str, storage: RDBStorage | None) -> StudyRecord | None:
+    if storage is None or not has_study(name, storage):
         return None
     study = load_study(name, storage)
     # Without record and trials, it is a study whose process died in the moment of its creation.

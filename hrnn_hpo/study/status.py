@@ -1,5 +1,6 @@
 """What can be said about studies from their storage alone; and what can be done to them: stop, delete, clean up."""
 
+import time
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
@@ -13,6 +14,7 @@ from hrnn_hpo.errors import StudyError
 from hrnn_hpo.study.attributes import best_trial, last_attempts
 from hrnn_hpo.study.control import STOP_KEY, Progress, count_trials
 from hrnn_hpo.study.files import drop_all_files, drop_files
+from hrnn_hpo.study.forecast import seconds_per_trial
 from hrnn_hpo.study.leaderboard import openings
 from hrnn_hpo.study.limits import BUDGET_KEY
 from hrnn_hpo.study.mirror import Mirror
@@ -103,13 +105,18 @@ def _status(study: Study, storage: RDBStorage) -> Status:
     goal = study.user_attrs.get(BUDGET_KEY, {}).get("n_trials")
     done = [t for t in trials if t.state in (TrialState.COMPLETE, TrialState.PRUNED) and t.datetime_start]
     running = [t for t in trials if t.state == TrialState.RUNNING]
+    durations = [t.duration.total_seconds() for t in done if t.duration]
+    per_trial = seconds_per_trial(study, durations)
     rate, left = None, None
     if done:
-        seconds = sum(t.duration.total_seconds() for t in done if t.duration)
-        rate = 3600 * len(done) * max(len(running), 1) / max(seconds, 1e-9)
-        if goal is not None and running:
-            under_way = sum((datetime.now() - t.datetime_start).total_seconds() for t in running if t.datetime_start)
-            left = max(seconds / len(done) * max(goal - counts.done, 0) - under_way, 0.0) / len(running)
+        rate = 3600 * len(done) * max(len(running), 1) / max(sum(durations), 1e-9)
+    if running and per_trial is not None and goal is not None:
+        under_way = sum((datetime.now() - t.datetime_start).total_seconds() for t in running if t.datetime_start)
+        left = max(per_trial * max(goal - counts.done, 0) - under_way, 0.0) / len(running)
+    deadline = study.user_attrs.get(BUDGET_KEY, {}).get("deadline")
+    if running and deadline is not None:
+        until = max(deadline - time.time(), 0.0)
+        left = until if left is None else min(left, until)
     return Status(
         study=study.study_name,
         storage=storage_label(storage),

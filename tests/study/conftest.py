@@ -12,6 +12,7 @@ from study_fakes import FakeTracker, fake_run
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.data.synthetic import markov
 from hrnn_hpo.search.space import SearchSpace, load_space
+from hrnn_hpo.study.measure import Measure
 
 SPACE = """# A space for tests.
 extends: aws-hrnn
@@ -84,6 +85,7 @@ def fake_experiment(monkeypatch: pytest.MonkeyPatch) -> Runs:
         (folder / "split.json").write_text(json.dumps(result.metrics), encoding="utf-8")
 
     monkeypatch.setattr("hrnn_hpo.study.objective.run_experiment", run)
+    monkeypatch.setattr("hrnn_hpo.study.planning.measure", lambda *args, **options: Measure(2.0, 2.0, 1.0, 1.0))
     monkeypatch.setattr("hrnn_hpo.study.objective.save_trial_model", save)
     monkeypatch.setattr("hrnn_hpo.study.runner.open_test_part", lambda *args, **options: None)
     return runs
