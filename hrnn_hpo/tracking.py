@@ -10,6 +10,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 import warnings
@@ -18,6 +19,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
+import yaml
+
+from hrnn_hpo import __version__
 from hrnn_hpo.errors import ConfigError, RunFailedError
 from hrnn_hpo.stores import creating, sqlite_file, tracking_address
 
@@ -28,6 +32,7 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
 
 T = TypeVar("T")
 EXPERIMENT = "hrnn-hpo"
+PYFUNC_LOADER = "hrnn_hpo.serving.pyfunc_model"
 PAUSE_SECONDS = 15.0  # after a failure the store is left alone for so long
 # Columns in which MLflow keeps absolute artifact addresses.
 _LOCATIONS = (
@@ -106,6 +111,14 @@ class Tracker:
         """Copy a file, or a folder's content, to the artifacts of a run."""
         log = self._client.log_artifacts if path.is_dir() else self._client.log_artifact
         self._write(run_id, lambda: log(run_id, str(path), folder))
+
+    def register_model(self, run_id: str | None, name: str, folder: Path, tags: Mapping[str, str]) -> None:
+        """Register a model folder as the next version of `name`, with the run that made it.
+
+        It is a pyfunc model whose loader is serving/pyfunc_model.py: no pickled code is written. A version with the
+        same tags stays as it is, so writing twice leaves one.
+        """
+        self._write(run_id, lambda: _register(self._client, self._experiment, self.uri, run_id, name, folder, tags))
 
     def end_run(self, run_id: str | None, status: str) -> None:
         """Close a run as FINISHED, FAILED or KILLED, or open it again as RUNNING."""
@@ -209,6 +222,35 @@ def serve_ui(uri: str | None, host: str, port: int, ready: Callable[[str], None]
         process.wait()
 
 
+def _register(
+    client: Any, experiment: str, uri: str, run_id: str | None, name: str, folder: Path, tags: Mapping[str, str]
+) -> None:
+    import mlflow
+    from mlflow.models import Model
+
+    if client.search_registered_models(f"name = '{name}'"):
+        known = client.search_model_versions(f"name = '{name}'")
+        if any(tags.items() <= version.tags.items() for version in known):
+            return
+    else:
+        client.create_registered_model(name)
+    mlflow.set_tracking_uri(uri)  # some of MLflow's functions look at nothing else
+    model = client.create_logged_model(experiment, name="model", source_run_id=run_id, tags=dict(tags))
+    with tempfile.TemporaryDirectory() as parent:
+        packed = Path(parent) / "packed"
+        mlflow.pyfunc.save_model(
+            path=packed,
+            loader_module=PYFUNC_LOADER,
+            data_path=str(folder),
+            mlflow_model=Model(run_id=run_id, model_id=model.model_id),
+            pip_requirements=[f"hrnn-hpo=={__version__}"],
+        )
+        client.log_model_artifacts(model.model_id, str(packed))
+    client.finalize_logged_model(model.model_id, "READY")
+    source = f"models:/{model.model_id}"
+    client.create_model_version(name, source=source, run_id=run_id, model_id=model.model_id, tags=dict(tags))
+
+
 def _answers(host: str, port: int) -> bool:
     try:
         with urllib.request.urlopen(f"http://{host}:{port}/health", timeout=2) as answer:
@@ -283,7 +325,7 @@ def _text(value: Any) -> str:
 
 
 def download_model(address: str, uri: str | None = None) -> Path:
-    """Return a folder with the files of a registered model, `models:/name/version` or `models:/name@alias`.
+    """Return the model folder of a registered model, `models:/name/version` or `models:/name@alias`.
 
     Raises ConfigError when the registry does not hold it.
     """
@@ -292,6 +334,12 @@ def download_model(address: str, uri: str | None = None) -> Path:
     store = tracking_address(uri)
     try:
         mlflow.set_tracking_uri(store)
-        return Path(mlflow.artifacts.download_artifacts(artifact_uri=address))
+        mlflow.set_registry_uri(store)
+        folder = Path(mlflow.artifacts.download_artifacts(artifact_uri=address))
+        packed = folder / "MLmodel"
+        if not packed.is_file():
+            return folder
+        content = yaml.safe_load(packed.read_text(encoding="utf-8"))
+        return folder / str(content["flavors"]["python_function"]["data"])
     except Exception as error:
         raise ConfigError(f"{address}: cannot be fetched from {store} ({_first_line(error)}).") from error

@@ -9,6 +9,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from hrnn_hpo.study.samplers import original_number
+from hrnn_hpo.study.verdict import Confirmation, confirmation_from
 
 ROLE = "role"  # "defaults", "enqueued"; absent where a sampler proposed the trial
 CONFIGURATION = "configuration"  # Configuration as plain values; with best_epoch and n_threads once complete
@@ -18,6 +19,10 @@ RUN = "mlflow_run"
 COMMIT = "git_commit"
 WORKER = "worker"  # who runs it
 STARTS = "starts"  # epochs done at each start: a retry goes on from its checkpoint
+# Of a confirmation's runs, and of the study that they confirm.
+CANDIDATE, REPEAT, TRAIN_SEED = "candidate", "repeat", "train_seed"  # trial that is confirmed, run from 0, split's seed
+FIGURES = "figures"  # the validation users' figures, packed
+CONFIRMATION = "confirmation"
 _EPOCH = "epoch_"
 
 
@@ -34,8 +39,28 @@ def epochs_of(trial: FrozenTrial) -> dict[int, dict[str, Any]]:
 
 def best_trial(trials: list[FrozenTrial]) -> FrozenTrial | None:
     """Return the complete trial with the best value, the earliest of equals; None where none is complete."""
+    return next(iter(best_trials(trials)), None)
+
+
+def best_trials(trials: list[FrozenTrial]) -> list[FrozenTrial]:
+    """Return the complete trials, best value first; of equals the earlier one."""
     complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
-    return max(complete, key=lambda trial: (trial.value or 0.0, -trial.number), default=None)
+    return sorted(complete, key=lambda trial: (-(trial.value or 0.0), trial.number))
+
+
+def winner_trial(study: Study) -> FrozenTrial | None:
+    """Return the trial that a study stands for: the confirmed winner, the best of the search before there is one."""
+    trials = last_attempts(study)
+    confirmation = read_confirmation(study)
+    if confirmation is None:
+        return best_trial(trials)
+    return next(trial for trial in trials if trial.number == confirmation.winner)
+
+
+def read_confirmation(study: Study) -> Confirmation | None:
+    """Return what the newest finished confirmation of a study found."""
+    content = study.user_attrs.get(CONFIRMATION)
+    return confirmation_from(content) if content else None
 
 
 def defaults_trial(trials: list[FrozenTrial]) -> FrozenTrial | None:

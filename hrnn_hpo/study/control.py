@@ -39,6 +39,11 @@ class Control:
         return self._interrupted.is_set()
 
     @property
+    def ended(self) -> bool:
+        """Whether the whole command is to end, by a signal or a request, and not one phase's budget."""
+        return self.interrupted or self.requested
+
+    @property
     def reason(self) -> str | None:
         """Why to stop; None to go on."""
         if self._reason is None and self._deadline is not None and time.monotonic() >= self._deadline:
@@ -53,6 +58,12 @@ class Control:
     def stop(self, reason: str) -> None:
         """Ask to stop; the first reason counts."""
         self._reason = self._reason or reason
+
+    def begin_next_phase(self) -> None:
+        """Go on after a phase that has used up its budget; what asked to stop the whole command still holds."""
+        self._deadline = None
+        if not self.ended:
+            self._reason = None
 
     def interrupt(self) -> None:
         """Ask to stop as Ctrl-C does."""

@@ -7,12 +7,13 @@ from typing import Any, Literal, get_args
 
 import yaml
 from optuna.study import Study
+from optuna.trial import FrozenTrial
 
 from hrnn_hpo.config import dump_configuration
 from hrnn_hpo.errors import ConfigError, StudyError
 from hrnn_hpo.search.personalize import solution_config_from
-from hrnn_hpo.study.attributes import best_trial, last_attempts
-from hrnn_hpo.study.leaderboard import configuration_of
+from hrnn_hpo.study.attributes import last_attempts, read_confirmation, winner_trial
+from hrnn_hpo.study.final import final_configuration
 from hrnn_hpo.study.record import read_record
 from hrnn_hpo.study.storage import load_study, open_storage
 
@@ -22,7 +23,11 @@ Format = Literal["yaml", "json", "personalize"]
 def export(
     study: str, out: Path, format: Format | None = None, *, trial: int | None = None, storage: str | None = None
 ) -> Path:
-    """Write the configuration of a study's best trial (or of the one asked for) and return the file.
+    """Write the configuration of a study's winner (or of the trial asked for) and return the file.
+
+    The winner is the confirmed one, the best of the search where nothing was confirmed. Its best_epoch is then the
+    median of the confirmation's runs, for `train --refit` and `--protocol none`; with validation users `train` finds
+    the trial's own again, and so repeats the trial's figures.
 
     The format follows the file's ending unless told. Raises StudyError while no trial is complete.
     """
@@ -39,7 +44,7 @@ def render(study: Study, format: Format = "yaml", trial: int | None = None) -> s
     """Return the text of the file that `export` writes."""
     trials = last_attempts(study)
     if trial is None:
-        chosen = best_trial(trials)
+        chosen = winner_trial(study)
         if chosen is None:
             raise StudyError(f"Study {study.study_name!r} has no complete trial yet: there is nothing to export.")
     else:
@@ -47,7 +52,7 @@ def render(study: Study, format: Format = "yaml", trial: int | None = None) -> s
         if trial not in numbered:
             raise StudyError(f"Trial {trial} of study {study.study_name!r} is not complete, or does not exist.")
         chosen = numbered[trial]
-    configuration = configuration_of(chosen)
+    configuration = final_configuration(study, chosen)
     if format == "personalize":
         space = read_record(study).search_space()
         content: dict[str, Any] = solution_config_from(space, configuration.hyperparameters)
@@ -55,11 +60,7 @@ def render(study: Study, format: Format = "yaml", trial: int | None = None) -> s
     content = dump_configuration(configuration)
     if format == "json":
         return json.dumps(content, indent=2) + "\n"
-    header = (
-        f"# Trial {chosen.number} of study {study.study_name}: {read_record(study).objective} {chosen.value!r} "
-        "on the validation users.\n"
-    )
-    return header + yaml.safe_dump(content, sort_keys=False)
+    return _header(study, chosen) + yaml.safe_dump(content, sort_keys=False)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -71,3 +72,18 @@ def write_text(path: Path, text: str) -> None:
         partial.replace(path)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be written ({error.strerror}).") from error
+
+
+def _header(study: Study, trial: FrozenTrial) -> str:
+    """Return the comment at the head of a configuration file: which trial, and what is known of it."""
+    objective = read_record(study).objective
+    value = f"{objective} {trial.value!r} on the validation users"
+    lines = [f"Trial {trial.number} of study {study.study_name}: {value}."]
+    confirmation = read_confirmation(study)
+    for contender in confirmation.contenders if confirmation is not None else ():
+        if confirmation is not None and contender.trial == trial.number:
+            seeds = f"{confirmation.n_seeds} fresh seeds"
+            lines.append(f"Confirmed on {seeds}: {objective} {contender.mean!r}; best_epoch is their median.")
+    if confirmation is not None and trial.number == confirmation.winner:
+        lines.append(f"Better than the defaults: {confirmation.verdict}.")
+    return "".join(f"# {line}\n" for line in lines)

@@ -7,7 +7,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from hrnn_hpo.stores import study_folder, trial_folder
-from hrnn_hpo.study.attributes import FAILURE, best_trial, defaults_trial, last_attempts
+from hrnn_hpo.study.attributes import FAILURE, best_trial, defaults_trial, last_attempts, winner_trial
 from hrnn_hpo.study.samplers import original_number
 
 
@@ -20,10 +20,10 @@ def drop_files(study: Study) -> None:
     """Delete the checkpoints and models of trials that nothing will ask for again."""
     folder = study_folder(study.study_name)
     # Listed before the trials are read: the folder of a trial that starts meanwhile is not among them.
-    found = [path for path in folder.iterdir() if path.is_dir()] if folder.is_dir() else []
+    found = [path for path in folder.iterdir() if path.is_dir() and path.name.isdigit()] if folder.is_dir() else []
     trials = last_attempts(study)
     wanted = {str(original_number(trial)) for trial in trials if _unfinished(trial)}
-    for trial in (best_trial(trials), defaults_trial(trials)):
+    for trial in (best_trial(trials), winner_trial(study), defaults_trial(trials)):
         if trial is not None:
             wanted.add(str(original_number(trial)))
     for path in found:

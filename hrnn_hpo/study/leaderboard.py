@@ -1,27 +1,43 @@
 """The end of a study: winner, defaults and baselines side by side on the test users, who are looked at once.
 
-Each opening of the test part is written into the study before anything is evaluated.
+Each opening of the test part is written into the study before anything is evaluated. After a confirmation the winner
+and the defaults are trained again on training and validation data together, and so are the baselines beside them.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from hrnn_hpo.config import Configuration
 from hrnn_hpo.data.schema import Dataset
+from hrnn_hpo.errors import StudyError
 from hrnn_hpo.evaluation.baselines import evaluate_baselines
+from hrnn_hpo.evaluation.protocols import Evaluation
+from hrnn_hpo.evaluation.significance import N_RESAMPLES, bootstrap_interval, paired_test
 from hrnn_hpo.experiment import Device, evaluate_model, prepare_experiment, resolve_device, run_experiment, test_part
 from hrnn_hpo.model.folder import load_model
-from hrnn_hpo.study.attributes import CONFIGURATION, SUMMARY, best_trial, defaults_trial, last_attempts
+from hrnn_hpo.study.attributes import (
+    SUMMARY,
+    best_trial,
+    defaults_trial,
+    last_attempts,
+    read_confirmation,
+    winner_trial,
+)
 from hrnn_hpo.study.files import model_folder
+from hrnn_hpo.study.final import configuration_of, drop_refits, ensure_refit, final_configuration, final_folder
 from hrnn_hpo.study.objective import save_trial_model
 from hrnn_hpo.study.record import StudyRecord
 
 OPENINGS, LEADERBOARD = "test_openings", "leaderboard"
 WINNER, DEFAULTS = "tuned", "defaults"
+MAX_DRAWS = 50_000_000  # intervals of very many test users take fewer resamples
+Interval = tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -33,6 +49,9 @@ class Leaderboard:
     opening: int
     n_done: int  # trials complete or pruned when it was made
     n_test_users: int
+    intervals: dict[str, dict[str, Interval]] = field(default_factory=dict)  # 95 % bootstrap over users, as `metrics`
+    refit: bool = False  # whether the validation data trained too: after a confirmation
+    gain: dict[str, float] = field(default_factory=dict)  # tuned minus defaults, in the objective: see _gain
 
     @property
     def reopened(self) -> bool:
@@ -43,7 +62,13 @@ class Leaderboard:
 def read_leaderboard(study: Study) -> Leaderboard | None:
     """Return the newest leaderboard of a study, None before the test part was opened."""
     content = study.user_attrs.get(LEADERBOARD)
-    return Leaderboard(**content) if content else None
+    if not content:
+        return None
+    intervals = {
+        name: {metric: (low, high) for metric, (low, high) in row.items()}
+        for name, row in content.get("intervals", {}).items()
+    }
+    return Leaderboard(**{**content, "intervals": intervals})
 
 
 def openings(study: Study) -> int:
@@ -54,16 +79,24 @@ def openings(study: Study) -> int:
 def open_test_part(
     study: Study, record: StudyRecord, dataset: Dataset, *, device: Device = "auto", again: bool = False
 ) -> Leaderboard | None:
-    """Return the leaderboard of a study's best trial, its defaults and the baselines.
+    """Return the leaderboard of a study's winner (confirmed, else best), its defaults and the baselines.
 
     Once opened, the stored figures are returned, whoever wins now; `again` opens once more and counts it. None while
     no trial is complete.
     """
     trials = last_attempts(study)
-    winner, defaults = best_trial(trials), defaults_trial(trials)
+    confirmed = read_confirmation(study) is not None
+    winner, defaults = winner_trial(study) if confirmed else best_trial(trials), defaults_trial(trials)
     stored = read_leaderboard(study)
-    if winner is None or (stored is not None and (not again or stored.winner == winner.number)):
+    if winner is None:
         return stored
+    if stored is not None and (not again or (stored.winner, stored.refit) == (winner.number, confirmed)):
+        return stored
+    compared = {WINNER: winner}
+    if defaults is not None and SUMMARY in defaults.user_attrs:
+        compared[DEFAULTS] = defaults
+    for trial in compared.values():  # before the test part is opened: training may be interrupted
+        ensure_model(study, record, dataset, trial, device)
     n_done = sum(trial.state.name in ("COMPLETE", "PRUNED") for trial in trials)
     log: list[dict[str, Any]] = study.user_attrs.get(OPENINGS, [])
     now = datetime.now(UTC).isoformat(timespec="seconds")
@@ -72,27 +105,42 @@ def open_test_part(
         log = [*log, {"time": now, "trial": winner.number, "n_done": n_done, "seen": False}]
         study.set_user_attr(OPENINGS, log)
 
-    metrics: dict[str, dict[str, float]] = {}
-    metrics[WINNER] = _test_metrics(study, record, dataset, winner, device)
-    if defaults is not None and SUMMARY in defaults.user_attrs:
-        metrics[DEFAULTS] = _test_metrics(study, record, dataset, defaults, device)
-    experiment = prepare_experiment(dataset, configuration_of(winner), record.seen)
+    experiment = prepare_experiment(dataset, final_configuration(study, winner), record.seen, refit=confirmed)
     part = test_part(experiment)
-    for name, evaluation in evaluate_baselines(dataset, experiment.split.train, part, seen=experiment.seen).items():
-        metrics[name] = evaluation.metrics
-    board = Leaderboard(metrics, winner.number, len(log), n_done, len(part))
+    rows = {name: _test_metrics(study, record, dataset, trial, device) for name, trial in compared.items()}
+    rows |= evaluate_baselines(dataset, experiment.split.train, part, seen=experiment.seen)
+    board = Leaderboard(
+        metrics={name: row.metrics for name, row in rows.items()},
+        winner=winner.number,
+        opening=len(log),
+        n_done=n_done,
+        n_test_users=len(part),
+        intervals={name: _intervals(row) for name, row in rows.items()},
+        refit=confirmed,
+        gain=_gain(rows, record.objective),
+    )
     study.set_user_attr(LEADERBOARD, vars(board))
     study.set_user_attr(OPENINGS, [*log[:-1], {**log[-1], "seen": True}])
+    drop_refits(study, list(compared.values()) if confirmed else [])
     return board
 
 
-def configuration_of(trial: FrozenTrial) -> Configuration:
-    """Return the configuration that a trial ran, as a file of it would say."""
-    return Configuration.model_validate(trial.user_attrs[CONFIGURATION])
+def winning_configuration(study: Study) -> Configuration:
+    """Return the configuration that a study leaves: its winner's. Raises StudyError while no trial is complete."""
+    winner = winner_trial(study)
+    if winner is None:
+        raise StudyError(f"Study {study.study_name!r} has no complete trial yet: there is no winner.")
+    return final_configuration(study, winner)
 
 
 def ensure_model(study: Study, record: StudyRecord, dataset: Dataset, trial: FrozenTrial, device: Device) -> None:
-    """Train a trial's model again where its folder is missing: another machine ran it, or it was cleaned up."""
+    """Train the model that a study leaves for a trial where it is missing.
+
+    That is the refit after a confirmation; without one the trial's own, which another machine may have run.
+    """
+    if read_confirmation(study) is not None:
+        ensure_refit(study, record, dataset, trial, device)
+        return
     folder = model_folder(study.study_name, trial)
     if not folder.is_dir():
         experiment = prepare_experiment(dataset, configuration_of(trial), record.seen)
@@ -101,8 +149,23 @@ def ensure_model(study: Study, record: StudyRecord, dataset: Dataset, trial: Fro
 
 def _test_metrics(
     study: Study, record: StudyRecord, dataset: Dataset, trial: FrozenTrial, device: Device
-) -> dict[str, float]:
-    ensure_model(study, record, dataset, trial, device)
-    saved = load_model(model_folder(study.study_name, trial), resolve_device(device))
-    experiment = prepare_experiment(dataset, saved.configuration, record.seen)
-    return evaluate_model(saved.model, experiment, test_part(experiment)).metrics
+) -> Evaluation:
+    saved = load_model(final_folder(study, trial), resolve_device(device))
+    experiment = prepare_experiment(dataset, saved.configuration, record.seen, refit=saved.split.refit)
+    return evaluate_model(saved.model, experiment, test_part(experiment))
+
+
+def _intervals(row: Evaluation) -> dict[str, Interval]:
+    """Return the bootstrap interval over test users of every metric that has a figure per user."""
+    n_resamples = max(1000, min(N_RESAMPLES, MAX_DRAWS // len(row.users)))
+    return {name: bootstrap_interval(values, 0, n_resamples=n_resamples) for name, values in row.per_user.items()}
+
+
+def _gain(rows: Mapping[str, Evaluation], objective: str) -> dict[str, float]:
+    """Return the winner's mean gain over the defaults, its interval and its p-value; empty without pairs of figures."""
+    if DEFAULTS not in rows or objective not in rows[WINNER].per_user:
+        return {}
+    ours, theirs = (rows[name].per_user[objective] for name in (WINNER, DEFAULTS))
+    n_resamples = max(1000, min(N_RESAMPLES, MAX_DRAWS // len(ours)))
+    low, high = bootstrap_interval(ours - theirs, 0, n_resamples=n_resamples)
+    return {"difference": float(np.mean(ours - theirs)), "low": low, "high": high, "p": paired_test(ours, theirs)}

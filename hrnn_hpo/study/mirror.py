@@ -4,6 +4,7 @@ The same functions serve a trial as it runs and a later `sync`; writing a thing 
 """
 
 import json
+import re
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -13,9 +14,20 @@ import yaml
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from hrnn_hpo.study.attributes import COMMIT, CONFIGURATION, FAILURE, RUN, SUMMARY, epochs_of
+from hrnn_hpo.study.attributes import (
+    CANDIDATE,
+    COMMIT,
+    CONFIGURATION,
+    FAILURE,
+    REPEAT,
+    RUN,
+    SUMMARY,
+    TRAIN_SEED,
+    epochs_of,
+)
 from hrnn_hpo.study.record import StudyRecord
 from hrnn_hpo.study.samplers import original_number
+from hrnn_hpo.study.verdict import Confirmation
 from hrnn_hpo.tracking import Tracker
 
 # MLflow's words for a run's end, as Optuna's own MLflow bridge chose them.
@@ -67,7 +79,7 @@ class Mirror:
     def start_trial(self, trial: FrozenTrial) -> str | None:
         """Return the child run of a trial, found again for a retry and new otherwise."""
         run = trial.user_attrs.get(RUN)
-        if run is None and original_number(trial) != trial.number:
+        if run is None and (original_number(trial) != trial.number or CANDIDATE in trial.user_attrs):
             run = self._find_child(trial)
         if run is not None:
             self._tracker.behind.add(run)  # its worker may have died between recording an epoch and telling MLflow
@@ -101,9 +113,12 @@ class Mirror:
     def repair(self, trials: Iterable[FrozenTrial]) -> None:
         """Write again the ended trials whose runs missed something or were never closed, by whichever process."""
         ended = [trial for trial in trials if trial.state.is_finished()]
-        closed = None if self.parent is None else self._tracker.closed_children(self.parent, "trial")
+        closed: dict[str, set[str]] = {}
         for trial in ended:
-            unclosed = closed is not None and str(original_number(trial)) not in closed
+            key, value = _key(trial)
+            if self.parent is not None and key not in closed:
+                closed[key] = self._tracker.closed_children(self.parent, key)
+            unclosed = self.parent is not None and value not in closed[key]
             if unclosed or trial.user_attrs.get(RUN) in self._tracker.behind:
                 self.write_trial(trial)
 
@@ -128,8 +143,27 @@ class Mirror:
         self._tracker.log_metrics(self.parent, summary["metrics"], trial.number, summary["time"])
         self._tracker.set_tags(self.parent, {"best_trial": str(trial.number)})
 
-    def log_tests(self, metrics: Mapping[str, Mapping[str, float]], winner: str) -> None:
-        """Show test figures, named test_…: the winner's on the study's run, and everyone's in runs of phase `final`."""
+    def log_confirmation(self, confirmation: Confirmation) -> None:
+        """Show the verdict on the study's run: tags for words, metrics for numbers, everything in confirmation.json."""
+        winner = confirmation.contender(confirmation.winner)
+        numbers = {
+            f"confirmed_{confirmation.objective}": winner.mean,
+            "optimism": confirmation.optimism,
+            "gain_over_defaults": winner.difference,
+        }
+        known = {name: number for name, number in numbers.items() if number is not None}
+        self._tracker.log_metrics(self.parent, known, 0, confirmation.time)
+        tags = {"verdict": confirmation.verdict, "confirmed_trial": str(confirmation.winner)}
+        self._tracker.set_tags(self.parent, tags)
+        self.log_text(json.dumps(confirmation.content(), indent=2), "confirmation.json")
+
+    def log_tests(
+        self, metrics: Mapping[str, Mapping[str, float]], winner: str, refit: Mapping[str, Any] | None = None
+    ) -> None:
+        """Show test figures, named test_…: the winner's on the study's run, and everyone's in runs of phase `final`.
+
+        `refit` tells what the winner's last training was: configuration, train_loss by epoch, seconds, n_parameters.
+        """
         now = time.time()
         for name, values in metrics.items():
             figures = {f"test_{metric}": value for metric, value in values.items()}
@@ -139,9 +173,25 @@ class Mirror:
             run = self._tracker.find_run(identity)
             if run is None:
                 tags = {**self._tags(None), **identity, "phase": "final", "state": "complete"}
-                run = self._tracker.start_run(f"test: {name}", parent=self.parent, tags=tags)
+                params = {}
+                if name == winner and refit is not None:
+                    rest = {key: value for key, value in refit["configuration"].items() if key != "hyperparameters"}
+                    params = {**refit["configuration"]["hyperparameters"], **rest}
+                run = self._tracker.start_run(f"test: {name}", parent=self.parent, tags=tags, params=params)
+                for epoch, loss in enumerate(refit["train_loss"] if name == winner and refit else [], start=1):
+                    self._tracker.log_metrics(run, {"train_loss": loss}, epoch, now)
             self._tracker.log_metrics(run, figures, 0, now)
             self._tracker.end_run(run, "FINISHED")
+
+    def register_model(self, folder: Path, contender: str, trial: int, opening: int) -> None:
+        """Register a model folder as the next version of the study's model; what is registered already stays.
+
+        `contender` names its row of the leaderboard, `trial` won the study, and `opening` counts how often its test
+        part had been opened.
+        """
+        run = self._tracker.find_run({"study_uid": self._record.uid, "role": "final", "contender": contender})
+        tags = {"study_uid": self._record.uid, "trial": str(trial), "opening": str(opening)}
+        self._tracker.register_model(run or self.parent, registered_name(self._study), folder, tags)
 
     def _write_end(self, run: str, trial: FrozenTrial) -> None:
         summary, failure = trial.user_attrs.get(SUMMARY), trial.user_attrs.get(FAILURE)
@@ -158,22 +208,26 @@ class Mirror:
         self._tracker.end_run(run, STATUS[trial.state])
 
     def _find_child(self, trial: FrozenTrial) -> str | None:
-        return self._tracker.find_run({"study_uid": self._record.uid, "trial": str(original_number(trial))})
+        return self._tracker.find_run(self._identity(trial))
+
+    def _identity(self, trial: FrozenTrial) -> dict[str, str]:
+        """Return the tags by which a trial's run is found again; those of a confirmation name what they confirm."""
+        key, value = _key(trial)
+        return {"study_uid": self._record.uid, key: value}
 
     def _new_child(self, trial: FrozenTrial) -> str | None:
         configuration = trial.user_attrs.get(CONFIGURATION, {})
-        number = str(original_number(trial))
+        tags, params = {"role": "trial"}, {"seed": configuration.get("seed")}
+        name = f"trial {original_number(trial)}"
+        if CANDIDATE in trial.user_attrs:
+            name = f"confirm trial {trial.user_attrs[CANDIDATE]}, run {trial.user_attrs[REPEAT] + 1}"
+            tags = {"role": "confirm", "phase": "confirm"}
+            params = {**params, "train_seed": trial.user_attrs[TRAIN_SEED]}
         return self._tracker.start_run(
-            f"trial {number}",
+            name,
             parent=self.parent,
-            tags={
-                **self._tags(trial.user_attrs.get(COMMIT)),
-                "study_uid": self._record.uid,
-                "role": "trial",
-                "trial": number,
-                "state": "running",
-            },
-            params={**configuration.get("hyperparameters", {}), "seed": configuration.get("seed")},
+            tags={**self._tags(trial.user_attrs.get(COMMIT)), **tags, **self._identity(trial), "state": "running"},
+            params={**configuration.get("hyperparameters", {}), **params},
         )
 
     def _tags(self, commit: str | None) -> dict[str, str]:
@@ -189,6 +243,18 @@ class Mirror:
             "hrnn_hpo": record.version,
         }
         return {**tags, **({"git_commit": commit} if commit else {})}
+
+
+def _key(trial: FrozenTrial) -> tuple[str, str]:
+    """Return the tag that tells a trial's run from the study's others: its number, or what it confirms and which run."""
+    if CANDIDATE in trial.user_attrs:
+        return "confirm_run", f"{trial.user_attrs[CANDIDATE]}-{trial.user_attrs[REPEAT]}"
+    return "trial", str(original_number(trial))
+
+
+def registered_name(study: str) -> str:
+    """Return the name of a study's model in MLflow's registry, which admits no / and no :."""
+    return re.sub(r"[/:]", "_", study)
 
 
 def epoch_metrics(figures: dict[str, Any]) -> dict[str, float]:

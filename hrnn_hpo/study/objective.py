@@ -101,9 +101,8 @@ class Objective:
         trial.set_user_attr(WORKER, this_worker())
         before = frozen(trial)  # as a killed worker left it, for a retry
         trial.set_user_attr(STARTS, [*before.user_attrs.get(STARTS, []), len(epochs_of(before))])
-        values = self.space.suggest(trial)
+        configuration = self._configuration(trial)
         self.claimed()
-        configuration = self._configuration(trial, values)
         trial.set_user_attr(CONFIGURATION, dump_configuration(configuration))
         if self.commit:
             trial.set_user_attr(COMMIT, self.commit)
@@ -113,7 +112,7 @@ class Objective:
             trial.set_user_attr(RUN, run)
 
         folder = trial_folder(self.study, original_number(before))
-        experiment = prepare_experiment(self.dataset, configuration, self.record.seen)
+        experiment = self._experiment(before, configuration)
         log = _EpochLog(trial, set(before.intermediate_values), run, configuration.hyperparameters.epochs, self)
         result = run_experiment(
             experiment,
@@ -125,18 +124,27 @@ class Objective:
         )
         for report in result.history:  # a worker may have died between an epoch's checkpoint and its report
             log.write(report)
-        save_trial_model(folder / "model", experiment, result)
+        self._keep(trial, experiment, result, folder)
         _write_summary(trial, result)
         return float(result.metrics[self.record.objective])
 
-    def _configuration(self, trial: Trial, values: Mapping[str, Any]) -> Configuration:
+    def _configuration(self, trial: Trial) -> Configuration:
+        """Return what the trial trains: the sampler's values over the space's constants, with the trial's own seed."""
         return Configuration(
-            hyperparameters=self.space.resolve(values),
+            hyperparameters=self.space.resolve(self.space.suggest(trial)),
             protocol=self.record.protocol,
             split_seed=self.record.split_seed,
             seed=trial_seed(self.record.seed, ordinal(trial.study, frozen(trial)), stream=1),
             n_threads=self.n_threads,
         )
+
+    def _experiment(self, trial: FrozenTrial, configuration: Configuration) -> Experiment:
+        """Return the data and the split that the trial trains on."""
+        return prepare_experiment(self.dataset, configuration, self.record.seen)
+
+    def _keep(self, trial: Trial, experiment: Experiment, result: ExperimentResult, folder: Path) -> None:
+        """Save what the trial made besides its figures: its model."""
+        save_trial_model(folder / "model", experiment, result)
 
 
 @dataclass

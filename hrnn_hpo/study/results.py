@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from optuna.study import Study
-from optuna.trial import FrozenTrial
 
 from hrnn_hpo.errors import ConfigError
 from hrnn_hpo.model.folder import count_test_opening, require_model_target
@@ -19,12 +18,14 @@ from hrnn_hpo.study.attributes import (
     FAILURE,
     ROLE,
     SUMMARY,
-    best_trial,
     epochs_of,
     last_attempts,
+    read_confirmation,
+    winner_trial,
 )
+from hrnn_hpo.study.confirm import confirmation_runs
 from hrnn_hpo.study.export import render, write_text
-from hrnn_hpo.study.files import model_folder
+from hrnn_hpo.study.final import FINAL, winning_model
 from hrnn_hpo.study.leaderboard import WINNER, Leaderboard, read_leaderboard
 from hrnn_hpo.study.mirror import Mirror
 from hrnn_hpo.study.plots import draw_plots
@@ -35,9 +36,8 @@ _log = logging.getLogger(__name__)
 
 
 def write_results(out: Path, study: Study) -> None:
-    """Write best.yaml, model/, trials.csv and, once the test part was opened, leaderboard.json into a folder."""
-    best = best_trial(last_attempts(study))
-    if best is None:
+    """Write the winner's best.yaml and model/, trials.csv, and what there is of confirmation.json, leaderboard.json."""
+    if winner_trial(study) is None:
         return
     out.mkdir(parents=True, exist_ok=True)
     write_text(out / "best.yaml", render(study))
@@ -45,15 +45,25 @@ def write_results(out: Path, study: Study) -> None:
     board = read_leaderboard(study)
     if board is not None:
         write_text(out / "leaderboard.json", json.dumps(leaderboard_content(board), indent=2) + "\n")
-    source, target = model_folder(study.study_name, best), out / "model"
-    if source.is_dir():
-        partial = out / ".model.partial"
-        shutil.rmtree(partial, ignore_errors=True)
-        shutil.copytree(source, partial)
-        if board is not None:  # its test figures have been seen: `evaluate` opens them again only with --again
-            count_test_opening(partial)
+    confirmation = read_confirmation(study)
+    if confirmation is not None:
+        write_text(out / "confirmation.json", json.dumps(confirmation.content(), indent=2) + "\n")
+    target, partial = out / "model", out / ".model.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    if copy_model(study, partial):
         shutil.rmtree(target, ignore_errors=True)
         partial.replace(target)
+
+
+def copy_model(study: Study, target: Path) -> bool:
+    """Copy the model that the study leaves to a new folder; return whether there is one on this machine."""
+    source = winning_model(study)
+    if source is None:
+        return False
+    shutil.copytree(source, target)
+    if read_leaderboard(study) is not None:  # its test figures were seen: `evaluate` opens them again only with --again
+        count_test_opening(target)
+    return True
 
 
 def require_results_target(out: Path) -> None:
@@ -100,22 +110,34 @@ def trials_table(study: Study) -> str:
     return rows.getvalue()
 
 
-def track_results(mirror: Mirror, study: Study) -> None:
-    """Give MLflow the study's table, plots, winner and test figures; a failure here is a warning."""
+def track_results(mirror: Mirror, study: Study, companion: Study | None = None) -> None:
+    """Give MLflow the study's table, plots, verdict, winner and test figures; a failure here is a warning.
+
+    `companion` holds the confirmation's runs, where there are any.
+    """
     try:
-        trials: list[FrozenTrial] = last_attempts(study)
-        mirror.repair(trials)
+        mirror.repair(last_attempts(study))
         mirror.log_text(trials_table(study), "trials.csv")
-        best = best_trial(trials)
-        if best is not None:
+        winner = winner_trial(study)
+        if winner is not None:
             mirror.log_text(render(study), "best.yaml")
-            mirror.log_best(best)
+            mirror.log_best(winner)
+        if companion is not None:
+            mirror.repair(confirmation_runs(companion))
+        confirmation = read_confirmation(study)
+        if confirmation is not None:
+            mirror.log_confirmation(confirmation)
         with tempfile.TemporaryDirectory() as folder:
             draw_plots(Path(folder), study, read_record(study).objective)
             mirror.log_folder(Path(folder), "plots")
         board = read_leaderboard(study)
         if board is not None:
             mirror.log_text(json.dumps(leaderboard_content(board), indent=2), "leaderboard.json")
-            mirror.log_tests(board.metrics, WINNER)
+            mirror.log_tests(board.metrics, WINNER, study.user_attrs.get(FINAL, {}).get(str(board.winner)))
+            if winner is not None and winner.number == board.winner:
+                with tempfile.TemporaryDirectory() as folder:
+                    model = Path(folder) / "model"
+                    if copy_model(study, model):
+                        mirror.register_model(model, WINNER, board.winner, board.opening)
     except Exception as error:  # plots and copies are no reason to lose a study's end
         _log.warning("MLflow did not get all results of the study (%s: %s).", type(error).__name__, error)

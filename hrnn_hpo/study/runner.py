@@ -6,7 +6,7 @@ The trials themselves run in loop.py, in this process or in workers; what they s
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,9 +22,20 @@ from hrnn_hpo.errors import ConfigError, RunFailedError
 from hrnn_hpo.evaluation.protocols import UserMetric
 from hrnn_hpo.experiment import Device, resolve_device
 from hrnn_hpo.search.space import SearchSpace
-from hrnn_hpo.study.attributes import best_trial, last_attempts
+from hrnn_hpo.study.attributes import last_attempts, read_confirmation, winner_trial
+from hrnn_hpo.study.confirm import (
+    CONFIRMS,
+    ConfirmLoop,
+    ConfirmObjective,
+    begin_confirmation,
+    check_settings,
+    companion_of,
+    conclude,
+    runs_left,
+    settle,
+)
 from hrnn_hpo.study.control import Control, Progress, count_trials, signals_ask
-from hrnn_hpo.study.leaderboard import Leaderboard, configuration_of, open_test_part
+from hrnn_hpo.study.leaderboard import Leaderboard, open_test_part, winning_configuration
 from hrnn_hpo.study.limits import BUDGET_KEY, Limits
 from hrnn_hpo.study.loop import Callback, Loop
 from hrnn_hpo.study.mirror import Mirror
@@ -35,6 +46,7 @@ from hrnn_hpo.study.results import require_results_target, track_results, write_
 from hrnn_hpo.study.samplers import SamplerLike, make_pruner, make_sampler
 from hrnn_hpo.study.setup import begin_or_continue, make_plan, max_epochs, write_budget
 from hrnn_hpo.study.storage import load_study, open_storage, storage_label
+from hrnn_hpo.study.verdict import Confirmation
 from hrnn_hpo.study.workers import Addresses, require_names, run_workers
 from hrnn_hpo.tracking import Tracker, git_commit
 
@@ -52,9 +64,10 @@ class StudyResult:
     stopped: str  # why the search ended
     interrupted: bool  # by a signal or `studies stop`: the same command goes on
     trials: Progress
-    best_trial: int | None  # None only where the search was interrupted before any trial was complete
-    best_value: float | None
-    configuration: Configuration | None  # the best trial's: what `export` writes
+    best_trial: int | None  # the confirmed winner, else the search's best; None where no trial was complete yet
+    best_value: float | None  # its score in the search
+    configuration: Configuration | None  # its configuration: what `export` writes
+    confirmation: Confirmation | None  # None where nothing was confirmed
     leaderboard: Leaderboard | None  # None where the search was interrupted
     out: Path | None
 
@@ -78,6 +91,8 @@ def tune(
     pruner: str | BasePruner | None = None,
     enqueue: Sequence[Path | Mapping[str, Any]] = (),
     solution_config: Path | None = None,
+    confirm: int | None = None,
+    confirm_seeds: int | None = None,
     device: Device = "auto",
     out: Path | None = None,
     storage: str | None = None,
@@ -98,11 +113,16 @@ def tune(
     `extra_metrics` add to the metrics that `objective` may name. With more than one worker, samplers and pruners go by
     name, and metrics and callbacks are not available.
 
+    After the search the best `confirm` configurations and the defaults train again, `confirm_seeds` times each (5); the
+    winner is the one with the best mean of those. Unless told, as many as half the trials would pay for are confirmed,
+    at most five; 0 leaves it out. The time budget is the search's alone.
+
     Raises StudyError where the study began with other settings, RunFailedError when five trials in a row fail or no
     trial completes; both leave what is done in place.
     """
     dataset = data if isinstance(data, Dataset) else load_dataset(data)
     resolve_device(device)
+    check_settings(confirm, confirm_seeds)
     if out is not None:
         require_results_target(out)
     database = open_storage(storage, create=True)
@@ -139,32 +159,51 @@ def tune(
         observer.planned(expected)
     write_budget(found, plan)  # again: the clock starts now
     control = Control(plan.budget.timeout)
-    done = count_trials(found.get_trials(deepcopy=False)).done
-    observer.study_started(plan.record.objective, plan.budget.n_trials, plan.budget.timeout, done)
+    commit = git_commit()
+
+    def run_trials(trials_of: Study, n_trials: int | None, timeout: float | None = None) -> str:
+        """Run a study's trials, the search's or its confirmation's, here or in workers; return why it ended."""
+        done = count_trials(trials_of.get_trials(deepcopy=False)).done
+        observer.study_started(plan.record.objective, n_trials, timeout, done)
+        if plan.budget.n_workers > 1:
+            addresses = Addresses(_path_of(data, dataset), database.url, tracker.uri, device, n_threads)
+            return run_workers(
+                trials_of, database, replace(plan.budget, n_trials=n_trials), control, addresses, observer
+            )
+        searching = trials_of is found
+        objective_function = (Objective if searching else ConfirmObjective)(
+            study=trials_of.study_name,
+            record=plan.record,
+            dataset=dataset,
+            mirror=mirror,
+            control=control,
+            space=plan.space,
+            device=device,
+            n_threads=n_threads,
+            commit=commit,
+            observer=observer,
+            extra_metrics=extra_metrics,
+        )
+        loop = Loop if searching else ConfirmLoop
+        return loop(trials_of, database, objective_function, n_trials, callbacks if searching else ()).run()
+
     state = "failed"
     try:
+        if plan.budget.n_workers > 1:
+            require_names(plan, extra_metrics, callbacks)
         with signals_ask(control, "stopping after this epoch; Ctrl-C again stops at once"):
-            if plan.budget.n_workers == 1:
-                objective_function = Objective(
-                    study=study,
-                    record=plan.record,
-                    dataset=dataset,
-                    mirror=mirror,
-                    control=control,
-                    space=plan.space,
-                    device=device,
-                    n_threads=n_threads,
-                    commit=git_commit(),
-                    observer=observer,
-                    extra_metrics=extra_metrics,
-                )
-                stopped = Loop(found, database, objective_function, plan.budget.n_trials, callbacks).run()
-            else:
-                require_names(plan, extra_metrics, callbacks)
-                addresses = Addresses(_path_of(data, dataset), database.url, tracker.uri, device, n_threads)
-                stopped = run_workers(found, database, plan.budget, control, addresses, observer)
+            stopped = run_trials(found, plan.budget.n_trials, plan.budget.timeout)
+            settings = settle(found, confirm, confirm_seeds)
+            companion = None
+            if not control.ended:
+                control.begin_next_phase()
+                companion = begin_confirmation(found, plan.record, database, settings)
+            if companion is not None:
+                run_trials(companion, companion.user_attrs[BUDGET_KEY]["n_trials"])
         board = None
-        if not control.interrupted and not control.requested:
+        if not control.ended:
+            if companion is not None and conclude(found, plan.record, companion, settings) is None:
+                _log.warning("The defaults could not be trained again: there is no verdict on the study's winner.")
             board = open_test_part(found, plan.record, dataset, device=device, again=again)
         result = _result(found, stopped, database, tracker, board, out, control)
         state = "stopped" if board is None else "complete"
@@ -175,7 +214,7 @@ def tune(
         state = "stopped"
         raise
     finally:
-        track_results(mirror, found)
+        track_results(mirror, found, companion_of(found, database))
         mirror.close_parent(state)
 
 
@@ -195,7 +234,8 @@ def work(
     `parent` is the process whose end is this worker's too. Raises StudyError where the data is not the study's.
     """
     database = open_storage(storage)
-    record = read_record(load_study(study, database))
+    confirmed = load_study(study, database).user_attrs.get(CONFIRMS)  # the study whose confirmation this one is
+    record = read_record(load_study(confirmed or study, database))
     dataset = data if isinstance(data, Dataset) else load_dataset(data)
     check_same(study, record, None, data_hash=dataset.content_hash)
     budget = load_study(study, database).user_attrs[BUDGET_KEY]
@@ -208,9 +248,9 @@ def work(
     )
     left = None if budget["deadline"] is None else budget["deadline"] - time.time()
     control = Control(left, parent)
-    mirror = Mirror(Tracker(tracking_uri), study, record)
+    mirror = Mirror(Tracker(tracking_uri), confirmed or study, record)
     mirror.join_parent()
-    objective = Objective(
+    objective = (ConfirmObjective if confirmed else Objective)(
         study=study,
         record=record,
         dataset=dataset,
@@ -223,7 +263,19 @@ def work(
         observer=observer or Silent(),
     )
     with signals_ask(control, "stopping after this epoch; again stops at once"):
-        return Loop(found, database, objective, budget["n_trials"]).run()
+        reason = (ConfirmLoop if confirmed else Loop)(found, database, objective, budget["n_trials"]).run()
+    companion = companion_of(found, database)
+    if parent is not None or control.ended or companion is None or not runs_left(companion):
+        return reason
+    return work(
+        dataset,
+        companion.study_name,
+        device=device,
+        n_threads=n_threads,
+        storage=storage,
+        tracking_uri=tracking_uri,
+        observer=observer,
+    )
 
 
 def _result(
@@ -236,7 +288,7 @@ def _result(
     control: Control,
 ) -> StudyResult:
     trials = last_attempts(study)
-    best = best_trial(trials)
+    best = winner_trial(study)
     counts = count_trials(trials)
     if best is None and not control.interrupted:
         raise RunFailedError(
@@ -249,11 +301,12 @@ def _result(
         storage=storage_label(storage),
         tracking_uri=tracker.uri,
         stopped=stopped,
-        interrupted=control.interrupted or control.requested,
+        interrupted=control.ended,
         trials=counts,
         best_trial=best.number if best else None,
         best_value=best.value if best else None,
-        configuration=configuration_of(best) if best else None,
+        configuration=winning_configuration(study) if best else None,
+        confirmation=read_confirmation(study),
         leaderboard=board,
         out=out,
     )

@@ -3,6 +3,7 @@
 from optuna.trial import TrialState
 
 from hrnn_hpo.study.attributes import last_attempts
+from hrnn_hpo.study.confirm import companion_of, confirmation_runs
 from hrnn_hpo.study.control import count_trials
 from hrnn_hpo.study.leaderboard import read_leaderboard
 from hrnn_hpo.study.mirror import Mirror
@@ -26,7 +27,12 @@ def sync(study: str, *, storage: str | None = None, tracking_uri: str | None = N
     trials = [trial for trial in last_attempts(found) if trial.state != TrialState.WAITING]
     for trial in trials:
         mirror.write_trial(trial)
-    track_results(mirror, found)
-    if not count_trials(trials).running:
+    companion = companion_of(found, database)
+    runs = confirmation_runs(companion) if companion is not None else []
+    runs = [run for run in runs if run.state != TrialState.WAITING]
+    for run in runs:
+        mirror.write_trial(run)
+    track_results(mirror, found, companion)
+    if not count_trials([*trials, *runs]).running:
         mirror.close_parent("complete" if read_leaderboard(found) else "stopped")
-    return len(trials) + 1
+    return len(trials) + len(runs) + 1

@@ -54,6 +54,7 @@ class FakeTracker:
         self.behind: set[str] = set()
         self.down = False
         self.runs: dict[str, dict[str, Any]] = {}
+        self.models: dict[str, list[dict[str, str]]] = {}  # registered versions by name
 
     def start_run(
         self, name: str, *, parent: str | None = None, tags: Mapping[str, str], params: Any = None
@@ -84,6 +85,12 @@ class FakeTracker:
         if self._writes(run):
             for file in path.iterdir():
                 self.runs[run]["texts"][f"{folder}/{file.name}"] = ""  # type: ignore[index]
+
+    def register_model(self, run: str | None, name: str, folder: Path, tags: Mapping[str, str]) -> None:
+        if self._writes(run):
+            self.models.setdefault(name, [])
+            if dict(tags) not in self.models[name]:
+                self.models[name].append(dict(tags))
 
     def end_run(self, run: str | None, status: str) -> None:
         if self._writes(run):
