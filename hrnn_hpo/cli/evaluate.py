@@ -81,4 +81,4 @@ def evaluate(
         [[name, *(column.metrics[name] for column in columns.values())] for name in result.model.metrics],
     )
     if result.n_openings > 1:
-        console.print(f"The test users were opened for the {result.n_openings}th time.", style="yellow")
+        console.print(f"The test users have been opened {result.n_openings} times.", style="yellow")

@@ -47,6 +47,7 @@ class StudyProgress:
 
     def study_started(self, objective: str, n_trials: int | None, timeout: float | None, done: int) -> None:
         self._objective, self._total, self._done = objective, n_trials, done
+        self._seconds, self._best = [], None  # a confirmation's runs follow the search
         self._deadline = None if timeout is None else time.monotonic() + timeout
         self._bar.update(self._task, total=n_trials, completed=done)
 
@@ -74,11 +75,14 @@ class StudyProgress:
         epochs = sum(name.startswith("epoch_") for name in attributes)
         seconds = f"  {trial.duration.total_seconds():.0f} s" if trial.duration else ""
         role = f" ({attributes['role']})" if "role" in attributes else ""
+        head = f"trial {trial.number:3d}{role}"
+        if "candidate" in attributes:
+            head = f"confirming trial {attributes['candidate']}, run {attributes['repeat'] + 1}"
         if state == "fail":
             reason = attributes.get("failure", {}).get("reason", "its worker is gone; it goes on from its checkpoint")
-            return f"trial {trial.number:3d}{role} failed: {reason}"
+            return f"{head} failed: {reason}"
         params = "  ".join(f"{name}={_short(value)}" for name, value in trial.params.items())
-        return f"trial {trial.number:3d}{role} {state}{value}  {epochs} epochs{seconds}  {params}"
+        return f"{head} {state}{value}  {epochs} epochs{seconds}  {params}"
 
     def _time_left(self) -> str:
         estimates = []

@@ -46,7 +46,21 @@ def status(study: options.Study, storage: options.Storage = None, json: options.
     if found.trials_per_hour is not None:
         left = f", about {found.seconds_left / 60:.0f} min left" if found.seconds_left is not None else ""
         results.print(f"{found.trials_per_hour:.1f} trials an hour{left}")
-    results.print(f"The test users have been looked at {found.test_openings} times.")
+    if found.confirmation is not None:
+        results.print(_confirmation_line(found.confirmation), soft_wrap=True)
+    times = {0: "not been looked at", 1: "been looked at once"}
+    looked = times.get(found.test_openings, f"been looked at {found.test_openings} times")
+    results.print(f"The test users have {looked}.")
+
+
+def _confirmation_line(found: dict[str, Any]) -> str:
+    if found["n_runs_done"] < found["n_runs"]:
+        return f"Confirming: {found['n_runs_done']} of {found['n_runs']} runs done"
+    if found["verdict"] is None:
+        return f"Confirmed by {found['n_runs']} runs, but without a verdict yet"
+    optimism = "" if found["optimism"] is None else f"; optimism of the search {found['optimism']:+.4f}"
+    verdict = f"Better than the defaults: {found['verdict']}"
+    return f"{verdict} (trial {found['winner']}, {found['n_seeds']} fresh seeds{optimism})"
 
 
 def export(

@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hrnn_hpo.cli import options
-from hrnn_hpo.cli.output import console, print_json, print_table, print_warning, results
+from hrnn_hpo.cli.output import console, print_json, print_warning, results
+from hrnn_hpo.cli.verdicts import show_confirmation, show_leaderboard
 
 if TYPE_CHECKING:
     from hrnn_hpo.study.forecast import Forecast
     from hrnn_hpo.study.runner import StudyResult
-
-SHOWN = ("ndcg_at_10", "mrr_at_25", "hit_rate_at_10", "coverage")  # the others are in --json and MLflow
 
 
 def tune(
@@ -78,6 +77,26 @@ def tune(
         Path | None,
         typer.Option("--solution-config", metavar="FILE", help="Amazon Personalize's solutionConfig (JSON) to obey."),
     ] = None,
+    confirm: Annotated[
+        int | None,
+        typer.Option(
+            "--confirm",
+            min=0,
+            metavar="K",
+            help="Train the K best and the defaults again before one is called better; 0: do not. Default: as many as "
+            "half the trials pay for, at most 5: none below 20 trials, 3 of 40.",
+            show_default=False,
+        ),
+    ] = None,
+    confirm_seeds: Annotated[
+        int | None,
+        typer.Option(
+            "--confirm-seeds",
+            min=2,
+            help="Fresh seeds, each with training and validation users drawn anew. Default: 5.",
+            show_default=False,
+        ),
+    ] = None,
     device: options.Device = "auto",
     out: Annotated[
         Path | None,
@@ -100,6 +119,10 @@ def tune(
     the running epoch and keeps everything; the interrupted trial goes on from there. The search ends with the first of
     --n-trials, --timeout, --patience-trials and --target, and says which.
 
+    The best of many scores flatters: --confirm trains the best configurations and the defaults again, on the same fresh
+    seeds and users, and picks the winner by those runs. The answer is whether it is better than the defaults: yes, no,
+    or undecided. The winner is then trained on training and validation data, and the test users are opened once.
+
     Examples:
 
       hrnn-hpo tune data/ml-100k --space quickstart --study first --n-trials 12 --workers 2 --out results/first
@@ -107,6 +130,8 @@ def tune(
       hrnn-hpo tune data/ml-100k --space hrnn --study long --timeout 8h --patience-trials 30 --plan
 
       hrnn-hpo tune data/ml-100k --space my-space.yaml --study mine --timeout 2h --sampler gp --pruner hyperband
+
+      hrnn-hpo tune data/ml-100k --space hrnn --study sure --n-trials 40 --confirm 3 --confirm-seeds 5
     """
     from hrnn_hpo.cli.progress import StudyProgress
     from hrnn_hpo.study.limits import Limits
@@ -140,6 +165,8 @@ def tune(
             space,
             patience_trials=patience_trials,
             target=target,
+            confirm=confirm,
+            confirm_seeds=confirm_seeds,
             out=out,
             tracking_uri=tracking_uri,
             again=again,
@@ -216,6 +243,7 @@ def _content(result: "StudyResult") -> dict[str, Any]:
             "value": result.best_value,
             "configuration": result.configuration.model_dump() if result.configuration else None,
         },
+        "confirmation": result.confirmation.content() if result.confirmation else None,
         "leaderboard": leaderboard_content(board) if board else None,
         "out": result.out,
     }
@@ -229,17 +257,17 @@ def _show(result: "StudyResult") -> None:
         soft_wrap=True,
     )
     if result.best_trial is not None:
+        word = "Best" if result.confirmation is None else "Winner"
         results.print(
-            f"Best: trial {result.best_trial}, {record.objective} {result.best_value:.4f} (validation users)."
+            f"{word}: trial {result.best_trial}, {record.objective} {result.best_value:.4f} (validation users)."
         )
+    if result.confirmation is not None:
+        show_confirmation(result.confirmation)
+    elif result.best_trial is not None and not result.interrupted:
+        results.print("Better than the defaults: not confirmed; --confirm K trains the best K and them again.")
     board = result.leaderboard
     if board is not None:
-        shown = list(dict.fromkeys([record.objective, *SHOWN]))
-        print_table(
-            f"{board.n_test_users} test users, {record.protocol}, seen items: {record.seen}",
-            ["", *shown],
-            [[name, *(metrics.get(metric) for metric in shown)] for name, metrics in board.metrics.items()],
-        )
+        show_leaderboard(board, record)
         if board.reopened:
             print_warning(
                 f"the test users have been looked at {board.opening} times: these figures flatter the winner."

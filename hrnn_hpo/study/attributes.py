@@ -11,7 +11,7 @@ from optuna.trial import FrozenTrial, TrialState
 from hrnn_hpo.study.samplers import original_number
 from hrnn_hpo.study.verdict import Confirmation, confirmation_from
 
-ROLE = "role"  # "defaults", "enqueued"; absent where a sampler proposed the trial
+ROLE = "role"  # "defaults", "enqueued", "confirmation"; absent where a sampler proposed the trial
 CONFIGURATION = "configuration"  # Configuration as plain values; with best_epoch and n_threads once complete
 SUMMARY = "summary"  # best epoch, its metrics, model size, seconds
 FAILURE = "failure"  # reason and traceback

@@ -113,12 +113,13 @@ class Mirror:
     def repair(self, trials: Iterable[FrozenTrial]) -> None:
         """Write again the ended trials whose runs missed something or were never closed, by whichever process."""
         ended = [trial for trial in trials if trial.state.is_finished()]
-        closed: dict[str, set[str]] = {}
+        closed: dict[str, set[str] | None] = {}
         for trial in ended:
             key, value = _key(trial)
-            if self.parent is not None and key not in closed:
-                closed[key] = self._tracker.closed_children(self.parent, key)
-            unclosed = self.parent is not None and value not in closed[key]
+            if key not in closed:
+                closed[key] = None if self.parent is None else self._tracker.closed_children(self.parent, key)
+            known = closed[key]
+            unclosed = known is not None and value not in known
             if unclosed or trial.user_attrs.get(RUN) in self._tracker.behind:
                 self.write_trial(trial)
 

@@ -160,8 +160,9 @@ class _EpochLog:
     def on_epoch(self, report: EpochReport) -> None:
         self.write(report)
         self.owner.observer.epoch_ended(self.trial.number, report)
-        # The defaults are the yardstick of the study and run to their end; after the last epoch nothing is to be saved.
-        prunable = report.epoch < self.epochs and self.trial.user_attrs.get(ROLE) != "defaults"
+        # The defaults are the yardstick of the study and run to their end, as do a confirmation's runs; after the last
+        # epoch nothing is to be saved.
+        prunable = report.epoch < self.epochs and self.trial.user_attrs.get(ROLE) not in ("defaults", "confirmation")
         if prunable and self.trial.should_prune():
             raise TrialPruned(f"after epoch {report.epoch}")
         control = self.owner.control

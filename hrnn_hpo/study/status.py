@@ -11,7 +11,8 @@ from optuna.study import Study
 from optuna.trial import TrialState
 
 from hrnn_hpo.errors import StudyError
-from hrnn_hpo.study.attributes import best_trial, last_attempts
+from hrnn_hpo.study.attributes import best_trial, last_attempts, read_confirmation
+from hrnn_hpo.study.confirm import CONFIRMS, companion_of, confirmation_runs
 from hrnn_hpo.study.control import STOP_KEY, Progress, count_trials
 from hrnn_hpo.study.files import drop_all_files, drop_files
 from hrnn_hpo.study.forecast import seconds_per_trial
@@ -42,6 +43,7 @@ class Status:
     seconds_left: float | None
     test_openings: int
     running: list[int]
+    confirmation: dict[str, Any] | None = None  # verdict, winner, optimism, n_seeds, and how many runs are done of all
 
     def content(self) -> dict[str, Any]:
         """Return it as plain values."""
@@ -63,9 +65,12 @@ def list_studies(*, storage: str | None = None) -> list[Status]:
 
 def stop_study(study: str, *, storage: str | None = None) -> int:
     """Ask all workers of a study to stop after their epoch; return how many trials are running now."""
-    found = load_study(study, open_storage(storage))
-    found.set_user_attr(STOP_KEY, True)
-    return count_trials(found.get_trials(deepcopy=False)).running
+    database = open_storage(storage)
+    running = 0
+    for one in _with_companion(load_study(study, database), database):
+        one.set_user_attr(STOP_KEY, True)
+        running += count_trials(one.get_trials(deepcopy=False)).running
+    return running
 
 
 def delete_study(study: str, *, storage: str | None = None, tracking_uri: str | None = None) -> None:
@@ -75,16 +80,19 @@ def delete_study(study: str, *, storage: str | None = None, tracking_uri: str | 
     """
     database = open_storage(storage)
     found = load_study(study, database)
-    Recovery(study, database).run()
-    running = count_trials(found.get_trials(deepcopy=False)).running
+    both = _with_companion(found, database)
+    for one in both:
+        Recovery(one.study_name, database).run()
+    running = sum(count_trials(one.get_trials(deepcopy=False)).running for one in both)
     if running:
         raise StudyError(
             f"Study {study!r} has {running} running trials: stop it first (`hrnn-hpo studies stop {study}`)."
         )
     if KEY in found.user_attrs:
         Mirror(Tracker(tracking_uri), study, read_record(found)).delete_runs()
-    optuna.delete_study(study_name=study, storage=database)
-    drop_all_files(study)
+    for one in reversed(both):
+        optuna.delete_study(study_name=one.study_name, storage=database)
+        drop_all_files(one.study_name)
 
 
 def clean_up(*, storage: str | None = None) -> list[str]:
@@ -94,7 +102,13 @@ def clean_up(*, storage: str | None = None) -> list[str]:
     for name in names:
         Recovery(name, database).run()
         drop_files(load_study(name, database))
-    return names
+    return [name for name in names if CONFIRMS not in load_study(name, database).user_attrs]
+
+
+def _with_companion(study: Study, storage: RDBStorage) -> list[Study]:
+    """Return a study and, where there is one, the study with its confirmation runs."""
+    companion = companion_of(study, storage)
+    return [study] if companion is None else [study, companion]
 
 
 def _status(study: Study, storage: RDBStorage) -> Status:
@@ -132,4 +146,19 @@ def _status(study: Study, storage: RDBStorage) -> Status:
         seconds_left=left,
         test_openings=openings(study),
         running=[t.number for t in running],
+        confirmation=_confirmation(study, storage),
     )
+
+
+def _confirmation(study: Study, storage: RDBStorage) -> dict[str, Any] | None:
+    companion = companion_of(study, storage)
+    if companion is None:
+        return None
+    runs = confirmation_runs(companion)
+    found = read_confirmation(study)
+    facts = ("verdict", "winner", "optimism", "n_seeds")
+    return {
+        **{name: getattr(found, name) if found is not None else None for name in facts},
+        "n_runs_done": sum(run.state.is_finished() for run in runs),
+        "n_runs": len(runs),
+    }

@@ -101,6 +101,35 @@ def confirmation_from(content: Mapping[str, Any]) -> Confirmation:
     return Confirmation(**{**content, "contenders": contenders})
 
 
+def sentences(found: Confirmation) -> list[str]:
+    """Return the verdict and the optimism in words, for the screen and the report."""
+    best = found.contenders[0]
+    verdict = f"Better than the defaults: {found.verdict}."
+    seeds = f"{found.n_seeds} fresh seeds" + (", users redrawn" if found.redrawn else "")
+    challengers = [one for one in found.contenders if one.difference is not None]
+    n = len(challengers)
+    nearest = challengers[0] if challengers else None
+    if nearest is not None:
+        who = f"Trial {nearest.trial}" if nearest is best else f"The best challenger, trial {nearest.trial},"
+        verdict += (
+            f" {who} gains {nearest.difference:+.4f} {found.objective} over them, 95 % interval "
+            f"[{nearest.low:+.4f}, {nearest.high:+.4f}], p {nearest.p_holm:.3g} after Holm ({seeds}"
+            + (f", {n} challengers)." if n > 1 else ").")
+        )
+    told = [verdict]
+    if best.trial != found.raw_best:
+        told.append(f"Trial {found.raw_best} won the search, trial {best.trial} the confirmation.")
+    if found.optimism is not None:
+        text = f"Optimism of the search: {found.optimism:+.4f} (trial {found.raw_best}, search minus confirmed)"
+        if found.optimism_of_defaults is not None and found.raw_best != found.defaults:
+            text += f"; the defaults, whom nobody picked, {found.optimism_of_defaults:+.4f}"
+        told.append(f"{text}.")
+    if found.failed:
+        trials = ", ".join(map(str, found.failed))
+        told.append(f"Out of the contest, since a run of theirs failed: trials {trials}.")
+    return told
+
+
 def rank_by_confirmed_mean(means: Mapping[int, float]) -> list[int]:
     """Return trials by confirmed mean, best first; of equals the earlier one, so that the defaults stay."""
     return sorted(means, key=lambda trial: (-means[trial], trial))

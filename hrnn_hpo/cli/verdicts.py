@@ -1,0 +1,55 @@
+"""How a study's end is told on the screen: the verdict on its winner, and the leaderboard of the test users."""
+
+from typing import TYPE_CHECKING
+
+from hrnn_hpo.cli.output import print_table, results
+
+if TYPE_CHECKING:
+    from hrnn_hpo.study.leaderboard import Leaderboard
+    from hrnn_hpo.study.record import StudyRecord
+    from hrnn_hpo.study.verdict import Confirmation
+
+SHOWN = ("ndcg_at_10", "mrr_at_25", "hit_rate_at_10", "coverage")  # the others are in --json and MLflow
+
+
+def show_confirmation(confirmation: "Confirmation") -> None:
+    """Print verdict, optimism and a row per confirmed configuration."""
+    from hrnn_hpo.study.verdict import sentences
+
+    for sentence in sentences(confirmation):
+        results.print(sentence, soft_wrap=True)
+    rows = []
+    for one in confirmation.contenders:
+        name = f"trial {one.trial}" + (" (defaults)" if one.trial == confirmation.defaults else "")
+        gain = "-" if one.difference is None else _interval(one.difference, one.low, one.high, sign="+")
+        rows.append([name, one.search_value, one.mean, gain, one.p_holm, str(one.best_epoch)])
+    users = f", {confirmation.n_users} users" if confirmation.n_users else ""
+    print_table(
+        f"{confirmation.objective} on {confirmation.n_seeds} fresh seeds{users}",
+        ["", "search", "confirmed", "minus defaults (95 %)", "p (Holm)", "epochs"],
+        rows,
+    )
+
+
+def show_leaderboard(board: "Leaderboard", record: "StudyRecord") -> None:
+    """Print the test figures: the objective with its interval, and the others."""
+    columns = list(dict.fromkeys([record.objective, *SHOWN]))
+    rows = []
+    for name, metrics in board.metrics.items():
+        low, high = board.intervals.get(name, {}).get(record.objective, (None, None))
+        first = _interval(metrics.get(record.objective), low, high)
+        rows.append([name, first, *(metrics.get(metric) for metric in columns[1:])])
+    trained = ", trained on validation users too" if board.refit else ""
+    title = f"{board.n_test_users} test users, {record.protocol}, seen items: {record.seen}{trained}"
+    print_table(title, ["", f"{columns[0]} (95 %)", *columns[1:]], rows)
+    if board.gain:
+        gain = _interval(board.gain["difference"], board.gain["low"], board.gain["high"], sign="+")
+        results.print(f"Tuned minus defaults on the test users: {gain}, p {board.gain['p']:.3f}.", soft_wrap=True)
+
+
+def _interval(value: float | None, low: float | None, high: float | None, sign: str = "") -> str:
+    if value is None:
+        return "-"
+    if low is None or high is None:
+        return f"{value:{sign}.4f}"
+    return f"{value:{sign}.4f} \\[{low:{sign}.4f}, {high:{sign}.4f}]"
