@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from hrnn_hpo.cli import options
-from hrnn_hpo.cli.output import console, print_json, print_table, results
+from hrnn_hpo.cli.output import console, print_json, print_table, print_warning, results
 
 app = typer.Typer(
     help="List, stop and delete studies, clean up after them.",
@@ -70,18 +70,27 @@ def export(
         Literal["yaml", "json", "personalize"] | None,
         typer.Option("--format", help="Default: by the file's ending. personalize: Amazon's solutionConfig."),
     ] = None,
-    trial: Annotated[int | None, typer.Option("--trial", help="Another trial than the best one.")] = None,
+    trial: Annotated[int | None, typer.Option("--trial", help="Another trial than the winner.")] = None,
     storage: options.Storage = None,
 ) -> None:
-    """Write the best trial's configuration; `train --config` repeats its validation metrics to the last digit.
+    """Write the winner's configuration; `train --config` repeats its trial's validation metrics to the last digit.
+
+    The winner is the confirmed one, where `tune` has confirmed. Its best_epoch is then the median over fresh seeds,
+    which `train --refit` and `train --protocol none` train for.
 
     Example:
 
       hrnn-hpo export first --out best.yaml
     """
     from hrnn_hpo.study.export import export as write
+    from hrnn_hpo.study.export import left_behind
 
     console.print(f"Written to {write(study, out, format, trial=trial, storage=storage)}.", soft_wrap=True)
+    if format == "personalize":
+        lost = left_behind(study, trial=trial, storage=storage)
+        if lost:
+            values = ", ".join(f"{name}={value}" for name, value in lost.items())
+            print_warning(f"a solutionConfig has no place for {values}: the service trains without them.")
 
 
 def sync(

@@ -6,6 +6,7 @@ the runs that are left, from their last epoch. What the runs prove is verdict.py
 """
 
 import base64
+import logging
 import time
 import zlib
 from dataclasses import dataclass, replace
@@ -52,6 +53,9 @@ CONFIRMS = "confirms"  # in a companion: the study whose configurations it runs
 SETTINGS = "confirm"  # in a study: what was asked for, kept for the next command
 DEFAULT_SEEDS = 5
 REDRAWN_PROTOCOLS = ("personalize", "personalize-last")  # the others cut every user in time: nothing to redraw
+
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -102,7 +106,9 @@ def begin_confirmation(study: Study, record: StudyRecord, storage: RDBStorage, s
     if k is None:
         k = default_n_confirmed(count_trials(trials).done, settings.n_seeds)
     challengers = _challengers(trials, defaults, k)
-    if defaults is None or CONFIGURATION not in defaults.user_attrs or not challengers:
+    if defaults is None or SUMMARY not in defaults.user_attrs or not challengers:
+        if settings.k:
+            _log.warning("Nothing was confirmed: that takes the defaults and another configuration, both complete.")
         return None
     folder = study_folder(study.study_name)
     folder.mkdir(parents=True, exist_ok=True)

@@ -11,7 +11,7 @@ from optuna.trial import FrozenTrial
 
 from hrnn_hpo.config import dump_configuration
 from hrnn_hpo.errors import ConfigError, StudyError
-from hrnn_hpo.search.personalize import solution_config_from
+from hrnn_hpo.search.personalize import left_out, solution_config_from
 from hrnn_hpo.study.attributes import last_attempts, read_confirmation, winner_trial
 from hrnn_hpo.study.final import final_configuration
 from hrnn_hpo.study.record import read_record
@@ -42,16 +42,7 @@ def export(
 
 def render(study: Study, format: Format = "yaml", trial: int | None = None) -> str:
     """Return the text of the file that `export` writes."""
-    trials = last_attempts(study)
-    if trial is None:
-        chosen = winner_trial(study)
-        if chosen is None:
-            raise StudyError(f"Study {study.study_name!r} has no complete trial yet: there is nothing to export.")
-    else:
-        numbered = {one.number: one for one in trials if one.state.name == "COMPLETE"}
-        if trial not in numbered:
-            raise StudyError(f"Trial {trial} of study {study.study_name!r} is not complete, or does not exist.")
-        chosen = numbered[trial]
+    chosen = _chosen(study, trial)
     configuration = final_configuration(study, chosen)
     if format == "personalize":
         space = read_record(study).search_space()
@@ -72,6 +63,24 @@ def write_text(path: Path, text: str) -> None:
         partial.replace(path)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be written ({error.strerror}).") from error
+
+
+def left_behind(study: str, *, trial: int | None = None, storage: str | None = None) -> dict[str, Any]:
+    """Return the winner's (or a trial's) hyperparameters that the format `personalize` has no place for."""
+    found = load_study(study, open_storage(storage))
+    return dict(left_out(final_configuration(found, _chosen(found, trial)).hyperparameters))
+
+
+def _chosen(study: Study, number: int | None) -> FrozenTrial:
+    if number is None:
+        winner = winner_trial(study)
+        if winner is None:
+            raise StudyError(f"Study {study.study_name!r} has no complete trial yet: there is nothing to export.")
+        return winner
+    numbered = {one.number: one for one in last_attempts(study) if one.state.name == "COMPLETE"}
+    if number not in numbered:
+        raise StudyError(f"Trial {number} of study {study.study_name!r} is not complete, or does not exist.")
+    return numbered[number]
 
 
 def _header(study: Study, trial: FrozenTrial) -> str:

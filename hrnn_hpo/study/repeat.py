@@ -8,7 +8,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from hrnn_hpo.search.space import SearchSpace
-from hrnn_hpo.study.attributes import CONFIGURATION, ROLE, best_trial
+from hrnn_hpo.study.attributes import CONFIGURATION, ROLE, best_trial, read_confirmation
 from hrnn_hpo.study.control import count_trials
 from hrnn_hpo.study.limits import BUDGET_KEY
 from hrnn_hpo.study.record import StudyRecord
@@ -36,6 +36,11 @@ def commands(
         "--pruner": record.pruner if record.pruner in PRUNERS else None,
         "--seen": record.seen,
         "--threads": best.user_attrs.get(CONFIGURATION, {}).get("n_threads") if best else None,
+    }
+    confirmation = read_confirmation(study)
+    told |= {
+        "--confirm": len(confirmation.contenders) + len(confirmation.failed) - 1 if confirmation is not None else 0,
+        "--confirm-seeds": confirmation.n_seeds if confirmation is not None else None,
     }
     enqueued = _enqueued(trials)
     exports = [

@@ -27,6 +27,7 @@ from hrnn_hpo.study.attributes import (
     best_trial,
     epochs_of,
     last_attempts,
+    winner_trial,
 )
 from hrnn_hpo.study.control import count_trials
 from hrnn_hpo.study.export import write_text
@@ -43,7 +44,7 @@ from hrnn_hpo.study.report_charts import (
     slice_charts,
 )
 from hrnn_hpo.study.report_page import Html, chart, element, folded, page, section, table
-from hrnn_hpo.study.report_verdict import leaderboard_table, verdict
+from hrnn_hpo.study.report_verdict import confirmation_table, leaderboard_table, verdict
 from hrnn_hpo.study.storage import load_study, open_storage, storage_label
 
 MAX_SHOWN = 600  # trials drawn and listed, which keeps the file under 5 MB
@@ -102,7 +103,8 @@ def render_report(study: Study, *, storage: str = "", storage_asked: str | None 
         f"Study {study.study_name}",
         [
             _header(story),
-            verdict(study, record, story.best),
+            verdict(study, record, winner_trial(study)),
+            confirmation_table(study),
             leaderboard_table(read_leaderboard(study), record),
             *_charts(story, shares),
             _advice(story, shares),

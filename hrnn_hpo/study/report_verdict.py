@@ -1,24 +1,54 @@
 """Whether tuning paid, as far as the study knows: the words and the table at the head of a report."""
 
+from typing import Any
+
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from hrnn_hpo.evaluation.metrics import METRICS
+from hrnn_hpo.study.attributes import read_confirmation
 from hrnn_hpo.study.leaderboard import DEFAULTS, WINNER, Leaderboard, openings, read_leaderboard
 from hrnn_hpo.study.record import StudyRecord
 from hrnn_hpo.study.report_page import Html, element, section, table
+from hrnn_hpo.study.verdict import sentences
 
 
 def verdict(study: Study, record: StudyRecord, best: FrozenTrial | None) -> Html:
-    """Return what is known of "better than the defaults", and what weakens it."""
+    """Return what is known of "better than the defaults", and what weakens it; `best` is the study's winner."""
     board = read_leaderboard(study)
     n_openings = openings(study)
-    texts = [element("p", _words(board, record, best), "verdict")]
+    confirmation = read_confirmation(study)
+    told = sentences(confirmation) if confirmation is not None else []
+    told.append(_words(board, record, best, confirmed=confirmation is not None))
+    texts = [element("p", told[0], "verdict"), *(element("p", text) for text in told[1:])]
     texts += [element("p", text, "warning") for text in _warnings(board, best, n_openings)]
     times = {0: "have not been looked at", 1: "have been looked at once"}
     looked = times.get(n_openings, f"have been looked at {n_openings} times")
     texts.append(element("p", f"The test users {looked}.", "note"))
     return section("Verdict", *texts)
+
+
+def confirmation_table(study: Study) -> Html:
+    """Return the confirmed configurations with the scores of their runs; empty without a confirmation."""
+    found = read_confirmation(study)
+    if found is None:
+        return Html("")
+    rows: list[list[Any]] = []
+    for one in found.contenders:
+        name = f"trial {one.trial}" + (" (defaults)" if one.trial == found.defaults else "")
+        interval = None if one.low is None else f"[{one.low:+.4f}, {one.high:+.4f}]"
+        gain = None if one.difference is None else f"{one.difference:+.4f}"
+        rows.append([name, one.search_value, one.mean, gain, interval, one.p_holm, one.best_epoch, *one.scores])
+    users = "" if not found.n_users else f" {found.n_users} different validation users answered."
+    redrawn = "training and validation users drawn anew for each" if found.redrawn else "the same users in each"
+    columns = ["", "search", "confirmed", "minus defaults", "95 % interval", "p (Holm)", "epochs"]
+    return section(
+        "Confirmation",
+        f"{found.objective} of configurations trained again on {found.n_seeds} fresh seeds, {redrawn}.{users} "
+        "Intervals hold for all challengers at once and count users and runs as drawn by chance; p is of a paired test "
+        "over users.",
+        table([*columns, *(f"run {r}" for r in range(1, found.n_seeds + 1))], rows, marked=0),
+    )
 
 
 def leaderboard_table(board: Leaderboard | None, record: StudyRecord) -> Html:
@@ -28,7 +58,9 @@ def leaderboard_table(board: Leaderboard | None, record: StudyRecord) -> Html:
     known = [name for name in METRICS if any(name in metrics for metrics in board.metrics.values())]
     others = sorted({name for metrics in board.metrics.values() for name in metrics} - set(known))
     columns = list(dict.fromkeys([record.objective, *known, *others]))
-    rows = [[name, *(metrics.get(column) for column in columns)] for name, metrics in board.metrics.items()]
+    rows: list[list[Any]] = [
+        [name, *(metrics.get(column) for column in columns)] for name, metrics in board.metrics.items()
+    ]
     top = set()
     for j in range(1, len(columns) + 1):
         values = {i: value for i, row in enumerate(rows) if isinstance(value := row[j], float)}
@@ -37,24 +69,39 @@ def leaderboard_table(board: Leaderboard | None, record: StudyRecord) -> Html:
     if defaults is not None:
         gains = [tuned[c] - defaults[c] if c in tuned and c in defaults else None for c in columns]
         rows.append(["tuned − defaults", *("–" if gain is None else f"{gain:+.4f}" for gain in gains)])
+    chosen = f"the best of {board.n_done} on the validation users"
+    if board.refit:
+        chosen = f"the confirmed best of {board.n_done}; every row learned from the validation users too"
+    if board.intervals:
+        columns.insert(1, "95 % interval")
+        for row in rows:
+            low, high = board.intervals.get(row[0], {}).get(record.objective, (None, None))
+            row.insert(2, None if low is None else f"[{low:.4f}, {high:.4f}]")
+        if board.gain:
+            rows[-1][2] = f"[{board.gain['low']:+.4f}, {board.gain['high']:+.4f}]"
+        top = {(i, j if j == 1 else j + 1) for i, j in top}
     return section(
         "Leaderboard",
         f"{board.n_test_users} test users, protocol {record.protocol}, seen items: {record.seen}. "
-        f"Tuned is trial {board.winner}, the best of {board.n_done} on the validation users. Bold: the highest.",
+        f"Tuned is trial {board.winner}, {chosen}. Bold: the highest.",
         table(["", *columns], rows, marked=0, top=frozenset(top)),
     )
 
 
-def _words(board: Leaderboard | None, record: StudyRecord, best: FrozenTrial | None) -> str:
+def _words(board: Leaderboard | None, record: StudyRecord, best: FrozenTrial | None, *, confirmed: bool) -> str:
     objective = record.objective
     if best is None:
         return "No trial is complete yet."
     value = f"{objective} {best.value:.4f} on the validation users"
+    if board is None and confirmed:
+        return f"The test users are still closed. The winner is trial {best.number} with {value} in the search."
     if board is None:
         return f"No verdict yet: the test users are still closed. Best so far is trial {best.number} with {value}."
     tuned, defaults = board.metrics.get(WINNER, {}).get(objective), board.metrics.get(DEFAULTS, {}).get(objective)
     if tuned is None or defaults is None:
         return f"No comparison with the defaults is recorded. Best is trial {best.number} with {value}."
+    if board.metrics[WINNER] == board.metrics[DEFAULTS] and confirmed:
+        return f"The defaults themselves won. {objective} on {board.n_test_users} test users: {tuned:.4f}."
     if board.metrics[WINNER] == board.metrics[DEFAULTS]:
         return (
             f"Tuning found nothing better: the defaults won on the validation users, after {board.n_done} trials. "
@@ -62,10 +109,15 @@ def _words(board: Leaderboard | None, record: StudyRecord, best: FrozenTrial | N
         )
     change = f", {tuned / defaults - 1:+.1%}" if defaults > 0 else ""
     word = "above" if tuned > defaults else "below" if tuned < defaults else "equal to"
+    gain = board.gain
+    doubt = (
+        f"95 % interval of the gain [{gain['low']:+.4f}, {gain['high']:+.4f}], p {gain['p']:.3f}."
+        if confirmed and gain
+        else "One training each and no confirmation on fresh seeds: whether it is better stays undecided."
+    )
     return (
         f"Tuned is {word} the defaults on the test users: {objective} {tuned:.4f} against {defaults:.4f} "
-        f"({tuned - defaults:+.4f}{change}), {board.n_test_users} users. One training each and no test of "
-        "significance: whether it is better stays undecided."
+        f"({tuned - defaults:+.4f}{change}), {board.n_test_users} users. {doubt}"
     )
 
 
