@@ -9,10 +9,12 @@ from optuna.trial import FrozenTrial, TrialState
 
 from hrnn_hpo.search.space import SearchSpace
 from hrnn_hpo.study.attributes import CONFIGURATION, ROLE, best_trial, read_confirmation
+from hrnn_hpo.study.confirm import DEFAULT_SEEDS
 from hrnn_hpo.study.control import count_trials
 from hrnn_hpo.study.limits import BUDGET_KEY
 from hrnn_hpo.study.record import StudyRecord
 from hrnn_hpo.study.samplers import PRUNERS, SAMPLERS
+from hrnn_hpo.study.verdict import default_n_confirmed
 
 OWN_SPACE = "space.yaml"  # where the recorded space is saved, if it is not a shipped one
 
@@ -38,10 +40,11 @@ def commands(
         "--threads": best.user_attrs.get(CONFIGURATION, {}).get("n_threads") if best else None,
     }
     confirmation = read_confirmation(study)
-    told |= {
-        "--confirm": len(confirmation.contenders) + len(confirmation.failed) - 1 if confirmation is not None else 0,
-        "--confirm-seeds": confirmation.n_seeds if confirmation is not None else None,
-    }
+    if confirmation is not None:
+        told["--confirm"] = len(confirmation.contenders) + len(confirmation.failed) - 1
+        told["--confirm-seeds"] = confirmation.n_seeds
+    elif default_n_confirmed(count_trials(list(trials)).done, DEFAULT_SEEDS):
+        told["--confirm"] = 0
     enqueued = _enqueued(trials)
     exports = [
         ["export", name, "--trial", trial.number, "--out", f"trial-{trial.number}.yaml", *place] for trial in enqueued

@@ -39,7 +39,7 @@ def main() -> None:
     columns = ["noise sd / quality sd", "budget", "searched", "K", "regret of raw best", "of confirmed winner"]
     body = table([*columns, "ratio", "optimism of the search"], rows)
     body += (
-        f"\n\n{options.repeats} simulated studies a line; K is the default of `tune --confirm` for the searched trials, "
+        f"\n\n{options.repeats} simulated studies a line; K is what `tune --confirm` takes for the searched trials, "
         f"each of K configurations and the defaults runs {N_SEEDS} times, and the raw search spends those runs on more "
         f"trials. Target: a ratio of at most {TARGET} where noise and quality have the same deviation."
     )
