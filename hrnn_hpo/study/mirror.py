@@ -247,7 +247,7 @@ class Mirror:
 
 
 def _key(trial: FrozenTrial) -> tuple[str, str]:
-    """Return the tag that tells a trial's run from the study's others: its number, or what it confirms and which run."""
+    """Return the tag that tells a trial's run from the others: its number, or what it confirms and which run."""
     if CANDIDATE in trial.user_attrs:
         return "confirm_run", f"{trial.user_attrs[CANDIDATE]}-{trial.user_attrs[REPEAT]}"
     return "trial", str(original_number(trial))
