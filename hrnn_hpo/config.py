@@ -51,9 +51,7 @@ class Hyperparameters(BaseModel):
             description="hierarchical only: the user state starts each session (init) or enters every step too (all)."
         ),
     ] = "init"
-    n_blocks: Annotated[
-        int, Field(ge=1, le=8, description="Residual recurrent blocks; 0 feed-forward parts are never built.")
-    ] = 1
+    n_blocks: Annotated[int, Field(ge=1, le=8, description="Residual recurrent blocks, one on the other.")] = 1
     feed_forward: Annotated[
         int,
         Field(ge=0, le=8, description="Width of each block's feed-forward part in hidden dimensions; 0 leaves it out."),
@@ -92,6 +90,13 @@ class Hyperparameters(BaseModel):
     negative_alpha: Annotated[
         float, Field(ge=0, le=1, description="Negatives are drawn from popularity ** negative_alpha; 0 is uniform.")
     ] = 0.5
+
+    precision: Annotated[
+        Literal["auto", "float32", "bfloat16"],
+        Field(
+            description="Of the large products in training, weights stay float32; auto: bfloat16 on GPUs made for it."
+        ),
+    ] = "auto"
 
     @model_validator(mode="after")
     def _fit_together(self) -> "Hyperparameters":

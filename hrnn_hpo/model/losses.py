@@ -22,7 +22,8 @@ def softmax_cross_entropy(
     """Return the mean over N states of weight x -log softmax(states @ items.T + bias)[target], a scalar.
 
     states (N, H), items (V, H), bias (V,), targets (N,) in [0, V), weights (N,) or None for all ones. The loss and
-    its gradients come from one pass over blocks of rows: no N x V matrix is ever held.
+    its gradients come from one pass over blocks of rows: no N x V matrix is ever held. Under autocast the three
+    products are made in its dtype, the softmax and all sums over blocks in float32.
     """
     loss: Tensor = _BlockwiseSoftmax.apply(states, items, bias, targets, weights)  # type: ignore[no-untyped-call]
     return loss
@@ -40,27 +41,39 @@ class _BlockwiseSoftmax(torch.autograd.Function):
         n_rows, n_items = len(states), len(items)
         needs_grad = any(ctx.needs_input_grad)
         block_rows = min(n_rows, _block_rows(n_items))
-        buffer = states.new_empty(block_rows, n_items)
+        probabilities_buffer = states.new_empty(block_rows, n_items)
+        kind = states.device.type
+        dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else states.dtype
+        # What the products read and write; in full precision these are the arrays themselves.
+        states_in, items_in, bias_in = states.to(dtype), items.to(dtype), bias.to(dtype)
+        buffer = probabilities_buffer.to(dtype)
         target_probabilities = states.new_empty(n_rows)
         if needs_grad:
-            grad_states = torch.empty_like(states)
+            grad_states = torch.empty_like(states_in)
             grad_items = torch.zeros_like(items)
             grad_bias = torch.zeros_like(bias)
             row_weights = states.new_ones(n_rows) if weights is None else weights
         for begin in range(0, n_rows, block_rows):
             end = min(begin + block_rows, n_rows)
-            block, target = states[begin:end], targets[begin:end, None]
-            probabilities = torch.addmm(bias, block, items.t(), out=buffer[: end - begin])  # (rows, V)
-            torch.softmax(probabilities, dim=1, out=probabilities)
+            block, target = states_in[begin:end], targets[begin:end, None]
+            logits, probabilities = buffer[: end - begin], probabilities_buffer[: end - begin]  # (rows, V)
+            torch.addmm(bias_in, block, items_in.t(), out=logits)
+            torch.softmax(logits, dim=1, dtype=states.dtype, out=probabilities)
             at_target = probabilities.gather(1, target)
             target_probabilities[begin:end] = at_target[:, 0]
             if needs_grad:
                 probabilities.scatter_(1, target, at_target - 1.0)  # d loss / d logits
-                torch.mm(probabilities, items, out=grad_states[begin:end])
-                if weights is not None:
-                    block = block * weights[begin:end, None]
-                grad_items.addmm_(probabilities.t(), block)
                 grad_bias.addmv_(probabilities.t(), row_weights[begin:end])
+                slopes = logits.copy_(probabilities) if dtype != states.dtype else probabilities
+                torch.mm(slopes, items_in, out=grad_states[begin:end])
+                if weights is not None:
+                    block = block * weights[begin:end, None].to(dtype)
+                if dtype == states.dtype:
+                    grad_items.addmm_(slopes.t(), block)
+                else:
+                    grad_items += torch.mm(slopes.t(), block)
+        if needs_grad:
+            grad_states = grad_states.to(states.dtype)
         losses = -target_probabilities.clamp_min(torch.finfo(states.dtype).tiny).log()
         if weights is not None:
             losses = losses * weights

@@ -33,8 +33,8 @@ class ControlGRU(nn.Module):
 
         `session_starts` is not read: this recurrence learns from the control signal what a new session means.
         """
-        gates = self.input(x)  # (N, 3H)
-        outputs, final, _ = _Scan.apply(  # type: ignore[no-untyped-call]
+        gates = self.input(x).to(state.dtype)  # (N, 3H)
+        outputs, final, _ = _scan(
             gates, state, None, self.recurrent, self.candidate_bias, None, step_sizes, [None] * len(step_sizes), bptt
         )
         return outputs, final
@@ -67,9 +67,9 @@ class HierarchicalGRU(nn.Module):
 
         `session_starts[t]` holds the users, as rows of step t, whose step t opens a session; None where nobody does.
         """
-        gates = self.input(x)  # (N, 3H)
+        gates = self.input(x).to(state.dtype)  # (N, 3H)
         hidden, user = state.chunk(2, dim=1)
-        outputs, final, final_user = _Scan.apply(  # type: ignore[no-untyped-call]
+        outputs, final, final_user = _scan(
             gates,
             hidden,
             user,
@@ -86,6 +86,7 @@ class HierarchicalGRU(nn.Module):
             self.start.weight,
             self.start.bias,
         )
+        assert final_user is not None
         return outputs, torch.cat([final, final_user], dim=1)
 
 
@@ -199,6 +200,13 @@ class _SessionStarts:
             self.grad_starts.t() @ self.new_users,
             self.grad_starts.sum(0),
         ]
+
+
+def _scan(gates: Tensor, *arguments: Any) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Run _Scan in the precision of the states: its products are small, and its errors would add up over the steps."""
+    with torch.autocast(gates.device.type, enabled=False):
+        result: tuple[Tensor, Tensor, Tensor | None] = _Scan.apply(gates, *arguments)  # type: ignore[no-untyped-call]
+    return result
 
 
 class _Scan(torch.autograd.Function):

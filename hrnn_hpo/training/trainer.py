@@ -142,6 +142,7 @@ def _train_epoch(
     starts = np.asarray(data.dataset.user_offsets)[data.train.users]
     trains = data.train.stops > starts
     model.train()
+    low_precision = in_bfloat16(hp, device)
     lanes = model.start_state(min(hp.batch_size, int(trains.sum())))  # (n_blocks, B, S)
     total_loss = torch.zeros((), device=device)
     n_done = 0
@@ -152,12 +153,13 @@ def _train_epoch(
         order = torch.from_numpy(window.lanes).to(device)
         lanes[:, order[torch.from_numpy(window.fresh).to(device)]] = 0.0  # a new user's lane forgets the last user
 
-        outputs, final = model(inputs, lanes[:, order], hp.bptt)  # (N, H)
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=low_precision):
+            outputs, final = model(inputs, lanes[:, order], hp.bptt)  # (N, H)
+            if sampler is None:
+                loss = full_softmax(model, outputs, targets, weights)
+            else:
+                loss = sampled_softmax(model, outputs, targets, weights, sampler, rng)
         lanes[:, order] = final  # carried without gradient: the border of truncated back-propagation
-        if sampler is None:
-            loss = full_softmax(model, outputs, targets, weights)
-        else:
-            loss = sampled_softmax(model, outputs, targets, weights, sampler, rng)
 
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -174,6 +176,16 @@ def _train_epoch(
             _require_finite(total_loss, state)
     _require_finite(total_loss, state)  # on an accelerator looked at once an epoch: each look waits for the device
     return float(total_loss) / n_done
+
+
+def in_bfloat16(hp: Hyperparameters, device: torch.device) -> bool:
+    """Return whether the large products of training are made in bfloat16; `auto` wants a GPU that is made for it.
+
+    A CPU is asked for it by name: few have units for bfloat16, and without them it is many times slower.
+    """
+    if hp.precision == "auto":
+        return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    return hp.precision == "bfloat16"
 
 
 def _require_finite(loss: Tensor, state: TrainingState) -> None:
