@@ -18,7 +18,7 @@ CPU = torch.device("cpu")
 
 
 def trained(precision: str, **changes: Any) -> tuple[HRNN, FitResult]:
-    hyperparameters = small_configuration(precision=precision, epochs=12, learning_rate=0.02, **changes).hyperparameters
+    hyperparameters = small_configuration(precision=precision, epochs=30, learning_rate=0.02, **changes).hyperparameters
     model = model_for(DATASET, seed=0, scale=0.1, **changes)
     return model, fit(
         model, TrainingData(DATASET, inputs_of(DATASET), train_part_of(DATASET), None), hyperparameters, seed=0
