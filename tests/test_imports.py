@@ -101,6 +101,8 @@ def test_the_rules_have_no_circle() -> None:
         ("optuna", {"search", "study"}),
         ("duckdb", {"data"}),
         ("typer", {"cli"}),
+        ("fastapi", {"serving"}),
+        ("uvicorn", {"serving", "cli"}),
     ],
 )
 def test_a_library_stays_in_its_place(library: str, places: set[str]) -> None:

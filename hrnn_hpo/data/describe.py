@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hrnn_hpo.data.repeats import repeat_share
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.data.sessions import session_starts
 from hrnn_hpo.errors import DataError
@@ -98,12 +99,6 @@ def describe(dataset: Dataset, session_gap: int = 1800) -> Description:
         history_lengths=_histogram(lengths),
         history_length_percentiles={f"{share:g}": float(np.quantile(lengths, share)) for share in PERCENTILES},
     )
-
-
-def repeat_share(dataset: Dataset) -> float:
-    """Return the share of events whose item occurred earlier in the same user's history."""
-    pairs = dataset.event_users.astype(np.int64) * dataset.n_items + dataset.items
-    return 1.0 - len(np.unique(pairs)) / dataset.n_events
 
 
 def render(description: Description) -> "RenderableType":

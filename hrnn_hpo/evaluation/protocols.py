@@ -7,6 +7,7 @@ split. Equal scores are ranked by the lower item code, always.
 import json
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -14,6 +15,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from hrnn_hpo.data.repeats import repeat_share
 from hrnn_hpo.data.schema import EVENT_VALUE, Dataset
 from hrnn_hpo.data.splits import EvalPart
 from hrnn_hpo.errors import ConfigError, DataError, RunFailedError
@@ -35,7 +37,6 @@ UserMetric = Callable[[NDArray[np.int32], Truth], NDArray[np.float64]]
 
 MAX_REPEAT_SHARE = 0.01  # `--seen auto` removes seen items below this share of repeated events
 SCORE_BLOCK_BYTES = 32 * 1024**2  # the allocator maps and unmaps larger blocks at each use
-REPEAT_BLOCK_EVENTS = 4_000_000  # bounds the memory of counting repeats
 
 
 @dataclass(frozen=True)
@@ -56,20 +57,6 @@ def resolve_seen(dataset: Dataset, seen: Literal["auto", "remove", "keep"]) -> S
     if seen != "auto":
         return seen
     return "remove" if repeat_share(dataset) < MAX_REPEAT_SHARE else "keep"
-
-
-def repeat_share(dataset: Dataset) -> float:
-    """Return the share of events that repeat an earlier item of the same user; 0 for an empty log."""
-    n_distinct, first_user = 0, 0
-    while first_user < dataset.n_users:
-        first_event = int(dataset.user_offsets[first_user])
-        last_user = int(np.searchsorted(dataset.user_offsets, first_event + REPEAT_BLOCK_EVENTS, side="right")) - 1
-        last_user = max(last_user, first_user + 1)  # one past the block; a huge history is a block of its own
-        offsets = np.asarray(dataset.user_offsets[first_user : last_user + 1])
-        items = np.asarray(dataset.items[offsets[0] : offsets[-1]])
-        n_distinct += len(Truth.from_events(items, offsets - offsets[0]).items)
-        first_user = last_user
-    return (dataset.n_events - n_distinct) / max(dataset.n_events, 1)
 
 
 def rank(
@@ -224,7 +211,8 @@ def write_rankings(path: Path, dataset: Dataset, part: EvalPart, evaluation: Eva
     except OSError as error:
         raise ConfigError(f"{path}: cannot be written ({error.strerror}).") from error
     finally:
-        draft.unlink(missing_ok=True)
+        with suppress(OSError):  # a parent that is a file has been told above
+            draft.unlink(missing_ok=True)
 
 
 def expand_ranges(

@@ -13,18 +13,16 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from hrnn_hpo.data.featurize import NEW_USER, event_features
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.errors import ConfigError, DataError
-from hrnn_hpo.evaluation.protocols import SCORE_BLOCK_BYTES, expand_ranges, top_k
+from hrnn_hpo.evaluation.protocols import SCORE_BLOCK_BYTES, expand_ranges
 from hrnn_hpo.model.encode import USERS_AT_ONCE, encode
 from hrnn_hpo.model.folder import SavedModel
 from hrnn_hpo.model.inputs import StepInputs
-from hrnn_hpo.serving.recommender import MAX_RESULTS, Recommender
+from hrnn_hpo.serving.recommender import MAX_RESULTS, Recommender, best_items, code_of
 
 USER_KEY = "userId"
 MAX_SHOWN = 80  # characters of a bad line in its error
@@ -113,23 +111,6 @@ def recommend_many(
     return items, scores
 
 
-@torch.no_grad()
-def best_items(
-    recommender: Recommender, outputs: Tensor, owners: NDArray[np.int64], seen_items: NDArray[np.int32], k: int
-) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-    """Return the `k` best items for outputs (b, H), best first, -1 pads, and their scores, both (b, k).
-
-    Row `owners[i]` has seen `seen_items[i]`, which leaves its list where the recommender removes seen items.
-    """
-    scores = torch.softmax(recommender.saved.model.score(outputs), dim=1).cpu().numpy()  # (b, V)
-    candidates = scores
-    if recommender.seen == "remove":
-        candidates = scores.copy()
-        candidates[owners, seen_items] = -np.inf
-    items = top_k(candidates, k)
-    return items, np.take_along_axis(scores, np.maximum(items, 0), axis=1)
-
-
 def histories_of(log: Dataset, user_ids: Sequence[str]) -> Dataset:
     """Return the histories of some users as a log in the order of `user_ids`; an unknown user's is empty."""
     codes = [code_of(log.user_ids, user_id) for user_id in user_ids]
@@ -146,13 +127,6 @@ def histories_of(log: Dataset, user_ids: Sequence[str]) -> Dataset:
         event_types=None if log.event_types is None else log.event_types[events],
         event_values=None if log.event_values is None else log.event_values[events],
     )
-
-
-def code_of(ids: NDArray[np.str_], name: str) -> int | None:
-    """Return where a name stands in ascending ids, None where it does not."""
-    # Cut to the ids' width: NumPy would widen a copy of them all for one long name. What was cut is not equal.
-    place = int(np.searchsorted(ids, np.array(name, dtype=ids.dtype)))
-    return place if place < len(ids) and str(ids[place]) == name else None
 
 
 def start_and_events(log: Dataset, saved: SavedModel) -> StepInputs:

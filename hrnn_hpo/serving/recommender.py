@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from hrnn_hpo.data.featurize import event_features
 from hrnn_hpo.data.schema import Dataset
@@ -37,7 +39,7 @@ class Recommender:
 
     def knows(self, user_id: str) -> bool:
         """Return whether the model has a history of this user."""
-        return self._user_code(user_id) is not None
+        return code_of(self.saved.histories.user_ids, user_id) is not None
 
     def recommend(self, user_id: str, k: int = 25) -> list[Recommendation]:
         """Return the `k` best items for a user, best first; fewer where the catalogue has no more.
@@ -52,19 +54,18 @@ class Recommender:
             event_features(history, self.saved.configuration.hyperparameters.session_gap),
             history.n_items,
         )
-        with torch.no_grad():
-            outputs = encode(self.saved.model, steps, np.zeros(1, np.int64), np.array([len(steps.items)]))  # (1, H)
-            scores = torch.softmax(self.saved.model.score(outputs), dim=1)[0].cpu().numpy()  # (V,)
-        candidates = scores.copy()
-        if self.seen == "remove":
-            candidates[history.items] = -np.inf
-        best = top_k(candidates[None], k)[0]
-        return [Recommendation(str(history.item_ids[item]), float(scores[item])) for item in best if item >= 0]
+        outputs = encode(self.saved.model, steps, np.zeros(1, np.int64), np.array([len(steps.items)]))  # (1, H)
+        items, scores = best_items(self, outputs, np.zeros(len(history.items), np.int64), history.items, k)
+        return [
+            Recommendation(str(history.item_ids[item]), float(score))
+            for item, score in zip(items[0], scores[0], strict=True)
+            if item >= 0
+        ]
 
     def history(self, user_id: str) -> Dataset:
         """Return the part of the log that belongs to one user, as a dataset of one; empty for an unknown user."""
         log = self.saved.histories
-        user = self._user_code(user_id)
+        user = code_of(self.saved.histories.user_ids, user_id)
         rows = slice(0, 0) if user is None else slice(int(log.user_offsets[user]), int(log.user_offsets[user + 1]))
         return replace(
             log,
@@ -77,7 +78,26 @@ class Recommender:
             event_values=None if log.event_values is None else log.event_values[rows],
         )
 
-    def _user_code(self, user_id: str) -> int | None:
-        ids = self.saved.histories.user_ids
-        code = int(np.searchsorted(ids, user_id))
-        return code if code < len(ids) and ids[code] == user_id else None
+
+@torch.no_grad()
+def best_items(
+    recommender: Recommender, outputs: Tensor, owners: NDArray[np.int64], seen_items: NDArray[np.int32], k: int
+) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """Return the `k` best items for outputs (b, H), best first, -1 pads, and their scores, both (b, k).
+
+    Row `owners[i]` has seen `seen_items[i]`, which leaves its list where the recommender removes seen items.
+    """
+    scores = torch.softmax(recommender.saved.model.score(outputs), dim=1).cpu().numpy()  # (b, V)
+    candidates = scores
+    if recommender.seen == "remove":
+        candidates = scores.copy()
+        candidates[owners, seen_items] = -np.inf
+    items = top_k(candidates, k)
+    return items, np.take_along_axis(scores, np.maximum(items, 0), axis=1)
+
+
+def code_of(ids: NDArray[np.str_], name: str) -> int | None:
+    """Return where a name stands in ascending ids, None where it does not."""
+    # Cut to the ids' width: NumPy would widen a copy of them all for one long name. What was cut is not equal.
+    place = int(np.searchsorted(ids, np.array(name, dtype=ids.dtype)))
+    return place if place < len(ids) and str(ids[place]) == name else None

@@ -17,8 +17,8 @@ from hrnn_hpo.errors import ConfigError
 from hrnn_hpo.model.encode import WINDOW_ROWS
 from hrnn_hpo.model.hrnn import HRNN
 from hrnn_hpo.model.inputs import StepInputs, pack
-from hrnn_hpo.serving.batch import best_items, code_of, histories_of, start_and_events
-from hrnn_hpo.serving.recommender import MAX_RESULTS, Recommendation, Recommender
+from hrnn_hpo.serving.batch import histories_of, start_and_events
+from hrnn_hpo.serving.recommender import MAX_RESULTS, Recommendation, Recommender, best_items, code_of
 
 # A state takes a few kilobytes. Beyond these numbers whoever was longest without an event or a question is forgotten.
 MAX_LIVE = 200_000  # users and anonymous sessions with events since the start

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from hrnn_hpo.data.describe import describe, plot, render, repeat_share
+from hrnn_hpo.data.describe import describe, plot, render
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.data.synthetic import make_dataset
 from hrnn_hpo.errors import DataError
@@ -58,13 +58,6 @@ def test_the_histogram_counts_every_user_once_in_groups_that_touch(lengths: list
         assert one.longest + 1 == following.shortest
     assert groups[0].n_users
     assert groups[-1].n_users
-
-
-@given(st.lists(st.lists(st.integers(0, 5), min_size=1, max_size=12), min_size=1, max_size=5))
-def test_repeat_share_equals_a_literal_count(histories: list[list[int]]) -> None:
-    repeats = sum(item in history[:place] for history in histories for place, item in enumerate(history))
-    dataset = make_dataset([[(item, place) for place, item in enumerate(history)] for history in histories])
-    assert repeat_share(dataset) == pytest.approx(repeats / dataset.n_events)
 
 
 def test_the_table_shows_figures_histogram_and_percentiles(dataset: Dataset) -> None:

@@ -12,7 +12,7 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from strategies import DAY, dataset_of, datasets, eval_part_of, eval_parts
 
-from hrnn_hpo.data.schema import Dataset
+from hrnn_hpo.data.repeats import repeat_share
 from hrnn_hpo.data.splits import EvalPart
 from hrnn_hpo.errors import ConfigError, DataError, RunFailedError
 from hrnn_hpo.evaluation import protocols
@@ -25,7 +25,6 @@ from hrnn_hpo.evaluation.protocols import (
     expand_ranges,
     input_events,
     rank,
-    repeat_share,
     resolve_seen,
     top_k,
     write_rankings,
@@ -163,15 +162,6 @@ def test_an_explicit_choice_stands() -> None:
     dataset = dataset_of([[0, 0, 0]])
     assert resolve_seen(dataset, "remove") == "remove"
     assert resolve_seen(dataset, "keep") == "keep"
-
-
-@given(datasets(), st.sampled_from([1, 3, 7, 1000]))
-def test_repeats_are_counted_alike_in_blocks(dataset: Dataset, block: int) -> None:
-    histories = np.split(dataset.items, dataset.user_offsets[1:-1])
-    n_repeats = sum(len(items) - len(set(items.tolist())) for items in histories)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(protocols, "REPEAT_BLOCK_EVENTS", block)
-        assert repeat_share(dataset) == n_repeats / dataset.n_events
 
 
 # ---- evaluate

@@ -17,8 +17,8 @@ from hrnn_hpo.data.synthetic import EPOCH, MINUTE, make_dataset, markov
 from hrnn_hpo.errors import ConfigError, DataError
 from hrnn_hpo.model.folder import SavedModel, SplitRecord
 from hrnn_hpo.serving import batch
-from hrnn_hpo.serving.batch import answer_lines, code_of, recommend_file, recommend_many
-from hrnn_hpo.serving.recommender import Recommender
+from hrnn_hpo.serving.batch import answer_lines, recommend_file, recommend_many
+from hrnn_hpo.serving.recommender import Recommender, code_of
 
 
 def rich_log(n_users: int = 40) -> Dataset:
