@@ -65,10 +65,8 @@ def carry_over(trials: Iterable["FrozenTrial"], old: SearchSpace, new: SearchSpa
     found = distributions(new)
     carried = []
     for trial in trials:
-        values = _everything(old, trial.params)
-        params = new.varied(values)
-        # The new space must both admit the values and, from its own parameters alone, run exactly the same thing.
-        if not trial.state.is_finished() or new.problems(params) or _everything(new, params) != values:
+        params = carry_params(trial.params, old, new)
+        if not trial.state.is_finished() or params is None:
             continue
         moved = create_trial(
             state=trial.state,
@@ -82,6 +80,14 @@ def carry_over(trials: Iterable["FrozenTrial"], old: SearchSpace, new: SearchSpa
         moved.datetime_start, moved.datetime_complete = trial.datetime_start, trial.datetime_complete
         carried.append(moved)
     return carried
+
+
+def carry_params(params: Mapping[str, Any], old: SearchSpace, new: SearchSpace) -> dict[str, Value] | None:
+    """Return what a trial of the new space records of an old trial's configuration; None where it is none of its."""
+    values = _everything(old, params)
+    carried = new.varied(values)
+    # The new space must both admit the values and, from its own parameters alone, run exactly the same thing.
+    return None if new.problems(carried) or _everything(new, carried) != values else carried
 
 
 def _role(space: SearchSpace, name: str) -> str:

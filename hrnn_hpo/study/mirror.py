@@ -62,8 +62,8 @@ class Mirror:
                     for name in ("objective", "protocol", "split_seed", "seed", "seen", "sampler", "pruner")
                 },
             )
-            self._tracker.log_text(self.parent, _yaml(self._record.space), "space.yaml")
-            self._tracker.log_text(self.parent, _yaml(self._record.model_dump()), "study.yaml")
+        self._tracker.log_text(self.parent, _yaml(self._record.space), "space.yaml")  # it may have been widened
+        self._tracker.log_text(self.parent, _yaml(self._record.model_dump()), "study.yaml")
         self._tracker.set_tags(self.parent, {"state": "running"})
         self._tracker.end_run(self.parent, "RUNNING")
 

@@ -56,6 +56,11 @@ def new_record(space: SearchSpace, **facts: Any) -> StudyRecord:
     )
 
 
+def in_space(record: StudyRecord, space: SearchSpace) -> StudyRecord:
+    """Return the record of the same study in another space."""
+    return record.model_copy(update={"space": space.content(), "space_fingerprint": space.fingerprint()})
+
+
 def write_record(study: Study, record: StudyRecord) -> None:
     """Write a record into a study."""
     study.set_user_attr(KEY, record.model_dump())

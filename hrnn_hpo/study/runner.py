@@ -47,6 +47,7 @@ from hrnn_hpo.study.samplers import SamplerLike, make_pruner, make_sampler
 from hrnn_hpo.study.setup import begin_or_continue, make_plan, max_epochs, write_budget
 from hrnn_hpo.study.storage import load_study, open_storage, storage_label
 from hrnn_hpo.study.verdict import Confirmation
+from hrnn_hpo.study.widening import finish_widening
 from hrnn_hpo.study.workers import Addresses, require_names, run_workers
 from hrnn_hpo.tracking import Tracker, git_commit
 
@@ -126,6 +127,7 @@ def tune(
     if out is not None:
         require_results_target(out)
     database = open_storage(storage, create=True)
+    finish_widening(study, database)
     plan = make_plan(
         dataset,
         study,

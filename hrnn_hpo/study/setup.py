@@ -26,9 +26,10 @@ from hrnn_hpo.stores import study_folder
 from hrnn_hpo.study.attributes import ROLE
 from hrnn_hpo.study.control import STOP_KEY
 from hrnn_hpo.study.limits import BUDGET_KEY, NO_LIMITS, Limits
-from hrnn_hpo.study.record import KEY, StudyRecord, check_same, new_record, read_record, write_record
+from hrnn_hpo.study.record import KEY, StudyRecord, check_same, in_space, new_record, read_record, write_record
 from hrnn_hpo.study.samplers import SamplerLike, make_pruner, make_sampler, name_of
 from hrnn_hpo.study.storage import create_study, has_study, load_study
+from hrnn_hpo.study.widening import widen, widened, widening_notes
 
 DEFAULT_N_TRIALS = 40  # the most training jobs that Amazon's service ran for one solution
 DEFAULT_SPACE_OF_SOLUTIONS = "aws-hrnn"
@@ -90,6 +91,7 @@ def make_plan(
         asked, objective = solution.space, objective or solution.objective
         n_trials = n_trials or (solution.limits.n_trials if timeout is None else None)
         n_workers = n_workers or solution.limits.n_workers
+    notes = list(solution.notes) if solution is not None else []
     _check_numbers(n_trials, timeout, n_workers)
     _check_objective(objective, metrics)
     if protocol == "none":
@@ -97,7 +99,11 @@ def make_plan(
     ranked = None if seen is None else resolve_seen(dataset, seen)
     facts = {"protocol": protocol, "split_seed": split_seed, "objective": objective, "seed": seed, "seen": ranked}
     if record is not None:
-        check_same(name, record, asked, data_hash=dataset.content_hash, **facts)
+        wider = widened(record, asked) if asked is not None else None
+        check_same(name, record, None if wider else asked, data_hash=dataset.content_hash, **facts)
+        if wider and asked is not None:
+            notes += widening_notes(record, wider)
+            record = in_space(record, asked)
         asked = record.search_space()
     else:
         if asked is None:
@@ -129,15 +135,21 @@ def make_plan(
         sampler=sampler,
         pruner=pruner,
         first=[("defaults", asked.varied(asked.defaults())), *_enqueued(enqueue, asked)],
-        notes=solution.notes if solution is not None else (),
+        notes=tuple(notes),
     )
 
 
 def begin_or_continue(name: str, storage: RDBStorage, plan: Plan) -> Study:
-    """Return the study, with record, budget and first trials written; trials that it has are left as they are."""
+    """Return the study, with record, budget and first trials written; trials that it has are left as they are.
+
+    Where the plan's space is wider than the recorded one, the trials are written anew with its ranges.
+    """
     folder = study_folder(name)
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / "setup.lock"):
+        recorded = _existing_record(name, storage)
+        if recorded is not None and recorded.space_fingerprint != plan.record.space_fingerprint:
+            widen(name, storage, plan.record)
         study = create_study(
             name,
             storage,
