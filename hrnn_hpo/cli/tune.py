@@ -73,6 +73,15 @@ def tune(
         list[Path] | None,
         typer.Option("--enqueue", metavar="FILE", help="Configuration to try early; may be repeated."),
     ] = None,
+    warm_start: Annotated[
+        str | None,
+        typer.Option(
+            "--warm-start",
+            metavar="STUDY",
+            help="Earlier study whose 5 best configurations that fit this space are tried early.",
+            show_default=False,
+        ),
+    ] = None,
     solution_config: Annotated[
         Path | None,
         typer.Option("--solution-config", metavar="FILE", help="Amazon Personalize's solutionConfig (JSON) to obey."),
@@ -156,7 +165,9 @@ def tune(
         "seen": seen,
     }
     if plan:
-        _show_plan(plan_study(data, study, space, limits=Limits(patience_trials, target), **request), json)
+        _show_plan(
+            plan_study(data, study, space, warm=warm_start, limits=Limits(patience_trials, target), **request), json
+        )
         return
     with StudyProgress(workers or 1) as progress:
         result = run_study(

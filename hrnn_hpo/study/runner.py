@@ -91,6 +91,7 @@ def tune(
     sampler: SamplerLike | None = None,
     pruner: str | BasePruner | None = None,
     enqueue: Sequence[Path | Mapping[str, Any]] = (),
+    warm_start: str | None = None,
     solution_config: Path | None = None,
     confirm: int | None = None,
     confirm_seeds: int | None = None,
@@ -111,7 +112,8 @@ def tune(
     also ends after `patience_trials` trials in a row without a better value, and with the first one that reaches
     `target`. `n_threads` are each trial's CPU threads, by default the cores shared among the workers. `sampler` may be
     a name, an Optuna sampler, or a function from a seed to one (which keeps resumed studies reproducible);
-    `extra_metrics` add to the metrics that `objective` may name. With more than one worker, samplers and pruners go by
+    `warm_start` names an earlier study whose best configurations are tried early; `extra_metrics` add to the metrics
+    that `objective` may name. With more than one worker, samplers and pruners go by
     name, and metrics and callbacks are not available.
 
     After the search the best `confirm` configurations and the defaults train again, `confirm_seeds` times each (5); the
@@ -136,6 +138,7 @@ def tune(
         space=space,
         solution_config=solution_config,
         enqueue=enqueue,
+        warm=warm_start,
         metrics=list(extra_metrics or ()),
         protocol=protocol,
         split_seed=split_seed,

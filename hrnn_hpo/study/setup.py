@@ -16,7 +16,7 @@ from optuna.study import Study
 
 from hrnn_hpo.config import Configuration, Hyperparameters, load_configuration, nearest, read_yaml_mapping
 from hrnn_hpo.data.schema import Dataset
-from hrnn_hpo.errors import ConfigError
+from hrnn_hpo.errors import ConfigError, StudyError
 from hrnn_hpo.evaluation.metrics import METRICS
 from hrnn_hpo.evaluation.protocols import resolve_seen
 from hrnn_hpo.experiment import prepare_experiment
@@ -29,6 +29,7 @@ from hrnn_hpo.study.limits import BUDGET_KEY, NO_LIMITS, Limits
 from hrnn_hpo.study.record import KEY, StudyRecord, check_same, in_space, new_record, read_record, write_record
 from hrnn_hpo.study.samplers import SamplerLike, make_pruner, make_sampler, name_of
 from hrnn_hpo.study.storage import create_study, has_study, load_study
+from hrnn_hpo.study.warm_start import warm_start
 from hrnn_hpo.study.widening import widen, widened, widening_notes
 
 DEFAULT_N_TRIALS = 40  # the most training jobs that Amazon's service ran for one solution
@@ -67,6 +68,7 @@ def make_plan(
     space: str | Path | SearchSpace | None,
     solution_config: Path | None,
     enqueue: Sequence[Path | Mapping[str, Any]],
+    warm: str | None = None,
     metrics: Sequence[str] = (),
     protocol: Any = None,
     split_seed: int | None = None,
@@ -126,6 +128,13 @@ def make_plan(
         hyperparameters=asked.resolve({}), protocol=record.protocol, split_seed=record.split_seed
     )
     prepare_experiment(dataset, configuration, record.seen)  # raises where this data cannot be split so
+    first = [("defaults", asked.varied(asked.defaults())), *_enqueued(enqueue, asked)]
+    if warm is not None:
+        if storage is None:
+            raise StudyError(f"--warm-start {warm}: there is no study storage yet.")
+        known, told = warm_start(warm, storage, record, asked)
+        first += [("enqueued", params) for params in known]
+        notes += told
     if n_trials is None and timeout is None and limits.patience_trials is None:
         n_trials = DEFAULT_N_TRIALS
     return Plan(
@@ -134,7 +143,7 @@ def make_plan(
         budget=Budget(n_trials, timeout, n_workers or 1, limits),
         sampler=sampler,
         pruner=pruner,
-        first=[("defaults", asked.varied(asked.defaults())), *_enqueued(enqueue, asked)],
+        first=first,
         notes=tuple(notes),
     )
 
