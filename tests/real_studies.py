@@ -62,7 +62,7 @@ def study(storage: str | None = None) -> optuna.Study:
     return load_study("s", open_storage(storage))
 
 
-def wait_for(condition: Callable[[], Any], *processes: Process, seconds: float = 120) -> Any:
+def wait_for(condition: Callable[[], Any], *processes: Process, seconds: float = 300) -> Any:
     """Return what `condition` returns once that is true; all processes must be alive meanwhile."""
     give_up_at = time.monotonic() + seconds
     while time.monotonic() < give_up_at and all(process.poll() is None for process in processes):

@@ -103,6 +103,7 @@ def test_the_rules_have_no_circle() -> None:
         ("typer", {"cli"}),
         ("fastapi", {"serving"}),
         ("uvicorn", {"serving", "cli"}),
+        ("ray", {"study"}),
     ],
 )
 def test_a_library_stays_in_its_place(library: str, places: set[str]) -> None:
@@ -119,7 +120,7 @@ def test_serving_knows_evaluations_protocols_alone() -> None:
     assert found <= {"hrnn_hpo.evaluation.protocols"}
 
 
-HEAVY = {"torch", "mlflow", "optuna", "pandas", "duckdb", "sklearn", "scipy", "matplotlib", "plotly", "pyarrow"}
+HEAVY = {"torch", "mlflow", "optuna", "pandas", "duckdb", "sklearn", "scipy", "matplotlib", "plotly", "pyarrow", "ray"}
 
 
 def test_command_files_import_nothing_heavy_at_their_top() -> None:

@@ -1,7 +1,7 @@
 """`hrnn-hpo tune` searches a space; `hrnn-hpo worker` helps a running study from another process or machine."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -45,6 +45,28 @@ def tune(
         int | None, typer.Option("--workers", min=1, help="Processes side by side. Default: 1.", show_default=False)
     ] = None,
     n_threads: options.Threads = None,
+    launcher: Annotated[
+        Literal["local", "ray"],
+        typer.Option("--launcher", help="Where workers run: processes of this machine, or tasks of a Ray cluster."),
+    ] = "local",
+    ray_address: Annotated[
+        str | None,
+        typer.Option(
+            "--ray-address",
+            metavar="HOST:PORT",
+            help="Ray's head node. Default: the cluster that Ray finds; without any, one on this machine.",
+            show_default=False,
+        ),
+    ] = None,
+    gpus_per_trial: Annotated[
+        float | None,
+        typer.Option(
+            "--gpus-per-trial",
+            min=0.0,
+            help="What a trial asks of Ray beside --threads CPUs; 0.5 shares a GPU. Default: 1 where there are any.",
+            show_default=False,
+        ),
+    ] = None,
     protocol: options.Protocol = None,
     split_seed: options.SplitSeed = None,
     objective: Annotated[
@@ -141,6 +163,8 @@ def tune(
       hrnn-hpo tune data/ml-100k --space my-space.yaml --study mine --timeout 2h --sampler gp --pruner hyperband
 
       hrnn-hpo tune data/ml-100k --space hrnn --study sure --n-trials 40 --confirm 3 --confirm-seeds 5
+
+      hrnn-hpo tune data/ml-1m --space hrnn --study wide --storage postgresql://user@host/optuna --launcher ray
     """
     from hrnn_hpo.cli.progress import StudyProgress
     from hrnn_hpo.study.limits import Limits
@@ -169,6 +193,8 @@ def tune(
             plan_study(data, study, space, warm=warm_start, limits=Limits(patience_trials, target), **request), json
         )
         return
+    if launcher == "local" and (ray_address is not None or gpus_per_trial is not None):
+        raise typer.BadParameter("is for --launcher ray.", param_hint="--ray-address, --gpus-per-trial")
     with StudyProgress(workers or 1) as progress:
         result = run_study(
             data,
@@ -178,6 +204,9 @@ def tune(
             target=target,
             confirm=confirm,
             confirm_seeds=confirm_seeds,
+            launcher=launcher,
+            ray_address=ray_address,
+            gpus_per_trial=gpus_per_trial,
             out=out,
             tracking_uri=tracking_uri,
             again=again,

@@ -48,7 +48,7 @@ from hrnn_hpo.study.setup import begin_or_continue, make_plan, max_epochs, write
 from hrnn_hpo.study.storage import load_study, open_storage, storage_label
 from hrnn_hpo.study.verdict import Confirmation
 from hrnn_hpo.study.widening import finish_widening
-from hrnn_hpo.study.workers import Addresses, require_names, run_workers
+from hrnn_hpo.study.workers import Addresses, Launcher, make_team, require_names, run_workers
 from hrnn_hpo.tracking import Tracker, git_commit
 
 _log = logging.getLogger(__name__)
@@ -84,6 +84,9 @@ def tune(
     target: float | None = None,
     n_workers: int | None = None,
     n_threads: int | None = None,
+    launcher: Launcher = "local",
+    ray_address: str | None = None,
+    gpus_per_trial: float | None = None,
     protocol: Protocol | None = None,
     split_seed: int | None = None,
     objective: str | None = None,
@@ -155,6 +158,11 @@ def tune(
     for note in plan.notes:
         _log.warning("%s", note)
     tracker = Tracker(tracking_uri)  # may fail, so before anything is written
+    team = None
+    if launcher == "ray" or plan.budget.n_workers > 1:
+        require_names(plan, extra_metrics, callbacks)
+        addresses = Addresses(_path_of(data, dataset), database.url, tracker.uri, device, n_threads)
+        team = make_team(launcher, addresses, n_workers, plan.budget, gpus_per_trial, ray_address)
     found = begin_or_continue(study, database, plan)
     mirror = Mirror(tracker, study, plan.record)
     mirror.open_parent(found)
@@ -170,11 +178,8 @@ def tune(
         """Run a study's trials, the search's or its confirmation's, here or in workers; return why it ended."""
         done = count_trials(trials_of.get_trials(deepcopy=False)).done
         observer.study_started(plan.record.objective, n_trials, timeout, done)
-        if plan.budget.n_workers > 1:
-            addresses = Addresses(_path_of(data, dataset), database.url, tracker.uri, device, n_threads)
-            return run_workers(
-                trials_of, database, replace(plan.budget, n_trials=n_trials), control, addresses, observer
-            )
+        if team is not None:
+            return run_workers(trials_of, database, replace(plan.budget, n_trials=n_trials), control, team, observer)
         searching = trials_of is found
         objective_function = (Objective if searching else ConfirmObjective)(
             study=trials_of.study_name,
@@ -194,8 +199,6 @@ def tune(
 
     state = "failed"
     try:
-        if plan.budget.n_workers > 1:
-            require_names(plan, extra_metrics, callbacks)
         with signals_ask(control, "stopping after this epoch; Ctrl-C again stops at once"):
             stopped = run_trials(found, plan.budget.n_trials, plan.budget.timeout)
             settings = settle(found, confirm, confirm_seeds)

@@ -1,6 +1,7 @@
 """`tune --workers W`: W processes that run trials of one study side by side, started, watched and replaced here.
 
-They share nothing but the study's storage and, through mmap, the prepared data.
+They share nothing but the study's storage and, through mmap, the prepared data. On a Ray cluster
+ray_team.py starts them.
 """
 
 import os
@@ -10,7 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Protocol
 
 from optuna.storages import RDBStorage
 from optuna.study import Study
@@ -27,6 +28,7 @@ from hrnn_hpo.study.recovery import Recovery
 from hrnn_hpo.study.setup import Budget, Plan
 from hrnn_hpo.training.progress import EpochReport
 
+Launcher = Literal["local", "ray"]
 POLL_SECONDS = 1.0
 # A worker that dies is replaced; so many deaths without a finished trial in between end the study.
 MAX_DEATHS_IN_A_ROW = 10
@@ -41,6 +43,45 @@ class Addresses:
     tracking_uri: str
     device: Device
     n_threads: int | None = None
+
+
+class Team(Protocol):
+    """The worker processes of one command, each in a seat that is filled again when its process dies."""
+
+    def start(self, study: str) -> None:
+        """Fill the empty seats with workers of a study."""
+
+    def running(self) -> bool:
+        """Return whether anyone is at work."""
+
+    def collect(self) -> list[str]:
+        """Empty the seats of those who have ended; return how the ones ended that were killed.
+
+        Raises RunFailedError for a worker that reported a failed study.
+        """
+
+    def stop(self) -> None:
+        """Ask the workers to stop after their epoch, and wait; kill them when this process is interrupted again."""
+
+    def last_words(self) -> str:
+        """Return what the worker that died last had to say."""
+
+
+def make_team(
+    launcher: Launcher,
+    addresses: Addresses,
+    n_workers: int | None,
+    budget: Budget,
+    gpus_per_trial: float | None,
+    ray_address: str | None,
+) -> Team:
+    """Return the team of a launcher. Raises ConfigError for options of the other one, and what RayTeam raises."""
+    if launcher == "ray":
+        from hrnn_hpo.study.ray_team import RayTeam
+
+        size = n_workers or (budget.n_workers if budget.n_workers > 1 else None)
+        return RayTeam(addresses, size=size, gpus_per_trial=gpus_per_trial, address=ray_address)
+    return LocalTeam(budget.n_workers, addresses)
 
 
 def require_names(plan: Plan, extra_metrics: Mapping[str, Any] | None, callbacks: Sequence[Any]) -> None:
@@ -62,18 +103,17 @@ def require_names(plan: Plan, extra_metrics: Mapping[str, Any] | None, callbacks
 
 
 def run_workers(
-    study: Study, storage: RDBStorage, budget: Budget, control: Control, addresses: Addresses, observer: Observer
+    study: Study, storage: RDBStorage, budget: Budget, control: Control, team: Team, observer: Observer
 ) -> str:
-    """Keep W workers running until the budget is used up or `control` says stop; return why it ended.
+    """Keep the team's seats filled until the budget is used up or `control` says stop; return why it ended.
 
     Raises RunFailedError with a worker's own words when it gives up, or when workers keep dying.
     """
-    team = _Team(study.study_name, budget.n_workers, addresses)
     recovery, watcher = Recovery(study.study_name, storage), _Watcher(observer)
     recovery.run()
     deaths, n_done = 0, -1
     try:
-        team.start()
+        team.start(study.study_name)
         while team.running():
             time.sleep(POLL_SECONDS)
             trials = study.get_trials(deepcopy=False)
@@ -90,7 +130,7 @@ def run_workers(
                 if deaths >= MAX_DEATHS_IN_A_ROW:
                     raise RunFailedError(f"Worker processes keep dying ({dead[-1]}). Last words:\n{team.last_words()}")
                 if (budget.n_trials is None or counts.done < budget.n_trials) and not limit_reached(study):
-                    team.start()
+                    team.start(study.study_name)
     finally:
         try:
             team.stop()
@@ -101,30 +141,25 @@ def run_workers(
 
 
 @dataclass
-class _Team:
-    """The worker processes of one command."""
+class LocalTeam:
+    """Processes of this machine. What the methods promise is written at Team."""
 
-    study: str
     size: int
     addresses: Addresses
+    study: str = ""
     members: dict[int, subprocess.Popen[bytes]] = field(default_factory=dict)  # by seat
 
-    def start(self) -> None:
-        """Fill the empty seats."""
-        n_gpus = _count_gpus() if self.addresses.device in ("auto", "cuda") else 0
+    def start(self, study: str) -> None:
+        self.study = study
+        gpus = visible_gpus() if self.addresses.device in ("auto", "cuda") else []
         for seat in range(self.size):
             if seat not in self.members:
-                self.members[seat] = self._spawn(seat, n_gpus)
+                self.members[seat] = self._spawn(seat, gpu_of_seat(seat, gpus))
 
     def running(self) -> bool:
-        """Return whether anyone is at work."""
         return bool(self.members)
 
     def collect(self) -> list[str]:
-        """Empty the seats of those who have ended; return how the ones ended that were killed.
-
-        Raises RunFailedError for a worker that reported a failed study.
-        """
         dead = []
         for seat, process in list(self.members.items()):
             code = process.poll()
@@ -138,7 +173,6 @@ class _Team:
         return dead
 
     def stop(self) -> None:
-        """Ask the workers to stop after their epoch, and wait; kill them when this process is interrupted again."""
         for process in self.members.values():
             if process.poll() is None:
                 process.terminate()
@@ -149,24 +183,24 @@ class _Team:
             for process in self.members.values():
                 process.kill()
             raise
+        self.members.clear()
 
     def last_words(self, seat: int | None = None) -> str:
-        """Return the end of a worker's log, of the newest one unless told."""
         logs = sorted(study_folder(self.study).glob("worker-*.log"), key=lambda path: path.stat().st_mtime)
         path = self._log(seat) if seat is not None else logs[-1]
         lines = path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
         errors = [index for index, line in enumerate(lines) if line.startswith("error: ")]
         return "\n".join(lines[errors[-1] :] if errors else lines[-15:]).removeprefix("error: ")
 
-    def _spawn(self, seat: int, n_gpus: int) -> "subprocess.Popen[bytes]":
+    def _spawn(self, seat: int, gpu: str | None) -> "subprocess.Popen[bytes]":
         where = self.addresses
         n_threads = where.n_threads or max(1, available_cores() // self.size)
         command = [sys.executable, "-m", "hrnn_hpo.cli.main", "worker", self.study]
         command += ["--data", str(where.data), "--storage", where.storage, "--tracking-uri", where.tracking_uri]
         command += ["--device", where.device, "--threads", str(n_threads), "--parent", str(os.getpid())]
         environment = {**os.environ, "OMP_NUM_THREADS": str(n_threads)}
-        if n_gpus:
-            environment["CUDA_VISIBLE_DEVICES"] = str(seat % n_gpus)
+        if gpu is not None:
+            environment["CUDA_VISIBLE_DEVICES"] = gpu
         self._log(seat).parent.mkdir(parents=True, exist_ok=True)
         with self._log(seat).open("wb") as log:
             # A session of its own: Ctrl-C reaches this process alone, which passes it on once.
@@ -207,7 +241,28 @@ class _Watcher:
         self._first = False
 
 
-def _count_gpus() -> int:
+def gpu_of_seat(seat: int, gpus: Sequence[str]) -> str | None:
+    """Return the GPU of a worker: one each while there are enough, shared as evenly as can be otherwise.
+
+    >>> [gpu_of_seat(seat, ["0", "1"]) for seat in range(5)]
+    ['0', '1', '0', '1', '0']
+    """
+    return gpus[seat % len(gpus)] if gpus else None
+
+
+def visible_gpus() -> list[str]:
+    """Return the CUDA devices that this process may use, as CUDA_VISIBLE_DEVICES names them."""
     import torch
 
-    return torch.cuda.device_count()
+    return gpu_names(torch.cuda.device_count(), os.environ.get("CUDA_VISIBLE_DEVICES"))
+
+
+def gpu_names(n_gpus: int, visible: str | None) -> list[str]:
+    """Return the names of `n_gpus` devices: those that CUDA_VISIBLE_DEVICES leaves visible, counted from 0 without it.
+
+    >>> gpu_names(2, None), gpu_names(2, "4,7"), gpu_names(0, "")
+    (['0', '1'], ['4', '7'], [])
+    """
+    if visible is None:
+        return [str(number) for number in range(n_gpus)]
+    return [name.strip() for name in visible.split(",")][:n_gpus]

@@ -1,0 +1,32 @@
+"""Where workers are placed: seats and GPUs, as plain counts."""
+
+import pytest
+
+from hrnn_hpo.study.workers import gpu_names, gpu_of_seat
+
+
+@pytest.mark.parametrize(
+    ("n_workers", "gpus", "placed"),
+    [
+        (2, [], [None, None]),
+        (2, ["0", "1", "2"], ["0", "1"]),  # one each
+        (5, ["0", "1"], ["0", "1", "0", "1", "0"]),  # shared, as evenly as can be
+        (2, ["GPU-7f", "GPU-a1"], ["GPU-7f", "GPU-a1"]),
+    ],
+)
+def test_workers_get_a_gpu_each_or_share(n_workers: int, gpus: list[str], placed: list[str | None]) -> None:
+    assert [gpu_of_seat(seat, gpus) for seat in range(n_workers)] == placed
+
+
+@pytest.mark.parametrize(
+    ("n_gpus", "visible", "names"),
+    [
+        (0, None, []),
+        (2, None, ["0", "1"]),
+        (2, "4,7", ["4", "7"]),
+        (1, " 3 , 9", ["3"]),  # PyTorch found one of them
+        (0, "", []),
+    ],
+)
+def test_only_visible_devices_are_given_away(n_gpus: int, visible: str | None, names: list[str]) -> None:
+    assert gpu_names(n_gpus, visible) == names
