@@ -45,6 +45,14 @@ def tune(
         int | None, typer.Option("--workers", min=1, help="Processes side by side. Default: 1.", show_default=False)
     ] = None,
     n_threads: options.Threads = None,
+    deterministic: Annotated[
+        bool,
+        typer.Option(
+            "--deterministic",
+            help="The same trials and figures for any number of workers: batches of 4, one thread a trial, proposals "
+            "and pruning by earlier batches alone. Waits for each batch's slowest trial.",
+        ),
+    ] = False,
     launcher: Annotated[
         Literal["local", "ray"],
         typer.Option("--launcher", help="Where workers run: processes of this machine, or tasks of a Ray cluster."),
@@ -204,6 +212,7 @@ def tune(
             target=target,
             confirm=confirm,
             confirm_seeds=confirm_seeds,
+            deterministic=deterministic,
             launcher=launcher,
             ray_address=ray_address,
             gpus_per_trial=gpus_per_trial,

@@ -37,5 +37,6 @@ def drop_all_files(study: str) -> None:
 
 
 def _unfinished(trial: FrozenTrial) -> bool:
-    # A trial that failed without a reason lost its worker, and is about to be queued again.
-    return not trial.state.is_finished() or (trial.state == TrialState.FAIL and FAILURE not in trial.user_attrs)
+    # A trial that failed without a traceback lost its worker or was stopped, and is about to be queued again.
+    failure = trial.user_attrs.get(FAILURE, {})
+    return not trial.state.is_finished() or (trial.state == TrialState.FAIL and "traceback" not in failure)

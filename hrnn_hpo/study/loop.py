@@ -16,12 +16,14 @@ from optuna.trial import FrozenTrial, TrialState
 from hrnn_hpo.errors import RunFailedError
 from hrnn_hpo.stores import study_folder
 from hrnn_hpo.study.attributes import FAILURE, STARTS
+from hrnn_hpo.study.batches import batch_to_start
 from hrnn_hpo.study.control import count_trials
 from hrnn_hpo.study.distinct import is_exhausted
 from hrnn_hpo.study.files import drop_files
 from hrnn_hpo.study.limits import limit_reached
 from hrnn_hpo.study.objective import Objective
 from hrnn_hpo.study.recovery import Recovery, retry_stale_trial
+from hrnn_hpo.study.samplers import ordinals
 from hrnn_hpo.study.storage import optuna_quiet
 from hrnn_hpo.study.turn import turn_of
 
@@ -115,11 +117,18 @@ class Loop:
 
     def _has_room(self) -> bool | None:
         """Return whether another trial belongs to the budget; None while that depends on the running ones."""
-        reason = limit_reached(self._study)
+        trials = self._study.get_trials(deepcopy=False)
+        counts = count_trials(trials)
+        may_start, may_end = True, True
+        if self._objective.record.deterministic:
+            # A batch runs whole whoever runs it, so a limit that is reached within ends the search after it.
+            may_start, may_end = batch_to_start(trials, ordinals)
+        if not may_start and (self._n_trials is None or counts.done < self._n_trials):
+            return None
+        reason = limit_reached(self._study) if may_end else None
         if reason is not None:
             self._control.stop(reason)
             return False
-        counts = count_trials(self._study.get_trials(deepcopy=False))
         if self._n_trials is not None and counts.done >= self._n_trials:
             self._control.stop("all trials are done")
             return False

@@ -38,6 +38,7 @@ class StudyRecord(BaseModel):
     seed: int
     sampler: str
     pruner: str
+    deterministic: bool = False  # the same table for any number of workers
 
     def search_space(self) -> SearchSpace:
         """Return the study's space, from the record alone."""

@@ -84,6 +84,7 @@ def tune(
     target: float | None = None,
     n_workers: int | None = None,
     n_threads: int | None = None,
+    deterministic: bool = False,
     launcher: Launcher = "local",
     ray_address: str | None = None,
     gpus_per_trial: float | None = None,
@@ -113,11 +114,12 @@ def tune(
     A study of this name that exists is continued under what it recorded; options left at None take the recorded
     values. `n_trials` counts its complete and pruned trials in total, `timeout` the seconds of this call; the search
     also ends after `patience_trials` trials in a row without a better value, and with the first one that reaches
-    `target`. `n_threads` are each trial's CPU threads, by default the cores shared among the workers. `sampler` may be
-    a name, an Optuna sampler, or a function from a seed to one (which keeps resumed studies reproducible);
-    `warm_start` names an earlier study whose best configurations are tried early; `extra_metrics` add to the metrics
-    that `objective` may name. With more than one worker, samplers and pruners go by
-    name, and metrics and callbacks are not available.
+    `target`. `n_threads` are each trial's CPU threads, by default the cores shared among the workers. The launcher
+    `ray` places the workers on the cluster at `ray_address`, each with `n_threads` CPUs and `gpus_per_trial` GPUs (a
+    fraction shares one). `deterministic` makes the table independent of the number of workers. `sampler` may be a name,
+    an Optuna sampler, or a function from a seed to one (which keeps resumed studies reproducible); `warm_start` names
+    an earlier study whose best configurations are tried early; `extra_metrics` add to the metrics that `objective` may
+    name. With more than one worker, samplers and pruners go by name, and metrics and callbacks are not available.
 
     After the search the best `confirm` configurations and the defaults train again, `confirm_seeds` times each (5); the
     winner is the one with the best mean of those. Unless told, as many as half the trials would pay for are confirmed,
@@ -153,8 +155,10 @@ def tune(
         n_trials=n_trials,
         timeout=timeout,
         n_workers=n_workers,
+        deterministic=deterministic,
         limits=Limits(patience_trials, target),
     )
+    n_threads = threads_of(plan.record, n_threads)
     for note in plan.notes:
         _log.warning("%s", note)
     tracker = Tracker(tracking_uri)  # may fail, so before anything is written
@@ -248,11 +252,12 @@ def work(
     check_same(study, record, None, data_hash=dataset.content_hash)
     budget = load_study(study, database).user_attrs[BUDGET_KEY]
     space = record.search_space()
+    n_threads = threads_of(record, n_threads)
     found = load_study(
         study,
         database,
-        sampler=make_sampler(budget["sampler"], record.seed, space),
-        pruner=make_pruner(budget["pruner"], max_epochs(space)),
+        sampler=make_sampler(budget["sampler"], record.seed, space, deterministic=record.deterministic),
+        pruner=make_pruner(budget["pruner"], max_epochs(space), deterministic=record.deterministic),
     )
     left = None if budget["deadline"] is None else budget["deadline"] - time.time()
     control = Control(left, parent)
@@ -284,6 +289,13 @@ def work(
         tracking_uri=tracking_uri,
         observer=observer,
     )
+
+
+def threads_of(record: StudyRecord, n_threads: int | None) -> int | None:
+    """Return the CPU threads of a trial: one where the study is deterministic, since sums depend on their number."""
+    if record.deterministic and n_threads not in (None, 1):
+        raise ConfigError(f"--deterministic trains on one thread a trial, but got --threads {n_threads}.")
+    return 1 if record.deterministic else n_threads
 
 
 def _result(

@@ -38,6 +38,7 @@ from optuna.trial import FrozenTrial, TrialState
 from hrnn_hpo.config import nearest
 from hrnn_hpo.errors import ConfigError
 from hrnn_hpo.search.space import SearchSpace
+from hrnn_hpo.study.batches import BatchPruner, BatchSampler
 from hrnn_hpo.study.distinct import DistinctSampler
 
 SAMPLERS = ("tpe", "random", "gp", "qmc", "cma-es", "grid")
@@ -45,6 +46,7 @@ PRUNERS = ("median", "hyperband", "none", "patient", "successive-halving")
 # No trial is pruned before it has had this many epochs, nor before this many trials have ended.
 WARMUP_EPOCHS = 2
 STARTUP_TRIALS = 4
+DETERMINISTIC = ("tpe", "random", "gp")  # qmc, cma-es and grid carry a state from trial to trial
 SamplerLike = str | BaseSampler | Callable[[int], BaseSampler]
 ETA = 3  # each rung of successive halving and Hyperband keeps one trial in three
 
@@ -109,15 +111,24 @@ class Hyperband(BasePruner):
         return self._pruner.prune(study, trial)
 
 
-def make_sampler(sampler: SamplerLike, seed: int, space: SearchSpace | None = None) -> BaseSampler:
+def make_sampler(
+    sampler: SamplerLike, seed: int, space: SearchSpace | None = None, *, deterministic: bool = False
+) -> BaseSampler:
     """Return a sampler by name, from a factory that takes a seed, or the object as it is.
 
     Over a finite space, names and factories give one that repeats no configuration. Raises ConfigError for an unknown
     name, and for a grid over a space that has no finite one.
     """
+    if deterministic and sampler not in DETERMINISTIC:
+        raise ConfigError(
+            f"--deterministic needs a sampler that depends on seed and earlier trials alone "
+            f"({', '.join(DETERMINISTIC)}), but got {name_of(sampler)}."
+        )
     if isinstance(sampler, BaseSampler):
         return sampler
     made = _make_sampler(sampler, seed, space)
+    if deterministic:
+        made = BatchSampler(made, ordinals)
     distinct = space is not None and sampler != "grid" and space.cardinality() is not None
     return DistinctSampler(made, space) if distinct and space is not None else made
 
@@ -140,11 +151,16 @@ def _make_sampler(sampler: str | Callable[[int], BaseSampler], seed: int, space:
     return SeededSampler(_FACTORIES[sampler], seed)
 
 
-def make_pruner(pruner: str | BasePruner, max_epochs: int) -> BasePruner:
+def make_pruner(pruner: str | BasePruner, max_epochs: int, *, deterministic: bool = False) -> BasePruner:
     """Return a pruner by name for runs of at most `max_epochs`, or the object as it is.
 
     Raises ConfigError for an unknown name.
     """
+    made = _make_pruner(pruner, max_epochs)
+    return BatchPruner(made, ordinals) if deterministic else made
+
+
+def _make_pruner(pruner: str | BasePruner, max_epochs: int) -> BasePruner:
     if isinstance(pruner, BasePruner):
         return pruner
     if pruner == "median":
@@ -176,6 +192,13 @@ def ordinal(study: Study, trial: FrozenTrial) -> int:
     return number - sum(
         other.number < number and original_number(other) != other.number for other in study.get_trials(deepcopy=False)
     )
+
+
+def ordinals(trials: list[FrozenTrial]) -> dict[int, int]:
+    """Return each trial's number with retries left out of the count."""
+    originals = sorted({original_number(trial) for trial in trials})
+    place = {number: index for index, number in enumerate(originals)}
+    return {trial.number: place[original_number(trial)] for trial in trials}
 
 
 def original_number(trial: FrozenTrial) -> int:

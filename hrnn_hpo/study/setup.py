@@ -77,6 +77,7 @@ def make_plan(
     sampler: SamplerLike | None = None,
     pruner: str | BasePruner | None = None,
     seen: Literal["auto", "remove", "keep"] | None = None,
+    deterministic: bool = False,
     n_trials: int | None = None,
     timeout: float | None = None,
     n_workers: int | None = None,
@@ -100,6 +101,7 @@ def make_plan(
         raise ConfigError("A study needs validation users, but protocol `none` trains on everyone.")
     ranked = None if seen is None else resolve_seen(dataset, seen)
     facts = {"protocol": protocol, "split_seed": split_seed, "objective": objective, "seed": seed, "seen": ranked}
+    facts["deterministic"] = deterministic or None
     if record is not None:
         wider = widened(record, asked) if asked is not None else None
         check_same(name, record, None if wider else asked, data_hash=dataset.content_hash, **facts)
@@ -113,6 +115,7 @@ def make_plan(
         defaults = {"protocol": "personalize", "split_seed": 0, "objective": "ndcg_at_10", "seed": 0}
         facts |= {key: value for key, value in defaults.items() if facts[key] is None}
         facts["seen"] = ranked or resolve_seen(dataset, "auto")
+        facts["deterministic"] = deterministic
         record = new_record(
             asked,
             data=data,
@@ -122,7 +125,7 @@ def make_plan(
             **facts,
         )
     sampler, pruner = sampler or record.sampler, pruner or record.pruner
-    make_sampler(sampler, record.seed, asked)
+    make_sampler(sampler, record.seed, asked, deterministic=record.deterministic)
     make_pruner(pruner, max_epochs(asked))
     configuration = Configuration(
         hyperparameters=asked.resolve({}), protocol=record.protocol, split_seed=record.split_seed
@@ -162,8 +165,8 @@ def begin_or_continue(name: str, storage: RDBStorage, plan: Plan) -> Study:
         study = create_study(
             name,
             storage,
-            sampler=make_sampler(plan.sampler, plan.record.seed, plan.space),
-            pruner=make_pruner(plan.pruner, max_epochs(plan.space)),
+            sampler=make_sampler(plan.sampler, plan.record.seed, plan.space, deterministic=plan.record.deterministic),
+            pruner=make_pruner(plan.pruner, max_epochs(plan.space), deterministic=plan.record.deterministic),
         )
         if KEY not in study.user_attrs:
             write_record(study, plan.record)

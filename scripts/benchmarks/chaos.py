@@ -223,6 +223,7 @@ def main() -> None:
             elif storage == "sqlite":
                 storage = f"sqlite:///{folder}/mlruns/optuna.db"
             rows.append(attack(data, storage, options))
+            print(rows[-1], flush=True)
     body = table(
         ["storage", "workers killed", "parents killed", "complete", "pruned", "retries", "still running",
          "epochs saved twice", "time"],
@@ -233,7 +234,8 @@ def main() -> None:
     if options.write:
         chosen = "".join(f" --storage {storage}" for storage in options.storage or [])
         command = f"scripts/benchmarks/chaos.py --kills {options.kills} --workers {options.workers}{chosen}"
-        write_section("Chaos: kill -9 at random moments", command, body)
+        name = ", ".join(str(row[0]).partition("+")[0] for row in rows)
+        write_section(f"Chaos: kill -9 at random moments, {name}", command, body)
 
 
 if __name__ == "__main__":

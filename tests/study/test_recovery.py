@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -11,8 +12,10 @@ from optuna.trial import TrialState
 
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.search.space import SearchSpace
+from hrnn_hpo.stores import trial_folder
 from hrnn_hpo.study import recovery
 from hrnn_hpo.study.attributes import FAILURE, STARTS, WORKER, epoch_key
+from hrnn_hpo.study.files import drop_files
 from hrnn_hpo.study.recovery import Recovery, is_dead, retry_stale_trial, this_worker
 from hrnn_hpo.study.runner import tune
 from hrnn_hpo.study.storage import create_study, load_study, open_storage
@@ -106,6 +109,19 @@ def test_a_trial_that_makes_progress_is_retried_however_often_its_worker_dies(st
         trial.set_user_attr(epoch_key(epoch), {})
         Recovery("s", open_storage()).run()
     assert study.trials[-1].state == TrialState.WAITING
+
+
+def test_the_checkpoint_of_a_stopped_trial_outlives_the_moment_before_it_is_queued_again(
+    study: optuna.Study, home: Path
+) -> None:
+    failures = [{"reason": "interrupted, after epoch 3"}, {"reason": "ValueError", "traceback": "Traceback"}]
+    for failure in failures:
+        trial = running(study, None)
+        trial.set_user_attr(FAILURE, failure)
+        trial_folder("s", trial.number).mkdir(parents=True)
+        study.tell(trial, state=TrialState.FAIL)
+    drop_files(study)  # by another worker, which has just ended a trial of its own
+    assert [path.name for path in (home / "checkpoints" / "s").iterdir()] == ["0"]
 
 
 def test_heartbeats_tell_of_workers_on_other_machines(study: optuna.Study, monkeypatch: pytest.MonkeyPatch) -> None:
