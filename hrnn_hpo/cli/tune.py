@@ -1,5 +1,7 @@
 """`hrnn-hpo tune` searches a space; `hrnn-hpo worker` helps a running study from another process or machine."""
 
+import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -203,7 +205,8 @@ def tune(
         return
     if launcher == "local" and (ray_address is not None or gpus_per_trial is not None):
         raise typer.BadParameter("is for --launcher ray.", param_hint="--ray-address, --gpus-per-trial")
-    with StudyProgress(workers or 1) as progress:
+    # What libraries print, Ray of a lost node for example, must not stand between --json and its reader.
+    with StudyProgress(workers or 1) as progress, redirect_stdout(sys.stderr):
         result = run_study(
             data,
             study,

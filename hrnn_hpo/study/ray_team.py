@@ -29,7 +29,7 @@ class RayTeam:
         `size` None takes as many workers as the cluster has room for. Raises ConfigError where Ray is not installed or
         a store cannot be reached from all nodes, RunFailedError where the cluster does not answer.
         """
-        _connect(address)
+        self._ours = _connect(address)
         import ray
 
         nodes = [node for node in ray.nodes() if node["Alive"]]
@@ -102,6 +102,12 @@ class RayTeam:
     def last_words(self) -> str:
         return self._last_words
 
+    def close(self) -> None:
+        import ray
+
+        if self._ours:
+            ray.shutdown()
+
 
 def require_reachable(addresses: Addresses, hosts: Iterable[str]) -> None:
     """Raise ConfigError where nodes on other hosts would not find the study's storage or its MLflow store."""
@@ -127,15 +133,15 @@ def room_for(nodes: Iterable[Mapping[str, float]], request: Mapping[str, float])
     return sum(int(min(node.get(name, 0.0) / amount for name, amount in wanted.items())) for node in nodes)
 
 
-def _connect(address: str | None) -> None:
-    """Connect to a cluster unless this process already is."""
+def _connect(address: str | None) -> bool:
+    """Connect to a cluster unless this process already is; return whether it was done here."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # of a cluster that is started here
     try:
         import ray
     except ImportError:
         raise ConfigError("--launcher ray needs the package ray: pip install 'hrnn-hpo[ray]'.") from None
     if ray.is_initialized():
-        return
+        return False
     try:
         ray.init(address=address, log_to_driver=False, logging_level="error")
     except Exception as error:  # whatever a network may raise
@@ -143,6 +149,7 @@ def _connect(address: str | None) -> None:
         raise RunFailedError(
             f"The Ray cluster at {address or 'its default address'} does not answer: {reason}"
         ) from None
+    return True
 
 
 def _work(study: str, addresses: Addresses, home: str) -> str | None:

@@ -226,6 +226,8 @@ def tune(
         state = "stopped"
         raise
     finally:
+        if team is not None:
+            team.close()
         track_results(mirror, found, companion_of(found, database))
         mirror.close_parent(state)
 

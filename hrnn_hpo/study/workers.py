@@ -66,6 +66,9 @@ class Team(Protocol):
     def last_words(self) -> str:
         """Return what the worker that died last had to say."""
 
+    def close(self) -> None:
+        """Let go of what the team was started on."""
+
 
 def make_team(
     launcher: Launcher,
@@ -191,6 +194,9 @@ class LocalTeam:
         lines = path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
         errors = [index for index, line in enumerate(lines) if line.startswith("error: ")]
         return "\n".join(lines[errors[-1] :] if errors else lines[-15:]).removeprefix("error: ")
+
+    def close(self) -> None:
+        """Nothing is held between two studies."""
 
     def _spawn(self, seat: int, gpu: str | None) -> "subprocess.Popen[bytes]":
         where = self.addresses
