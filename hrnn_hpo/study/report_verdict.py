@@ -109,15 +109,16 @@ def _words(board: Leaderboard | None, record: StudyRecord, best: FrozenTrial | N
         )
     change = f", {tuned / defaults - 1:+.1%}" if defaults > 0 else ""
     word = "above" if tuned > defaults else "below" if tuned < defaults else "equal to"
-    gain = board.gain
-    doubt = (
-        f"95 % interval of the gain [{gain['low']:+.4f}, {gain['high']:+.4f}], p {gain['p']:.3f}."
-        if confirmed and gain
-        else "One training each and no confirmation on fresh seeds: whether it is better stays undecided."
-    )
+    doubt = " One training each and no confirmation on fresh seeds: whether it is better stays undecided."
+    if confirmed:
+        doubt = (
+            " {low:+.4f} to {high:+.4f} is the gain's 95 % interval, p {p:.3f}.".format(**board.gain)
+            if board.gain
+            else ""
+        )
     return (
         f"Tuned is {word} the defaults on the test users: {objective} {tuned:.4f} against {defaults:.4f} "
-        f"({tuned - defaults:+.4f}{change}), {board.n_test_users} users. {doubt}"
+        f"({tuned - defaults:+.4f}{change}), {board.n_test_users} users.{doubt}"
     )
 
 

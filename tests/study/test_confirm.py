@@ -137,6 +137,21 @@ def test_the_same_command_again_runs_nothing_and_opens_nothing(shop: Dataset, sp
     assert openings(load_study("s", open_storage())) == 1
 
 
+def test_a_confirmation_after_the_test_part_was_opened_needs_again_and_is_marked(
+    shop: Dataset, space: SearchSpace, tracker: Any
+) -> None:
+    early = confirmed(shop, space, confirm=0)
+    assert early.confirmation is None
+    assert early.leaderboard is not None
+    late = confirmed(shop, None, enqueue=(), confirm=2)
+    assert late.confirmation is not None
+    assert late.leaderboard == early.leaderboard  # the figures that were seen, of a model that was not refitted
+    opened = confirmed(shop, None, enqueue=(), again=True)
+    assert opened.leaderboard is not None
+    assert (opened.leaderboard.opening, opened.leaderboard.reopened, opened.leaderboard.refit) == (2, True, True)
+    assert openings(load_study("s", open_storage())) == 2
+
+
 def test_more_seeds_add_runs_to_those_that_are_there(shop: Dataset, space: SearchSpace, tracker: Any) -> None:
     first = confirmed(shop, space)
     more = confirmed(shop, None, enqueue=(), confirm_seeds=3)

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 from botocore.session import Session
 from botocore.validate import ParamValidator
+from typer.testing import CliRunner
 
+from hrnn_hpo.cli.main import app
 from hrnn_hpo.config import load_configuration
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.errors import ConfigError, StudyError
@@ -42,6 +44,17 @@ def test_amazons_validator_accepts_the_solution_config(log: Dataset, space: Sear
     assert content["algorithmHyperParameters"]["hidden_dimension"] == "48"
     shape = Session().get_service_model("personalize").shape_for("SolutionConfig")
     assert not ParamValidator().validate(content, shape).has_errors()
+
+
+def test_what_the_service_has_no_place_for_is_told(
+    log: Dataset, space: SearchSpace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tune(log, "s", space.narrow({}, {"hidden_dimension": 48, "learning_rate": 0.02}, "mine"), n_trials=1)
+    done = CliRunner().invoke(app, ["export", "s", "--out", str(tmp_path / "solution.json"), "--format", "personalize"])
+    assert done.exit_code == 0
+    told = capsys.readouterr().err + done.stderr
+    assert "a solutionConfig has no place for epochs=4, learning_rate=0.02" in told
+    assert done.stdout == ""
 
 
 def test_a_study_without_a_complete_trial_has_nothing_to_export(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from hrnn_hpo.errors import ConfigError, StudyError
 from hrnn_hpo.search.space import SearchSpace, load_space
 from hrnn_hpo.study import repeat
 from hrnn_hpo.study.advice import named_space
-from hrnn_hpo.study.attributes import CONFIGURATION, FAILURE, epoch_key, last_attempts
+from hrnn_hpo.study.attributes import CONFIGURATION, CONFIRMATION, FAILURE, epoch_key, last_attempts
 from hrnn_hpo.study.leaderboard import LEADERBOARD, OPENINGS
 from hrnn_hpo.study.limits import BUDGET_KEY
 from hrnn_hpo.study.record import new_record, read_record, write_record
@@ -26,6 +26,7 @@ from hrnn_hpo.study.report import render_report, report
 from hrnn_hpo.study.report_svg import Axis, number_axis
 from hrnn_hpo.study.runner import tune
 from hrnn_hpo.study.storage import create_study, load_study, open_storage
+from hrnn_hpo.study.verdict import Confirmation, Contender
 
 pytestmark = pytest.mark.usefixtures("tracker", "fake_experiment")
 VOID = {"meta"}
@@ -168,6 +169,61 @@ def test_a_second_look_and_an_overtaken_winner_are_marked(finished: Study) -> No
 def test_defaults_that_win_are_no_success_of_tuning(finished: Study) -> None:
     open_test(finished, 0.25, 0.25, 0)
     assert "Tuning found nothing better" in words(render_report(stored()))
+
+
+def confirm(study: Study, verdict: str, winner: int, defaults: int = 0) -> None:
+    compared = {"difference": 0.031, "low": 0.012, "high": 0.052, "p": 0.002, "p_holm": 0.004}
+    scores = {"search_value": 0.31, "scores": [0.25, 0.27], "mean": 0.26, "best_epoch": 3}
+    found = Confirmation(
+        verdict=verdict,  # type: ignore[arg-type]
+        winner=winner,
+        defaults=defaults,
+        raw_best=3,
+        optimism=0.05,
+        optimism_of_defaults=0.01,
+        objective="ndcg_at_10",
+        n_seeds=2,
+        n_users=57,
+        redrawn=True,
+        contenders=[
+            Contender(trial=winner, **scores, **(compared if winner != defaults else {})),
+            Contender(trial=0 if winner else 3, **scores, **(compared if not winner else {})),
+        ],
+    )
+    study.set_user_attr(CONFIRMATION, found.content())
+
+
+def test_a_confirmed_winner_is_called_better_with_gain_and_optimism(finished: Study) -> None:
+    confirm(finished, "yes", winner=4)
+    open_test(finished, 0.3, 0.25, 4)
+    shown = words(render_report(stored()))
+    assert "Better than the defaults: yes. Trial 4 gains +0.0310 ndcg_at_10 over them" in shown
+    assert "95 % interval [+0.0120, +0.0520], p 0.004 after Holm (2 fresh seeds, users redrawn)" in shown
+    assert "Trial 3 won the search, trial 4 the confirmation." in shown
+    assert "Optimism of the search: +0.0500" in shown
+    assert "57 different validation users answered" in shown
+    assert "undecided" not in shown
+    assert "is ahead now" not in shown  # trial 3 leads the search, and lost the confirmation
+    assert "--confirm 1 --confirm-seeds 2" in shown
+
+
+def test_defaults_that_win_the_confirmation_are_said_to(finished: Study) -> None:
+    confirm(finished, "no", winner=0)
+    open_test(finished, 0.25, 0.25, 0)
+    shown = words(render_report(stored()))
+    assert "Better than the defaults: no. The best challenger, trial 3, gains" in shown
+    assert "The defaults themselves won." in shown
+
+
+def test_intervals_stand_beside_the_objective(finished: Study) -> None:
+    open_test(finished, 0.3, 0.25, finished.best_trial.number)
+    board = finished.user_attrs[LEADERBOARD]
+    intervals = {"tuned": {"ndcg_at_10": [0.27, 0.33]}}
+    gain = {"difference": 0.05, "low": 0.01, "high": 0.09, "p": 0.02}
+    finished.set_user_attr(LEADERBOARD, {**board, "intervals": intervals, "gain": gain})
+    shown = words(render_report(stored()))
+    assert "tuned 0.3000 [0.2700, 0.3300]" in shown
+    assert "tuned − defaults +0.0500 [+0.0100, +0.0900]" in shown
 
 
 def test_what_users_wrote_cannot_become_markup(space: SearchSpace) -> None:

@@ -194,6 +194,15 @@ def test_a_solution_config_narrows_the_space_and_limits_the_trials(
     assert all("recency_mask" not in trial.params for trial in study_of().trials)
 
 
+def test_what_a_solution_config_asks_in_vain_is_told(
+    log: Dataset, space: SearchSpace, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "solution.json"
+    path.write_text('{"algorithmHyperParameters": {"hidden_dimension": "32"}, "eventValueThreshold": "3"}')
+    tune(log, "s", space, n_trials=1, solution_config=path)
+    assert "eventValueThreshold has no effect here." in caplog.text
+
+
 def test_a_failing_trial_is_recorded_and_the_study_goes_on(
     log: Dataset, space: SearchSpace, fake_experiment: Any
 ) -> None:
