@@ -309,6 +309,7 @@ def _quiet() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         warnings.simplefilter("ignore", FutureWarning)
+        warnings.filterwarnings("ignore", ".*Any type hint", UserWarning)  # about MLflow's own models, on import
         import mlflow  # noqa: F401 (sets its own log level on import)
 
         for name in ("mlflow", "alembic"):

@@ -116,6 +116,7 @@ def test_a_killed_confirmation_goes_on_and_ends_as_an_undisturbed_one(project: P
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*Any type hint:UserWarning")  # MLflow's, about its own models
 def test_the_registered_winner_recommends_serves_and_remembers_its_opening(project: Path) -> None:
     finish(tune("s", "--out", "out"))
     [version] = MlflowClient(tracking_address(), tracking_address()).search_model_versions("name = 's'")
