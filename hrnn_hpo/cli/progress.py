@@ -46,6 +46,8 @@ class StudyProgress:
             console.print(line, soft_wrap=True, markup=False)
 
     def study_started(self, objective: str, n_trials: int | None, timeout: float | None, done: int) -> None:
+        if self._objective:  # the search was the first to start
+            console.print(f"Confirming the winner: {n_trials} trainings on fresh seeds, {done} of them done.")
         self._objective, self._total, self._done = objective, n_trials, done
         self._seconds, self._best = [], None  # a confirmation's runs follow the search
         self._deadline = None if timeout is None else time.monotonic() + timeout

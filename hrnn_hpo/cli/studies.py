@@ -132,10 +132,11 @@ def list_(storage: options.Storage = None, json: options.Json = False) -> None:
             entry.trials.running,
             entry.best_value,
             entry.objective,
+            (entry.confirmation or {}).get("verdict"),
         ]
         for entry in found
     ]
-    print_table("Studies", ["study", "space", "data", "done", "running", "best", "objective"], rows)
+    print_table("Studies", ["study", "space", "data", "done", "running", "best", "objective", "better"], rows)
 
 
 @app.command()
