@@ -226,7 +226,8 @@ def _register(
     client: Any, experiment: str, uri: str, run_id: str | None, name: str, folder: Path, tags: Mapping[str, str]
 ) -> None:
     import mlflow
-    from mlflow.models import Model
+    from mlflow.models import Model, ModelSignature
+    from mlflow.types import ParamSchema, ParamSpec
 
     if client.search_registered_models(f"name = '{name}'"):
         known = client.search_model_versions(f"name = '{name}'")
@@ -243,6 +244,7 @@ def _register(
             loader_module=PYFUNC_LOADER,
             data_path=str(folder),
             mlflow_model=Model(run_id=run_id, model_id=model.model_id),
+            signature=ModelSignature(params=ParamSchema([ParamSpec("k", "long", 25)])),  # else MLflow drops `params`
             pip_requirements=[f"hrnn-hpo=={__version__}"],
         )
         client.log_model_artifacts(model.model_id, str(packed))
@@ -309,7 +311,8 @@ def _quiet() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         warnings.simplefilter("ignore", FutureWarning)
-        warnings.filterwarnings("ignore", ".*Any type hint", UserWarning)  # about MLflow's own models, on import
+        # About MLflow's own models, on import; and that a model of ours comes without an example.
+        warnings.filterwarnings("ignore", ".*(Any type hint|input example)", UserWarning)
         import mlflow  # noqa: F401 (sets its own log level on import)
 
         for name in ("mlflow", "alembic"):

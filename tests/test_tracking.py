@@ -15,7 +15,7 @@ from mlflow.entities import Run
 
 from hrnn_hpo import tracking
 from hrnn_hpo.errors import ConfigError, RunFailedError
-from hrnn_hpo.tracking import EXPERIMENT, Tracker, git_commit, serve_ui
+from hrnn_hpo.tracking import EXPERIMENT, Tracker, download_model, git_commit, serve_ui
 
 
 @pytest.fixture
@@ -183,3 +183,21 @@ def test_no_telemetry_is_sent() -> None:
     command = "import os, hrnn_hpo.tracking; print(os.environ['MLFLOW_DISABLE_TELEMETRY'])"
     answer = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "true"
+
+
+def test_a_model_is_registered_once_and_comes_back_as_its_folder(tracker: Tracker, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "split.json").write_text("{}")
+    run = tracker.start_run("r", tags={})
+    for opening in ("1", "1", "2"):
+        tracker.register_model(run, "first", folder, {"study_uid": "u", "opening": opening})
+    assert not tracker.behind
+    found = MlflowClient(tracker.uri, tracker.uri).search_model_versions("name = 'first'")
+    assert sorted((version.version, version.tags["opening"], version.run_id) for version in found) == [
+        (1, "1", run),
+        (2, "2", run),
+    ]
+    fetched = download_model("models:/first/2", tracker.uri)
+    assert [path.name for path in fetched.iterdir()] == ["split.json"]
+    assert not list(fetched.parent.rglob("*.pkl"))
