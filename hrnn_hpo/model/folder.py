@@ -25,7 +25,7 @@ from safetensors.torch import save_file as save_tensors
 from hrnn_hpo.config import Configuration, dump_configuration, load_configuration
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.data.splits import Split
-from hrnn_hpo.errors import ConfigError, ModelError
+from hrnn_hpo.errors import ConfigError, ModelError, RunFailedError
 from hrnn_hpo.model.hrnn import HRNN, Catalogue
 
 FORMAT = 1
@@ -69,13 +69,14 @@ def save_model(
 ) -> None:
     """Write a model folder; it appears under its name only when it is complete, in place of an older model.
 
-    Raises ModelError when `folder` exists and holds something else than a model.
+    Raises ModelError when `folder` exists and holds something else than a model, RunFailedError where the disk is full
+    or the folder cannot be written.
     """
     require_model_target(folder)
     histories = _up_to_truth(dataset, split)
     partial = folder.parent / f".{folder.name}.{uuid.uuid4().hex[:12]}"
-    partial.mkdir(parents=True)
     try:
+        partial.mkdir(parents=True)
         tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
         save_tensors(tensors, partial / WEIGHTS)
         (partial / CONFIG).write_text(yaml.safe_dump(dump_configuration(configuration), sort_keys=False), "utf-8")
@@ -94,6 +95,8 @@ def save_model(
             shutil.rmtree(old)
         else:
             partial.replace(folder)
+    except (OSError, SafetensorError) as error:
+        raise RunFailedError(f"{folder}: the model cannot be written ({error}).") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 

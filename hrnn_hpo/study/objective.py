@@ -4,6 +4,7 @@ Everything that a trial brings goes into its attributes, so that Optuna's storag
 MLflow gets a copy.
 """
 
+import logging
 import time
 import traceback
 from collections.abc import Callable, Mapping
@@ -16,6 +17,7 @@ from optuna.trial import FrozenTrial, Trial
 
 from hrnn_hpo.config import Configuration, dump_configuration
 from hrnn_hpo.data.schema import Dataset
+from hrnn_hpo.errors import RunFailedError
 from hrnn_hpo.evaluation.protocols import UserMetric
 from hrnn_hpo.experiment import Device, Experiment, ExperimentResult, prepare_experiment, run_experiment
 from hrnn_hpo.model.folder import SplitRecord, save_model
@@ -40,6 +42,8 @@ from hrnn_hpo.study.record import StudyRecord
 from hrnn_hpo.study.recovery import this_worker
 from hrnn_hpo.study.samplers import ordinal, original_number, trial_seed
 from hrnn_hpo.training.progress import EpochReport
+
+_log = logging.getLogger(__name__)
 
 
 class Observer(Protocol):
@@ -144,7 +148,10 @@ class Objective:
 
     def _keep(self, trial: Trial, experiment: Experiment, result: ExperimentResult, folder: Path) -> None:
         """Save what the trial made besides its figures: its model."""
-        save_trial_model(folder / "model", experiment, result)
+        try:
+            save_trial_model(folder / "model", experiment, result)
+        except RunFailedError as error:  # a model that is wanted later is trained again
+            _log.warning("%s The study goes on without.", error)
 
 
 @dataclass

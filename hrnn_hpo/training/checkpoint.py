@@ -3,17 +3,18 @@
 The file is replaced whole or not at all, so a process may die at any moment.
 """
 
+import contextlib
 import json
 import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from hrnn_hpo.errors import ModelError
+from hrnn_hpo.errors import ModelError, RunFailedError
 from hrnn_hpo.model.hrnn import HRNN
 from hrnn_hpo.training.averaging import AveragedWeights
 from hrnn_hpo.training.optimizer import Optimizer
@@ -23,7 +24,10 @@ from hrnn_hpo.training.progress import EpochReport, TrainingState
 def save_checkpoint(
     path: Path, state: TrainingState, model: HRNN, optimizer: Optimizer, averaged: AveragedWeights
 ) -> None:
-    """Write everything that a run needs to go on after the epoch it has just finished."""
+    """Write everything that a run needs to go on after the epoch it has just finished.
+
+    Raises RunFailedError where the disk is full or the folder cannot be written; an older checkpoint stays as it is.
+    """
     tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
     tensors |= {f"best.{name}": value for name, value in state.best_weights.items()}
     tensors |= {f"averaged.{i}": value for i, value in enumerate(averaged.values)}
@@ -37,10 +41,16 @@ def save_checkpoint(
         "history": [asdict(report) for report in state.history],
         "n_averaged": averaged.n_updates,
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(f".partial-{os.getpid()}")
-    save_file({name: value.contiguous() for name, value in tensors.items()}, partial, {"state": json.dumps(progress)})
-    partial.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        contiguous = {name: value.contiguous() for name, value in tensors.items()}
+        save_file(contiguous, partial, {"state": json.dumps(progress)})
+        partial.replace(path)
+    except (OSError, SafetensorError) as error:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise RunFailedError(f"{path}: the checkpoint cannot be written ({error}).") from error
 
 
 def load_checkpoint(path: Path, model: HRNN, optimizer: Optimizer, averaged: AveragedWeights) -> TrainingState:

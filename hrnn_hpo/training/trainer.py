@@ -3,6 +3,7 @@
 It knows no protocol and no metric: `evaluate` is handed in, and what happens to each epoch's report is the caller's.
 """
 
+import logging
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -29,6 +30,7 @@ from hrnn_hpo.training.optimizer import Optimizer
 from hrnn_hpo.training.progress import EpochReport, TrainingState
 
 WARMUP_UPDATES = 50
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,10 @@ def fit(
         )
         state.history.append(report)
         if checkpoint is not None:
-            save_checkpoint(checkpoint, state, model, optimizer, averaged)
+            try:
+                save_checkpoint(checkpoint, state, model, optimizer, averaged)
+            except RunFailedError as error:  # a full disk costs epochs only if the process dies as well
+                _log.warning("%s The run goes on without.", error)
         if on_epoch is not None:
             on_epoch(report)
 

@@ -14,7 +14,7 @@ from hrnn_hpo.config import Configuration
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.data.splits import Protocol, Split, make_split
 from hrnn_hpo.data.synthetic import make_dataset
-from hrnn_hpo.errors import ModelError
+from hrnn_hpo.errors import ModelError, RunFailedError
 from hrnn_hpo.model import folder as model_folder
 from hrnn_hpo.model.encode import encode
 from hrnn_hpo.model.folder import (
@@ -198,7 +198,7 @@ def test_a_write_that_fails_leaves_the_older_model_and_nothing_else(
 
     with monkeypatch.context() as patch:
         patch.setattr(model_folder, "save_arrays", full)
-        with pytest.raises(OSError, match="no space"):
+        with pytest.raises(RunFailedError, match="no space"):
             saved(folder, model_for(dataset, seed=1, **CHANGES), dataset)
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
     assert same_weights(load_model(folder).model, model)

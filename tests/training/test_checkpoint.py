@@ -2,6 +2,9 @@
 
 import json
 import math
+import shutil
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,7 +14,7 @@ from safetensors.torch import save_file
 from small_runs import model_for, same_weights
 from strategies import dataset_of
 
-from hrnn_hpo.errors import ModelError
+from hrnn_hpo.errors import ModelError, RunFailedError
 from hrnn_hpo.model.hrnn import HRNN
 from hrnn_hpo.training.averaging import AveragedWeights
 from hrnn_hpo.training.checkpoint import load_checkpoint, save_checkpoint
@@ -136,6 +139,33 @@ def test_a_process_that_dies_while_writing_leaves_the_older_checkpoint(
     with pytest.raises(KeyboardInterrupt):
         save_checkpoint(written, TrainingState(), *pieces(seed=3))
     assert written.read_bytes() == before
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """Mount a disk of 64 KiB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)]
+    if shutil.which("mount") is None or subprocess.run(command, capture_output=True).returncode != 0:
+        pytest.skip("file systems cannot be mounted here")
+    try:
+        yield disk
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_a_full_disk_leaves_the_older_checkpoint_and_nothing_half_written(small_disk: Path) -> None:
+    model, optimizer, averaged = pieces(seed=1)
+    state = TrainingState(epoch=1, history=[REPORT])
+    path = small_disk / "a"
+    save_checkpoint(path, state, model, optimizer, averaged)
+    before = path.read_bytes()
+    (small_disk / "filler").write_bytes(bytes(64 * 1024 - 4096 * -(-len(before) // 4096) - 4096))
+    with pytest.raises(RunFailedError, match=r"cannot be written .*No space left on device"):
+        save_checkpoint(path, state, model, optimizer, averaged)
+    assert path.read_bytes() == before
+    assert sorted(file.name for file in small_disk.iterdir()) == ["a", "filler"]
 
 
 def test_the_header_is_json_and_the_rest_are_tensors(written: Path) -> None:
