@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from hrnn_hpo.cli import options
-from hrnn_hpo.cli.output import console, print_json, print_warning, results
+from hrnn_hpo.cli.output import console, print_json, print_table, print_warning, results
 from hrnn_hpo.cli.verdicts import show_confirmation, show_leaderboard
 
 if TYPE_CHECKING:
@@ -80,7 +80,13 @@ def tune(
     protocol: options.Protocol = None,
     split_seed: options.SplitSeed = None,
     objective: Annotated[
-        str | None, typer.Option("--objective", help="Metric to maximize. Default: ndcg_at_10.", show_default=False)
+        list[str] | None,
+        typer.Option(
+            "--objective",
+            help="Metric to maximize. Default: ndcg_at_10. Repeated, several objectives trade off: other metrics, or "
+            "n_parameters and seconds (of training), which are minimized. Such a study has no pruner.",
+            show_default=False,
+        ),
     ] = None,
     seed: Annotated[int | None, typer.Option("--seed", min=0, help="Draws what the sampler proposes.")] = None,
     sampler: Annotated[
@@ -295,6 +301,7 @@ def _content(result: "StudyResult") -> dict[str, Any]:
             "value": result.best_value,
             "configuration": result.configuration.model_dump() if result.configuration else None,
         },
+        "pareto_front": [vars(point) for point in result.front],
         "confirmation": result.confirmation.content() if result.confirmation else None,
         "leaderboard": leaderboard_content(board) if board else None,
         "out": result.out,
@@ -312,6 +319,12 @@ def _show(result: "StudyResult") -> None:
         word = "Best" if result.confirmation is None else "Winner"
         results.print(
             f"{word}: trial {result.best_trial}, {record.objective} {result.best_value:.4f} (validation users)."
+        )
+    if result.front:
+        print_table(
+            "Pareto front: no other trial is better in every objective (`export --trial N` takes one)",
+            ["trial", *record.objectives],
+            [[point.trial, *point.values.values()] for point in result.front],
         )
     if result.confirmation is not None:
         show_confirmation(result.confirmation)

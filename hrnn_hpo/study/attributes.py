@@ -8,6 +8,7 @@ from typing import Any
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
+from hrnn_hpo.study.objectives import leading
 from hrnn_hpo.study.samplers import original_number
 from hrnn_hpo.study.verdict import Confirmation, confirmation_from
 
@@ -69,6 +70,9 @@ def defaults_trial(trials: list[FrozenTrial]) -> FrozenTrial | None:
 
 
 def last_attempts(study: Study) -> list[FrozenTrial]:
-    """Return the trials of a study without those that were retried: the table that a reader wants."""
-    last = {original_number(trial): trial for trial in study.get_trials(deepcopy=False)}
+    """Return the trials of a study without those that were retried: the table that a reader wants.
+
+    Of several objectives, `value` is the first one's.
+    """
+    last = {original_number(trial): leading(trial) for trial in study.get_trials(deepcopy=False)}
     return [last[number] for number in sorted(last)]

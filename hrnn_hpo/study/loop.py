@@ -22,6 +22,7 @@ from hrnn_hpo.study.distinct import is_exhausted
 from hrnn_hpo.study.files import drop_files
 from hrnn_hpo.study.limits import limit_reached
 from hrnn_hpo.study.objective import Objective
+from hrnn_hpo.study.objectives import leading
 from hrnn_hpo.study.recovery import Recovery, retry_stale_trial
 from hrnn_hpo.study.samplers import ordinals
 from hrnn_hpo.study.storage import optuna_quiet
@@ -84,7 +85,7 @@ class Loop:
 
     def _after_trial(self, study: Study, trial: FrozenTrial) -> None:
         self._release()  # where the trial failed before it had its parameters
-        self._objective.observer.trial_ended(trial)
+        self._objective.observer.trial_ended(leading(trial))
         stopped = _was_stopped(trial)
         if stopped:
             _requeue(study, trial)

@@ -38,6 +38,7 @@ from hrnn_hpo.study.attributes import (
 from hrnn_hpo.study.control import Control, StopTrialError
 from hrnn_hpo.study.forecast import Forecast
 from hrnn_hpo.study.mirror import Mirror
+from hrnn_hpo.study.objectives import objective_value
 from hrnn_hpo.study.record import StudyRecord
 from hrnn_hpo.study.recovery import this_worker
 from hrnn_hpo.study.samplers import ordinal, original_number, trial_seed
@@ -68,7 +69,7 @@ class Silent:
 
 @dataclass
 class Objective:
-    """Called by Optuna with a trial; returns the best epoch's validation score, or raises TrialPruned.
+    """Called by Optuna with a trial; returns the best epoch's value of each objective, or raises TrialPruned.
 
     `claimed` is called once the trial's parameters are drawn: until then, one process at a time starts a trial.
     """
@@ -87,7 +88,7 @@ class Objective:
     claimed: Callable[[], None] = lambda: None
     current: int | None = None  # the trial that runs
 
-    def __call__(self, trial: Trial) -> float:
+    def __call__(self, trial: Trial) -> list[float]:
         self.current = trial.number
         try:
             return self._run(trial)
@@ -101,7 +102,7 @@ class Objective:
             trial.set_user_attr(FAILURE, {"reason": reason, "traceback": traceback.format_exc()})
             raise
 
-    def _run(self, trial: Trial) -> float:
+    def _run(self, trial: Trial) -> list[float]:
         trial.set_user_attr(WORKER, this_worker())
         before = frozen(trial)  # as a killed worker left it, for a retry
         trial.set_user_attr(STARTS, [*before.user_attrs.get(STARTS, []), len(epochs_of(before))])
@@ -130,7 +131,8 @@ class Objective:
             log.write(report)
         self._keep(trial, experiment, result, folder)
         _write_summary(trial, result)
-        return float(result.metrics[self.record.objective])
+        # A confirmation's study has the leading objective alone.
+        return [objective_value(result, name) for name in self.record.objectives[: len(trial.study.directions)]]
 
     def _configuration(self, trial: Trial) -> Configuration:
         """Return what the trial trains: the sampler's values over the space's constants, with the trial's own seed."""
@@ -164,13 +166,18 @@ class _EpochLog:
     epochs: int  # the most that the trial may take
     owner: Objective
 
+    @property
+    def several(self) -> bool:
+        """Whether the study has several objectives, where Optuna takes no reports and prunes nothing."""
+        return len(self.trial.study.directions) > 1
+
     def on_epoch(self, report: EpochReport) -> None:
         self.write(report)
         self.owner.observer.epoch_ended(self.trial.number, report)
         # The defaults are the yardstick of the study and run to their end, as do a confirmation's runs; after the last
         # epoch nothing is to be saved.
         prunable = report.epoch < self.epochs and self.trial.user_attrs.get(ROLE) not in ("defaults", "confirmation")
-        if prunable and self.trial.should_prune():
+        if prunable and not self.several and self.trial.should_prune():
             raise TrialPruned(f"after epoch {report.epoch}")
         control = self.owner.control
         control.look_for_request(self.trial.study)
@@ -183,7 +190,7 @@ class _EpochLog:
             return
         figures = {name: value for name, value in asdict(report).items() if name not in ("epoch", "is_best")}
         figures["time"] = round(time.time(), 3)
-        if report.epoch - 1 not in self.reported:  # Optuna counts steps from 0
+        if not self.several and report.epoch - 1 not in self.reported:  # Optuna counts steps from 0
             self.trial.report(report.metrics[self.owner.record.objective], step=report.epoch - 1)
         self.trial.set_user_attr(key, figures)
         self.owner.mirror.log_epoch(self.run, report.epoch, figures)

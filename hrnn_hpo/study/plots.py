@@ -30,7 +30,7 @@ def draw_plots(folder: Path, study: Study, objective: str) -> list[Path]:
 
 def importances(study: Study) -> dict[str, float]:
     """Return how much of the score's variation each hyperparameter explains, largest first; empty with few trials."""
-    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    complete = [trial for trial in last_attempts(study) if trial.state == TrialState.COMPLETE]
     if len(complete) < MIN_TRIALS_FOR_IMPORTANCE or len({trial.value for trial in complete}) < 2:
         return {}
     from optuna.importance import (  # imports scikit-learn: two seconds that no worker needs
@@ -41,7 +41,8 @@ def importances(study: Study) -> dict[str, float]:
     try:
         with experimental_allowed():
             # Seeded, so that a report drawn again says the same.
-            return dict(get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=0)))
+            evaluator = FanovaImportanceEvaluator(seed=0)
+            return dict(get_param_importances(study, evaluator=evaluator, target=lambda trial: trial.values[0]))
     except (ValueError, RuntimeError):  # nothing varied, or no parameter that all trials share
         return {}
 

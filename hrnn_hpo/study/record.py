@@ -34,11 +34,17 @@ class StudyRecord(BaseModel):
     protocol: Protocol
     split_seed: int
     seen: Literal["remove", "keep"]
-    objective: str
+    objective: str  # the first one
+    more_objectives: list[str] = []
     seed: int
     sampler: str
     pruner: str
     deterministic: bool = False  # the same table for any number of workers
+
+    @property
+    def objectives(self) -> list[str]:
+        """All objectives, the leading one first."""
+        return [self.objective, *self.more_objectives]
 
     def search_space(self) -> SearchSpace:
         """Return the study's space, from the record alone."""

@@ -3,6 +3,7 @@
 import itertools
 import shlex
 from collections.abc import Sequence
+from typing import Any
 
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
@@ -26,30 +27,30 @@ def commands(
     name = study.study_name
     place = ["--storage", storage] if storage else []
     best = best_trial(list(trials))
-    told = {
-        "--space": space.name if space.path is not None else OWN_SPACE,
-        "--study": f"{name}-again",
-        "--n-trials": count_trials(list(trials)).done,
-        "--protocol": record.protocol,
-        "--split-seed": record.split_seed,
-        "--objective": record.objective,
-        "--seed": record.seed,
-        "--sampler": record.sampler if record.sampler in SAMPLERS else None,
-        "--pruner": record.pruner if record.pruner in PRUNERS else None,
-        "--seen": record.seen,
-        "--threads": best.user_attrs.get(CONFIGURATION, {}).get("n_threads") if best else None,
-    }
+    told: list[tuple[str, Any]] = [
+        ("--space", space.name if space.path is not None else OWN_SPACE),
+        ("--study", f"{name}-again"),
+        ("--n-trials", count_trials(list(trials)).done),
+        ("--protocol", record.protocol),
+        ("--split-seed", record.split_seed),
+        *(("--objective", name) for name in record.objectives),
+        ("--seed", record.seed),
+        ("--sampler", record.sampler if record.sampler in SAMPLERS else None),
+        ("--pruner", record.pruner if record.pruner in PRUNERS else None),
+        ("--seen", record.seen),
+        ("--threads", best.user_attrs.get(CONFIGURATION, {}).get("n_threads") if best else None),
+    ]
     confirmation = read_confirmation(study)
     if confirmation is not None:
-        told["--confirm"] = len(confirmation.contenders) + len(confirmation.failed) - 1
-        told["--confirm-seeds"] = confirmation.n_seeds
+        told.append(("--confirm", len(confirmation.contenders) + len(confirmation.failed) - 1))
+        told.append(("--confirm-seeds", confirmation.n_seeds))
     elif default_n_confirmed(count_trials(list(trials)).done, DEFAULT_SEEDS):
-        told["--confirm"] = 0
+        told.append(("--confirm", 0))
     enqueued = _enqueued(trials)
     exports = [
         ["export", name, "--trial", trial.number, "--out", f"trial-{trial.number}.yaml", *place] for trial in enqueued
     ]
-    options = [word for option, value in told.items() if value is not None for word in (option, value)]
+    options = [word for option, value in told if value is not None for word in (option, value)]
     options += [word for trial in enqueued for word in ("--enqueue", f"trial-{trial.number}.yaml")]
     lines = [*exports, ["tune", record.data, *options, *place]]
     if best is not None:

@@ -32,11 +32,13 @@ from hrnn_hpo.study.attributes import (
 from hrnn_hpo.study.control import count_trials
 from hrnn_hpo.study.export import write_text
 from hrnn_hpo.study.leaderboard import read_leaderboard
+from hrnn_hpo.study.objectives import pareto_front, values_of
 from hrnn_hpo.study.plots import MIN_TRIALS_FOR_IMPORTANCE, importances
 from hrnn_hpo.study.record import StudyRecord, read_record
 from hrnn_hpo.study.repeat import OWN_SPACE, commands, repeat_notes
 from hrnn_hpo.study.report_charts import (
     curves_chart,
+    front_chart,
     history_chart,
     importance_chart,
     parallel_chart,
@@ -106,6 +108,7 @@ def render_report(study: Study, *, storage: str = "", storage_asked: str | None 
             verdict(study, record, winner_trial(study)),
             confirmation_table(study),
             leaderboard_table(read_leaderboard(study), record),
+            _front(story),
             *_charts(story, shares),
             _advice(story, shares),
             _trials(story),
@@ -122,6 +125,22 @@ def _header(story: _Story) -> Html:
     now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     lead = f"{story.space.name} on {record.data}, protocol {record.protocol}. {states}. Written {now}."
     return Html(element("h1", f"Study {story.study.study_name}").text + element("p", lead, "lead").text)
+
+
+def _front(story: _Story) -> Html:
+    names = story.record.objectives
+    front = pareto_front(story.study, names)
+    if not front:
+        return Html("")
+    complete = story.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    points = [(f"trial {trial.number}", values_of(trial, names)) for trial in complete]
+    return section(
+        "Pareto front",
+        "No other trial is better in every objective than one of these (red). Without --trial, `export` takes the one "
+        f"that is best in {names[0]}.",
+        chart(front_chart(points, [f"trial {point.trial}" for point in front], names)),
+        table(["trial", *names], [[point.trial, *point.values.values()] for point in front]),
+    )
 
 
 def _charts(story: _Story, shares: dict[str, float]) -> list[Html]:

@@ -79,6 +79,30 @@ def importance_chart(importances: Mapping[str, float]) -> str:
     return picture("Importance of hyperparameters", width, len(importances) * row + 8, parts)
 
 
+def front_chart(points: Sequence[tuple[str, dict[str, float]]], front: Sequence[str], objectives: Sequence[str]) -> str:
+    """Return trials by their first two objectives; those of the front (by name) are joined, best first."""
+    if len(objectives) < 2 or not points:
+        return ""
+    y, x = objectives[:2]
+    plot = Plot(
+        f"{y} against {x}",
+        number_axis(x, [values[x] for _, values in points]),
+        number_axis(f"{y} (validation)", [values[y] for _, values in points]),
+    )
+    if len(objectives) == 2:  # of more than two, the front is no line in this plane
+        plot.line([(values[x], values[y]) for name, values in _ordered(points, front)], "best", "Pareto front")
+    for name, values in points:
+        plot.dot(values[x], values[y], "winner" if name in front else "complete", name)
+    return plot.svg()
+
+
+def _ordered(
+    points: Sequence[tuple[str, dict[str, float]]], names: Sequence[str]
+) -> list[tuple[str, dict[str, float]]]:
+    found = dict(points)
+    return [(name, found[name]) for name in names]
+
+
 def parallel_chart(trials: Sequence[FrozenTrial], parameters: Mapping[str, Parameter], objective: str) -> str:
     """Return a line per complete trial across one axis per hyperparameter and the score; the best trials are darkest.
 

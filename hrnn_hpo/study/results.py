@@ -81,9 +81,11 @@ def leaderboard_content(board: Leaderboard) -> dict[str, Any]:
 def trials_table(study: Study) -> str:
     """Return trials.csv: a row per trial, failed ones too, with its parameters and its best epoch's metrics."""
     trials = study.get_trials(deepcopy=False)
+    more = read_record(study).more_objectives
     params = sorted({name for trial in trials for name in trial.params})
     metrics = list(dict.fromkeys(name for t in trials for name in t.user_attrs.get(SUMMARY, {}).get("metrics", {})))
     fixed = ["trial", "state", "value", "role", "retry_of", "started", "seconds", "epochs", "best_epoch", "seed"]
+    fixed += [f"objective_{name}" for name in more]
     rows = io.StringIO()
     writer = csv.DictWriter(rows, [*fixed, *params, *metrics, "reason"], restval="", lineterminator="\n")
     writer.writeheader()
@@ -94,7 +96,8 @@ def trials_table(study: Study) -> str:
             {
                 "trial": trial.number,
                 "state": trial.state.name,
-                "value": "" if trial.value is None else repr(trial.value),
+                "value": "" if trial.values is None else repr(trial.values[0]),
+                **{f"objective_{name}": repr(v) for name, v in zip(more, (trial.values or [])[1:], strict=False)},
                 "role": trial.user_attrs.get(ROLE, ""),
                 "retry_of": "" if original == trial.number else original,
                 "started": trial.datetime_start.isoformat(timespec="seconds") if trial.datetime_start else "",

@@ -40,6 +40,7 @@ from hrnn_hpo.study.limits import BUDGET_KEY, Limits
 from hrnn_hpo.study.loop import Callback, Loop
 from hrnn_hpo.study.mirror import Mirror
 from hrnn_hpo.study.objective import Objective, Observer, Silent
+from hrnn_hpo.study.objectives import FrontPoint, pareto_front
 from hrnn_hpo.study.planning import plan_ahead
 from hrnn_hpo.study.record import StudyRecord, check_same, read_record
 from hrnn_hpo.study.results import require_results_target, track_results, write_results
@@ -68,6 +69,7 @@ class StudyResult:
     best_trial: int | None  # the confirmed winner, else the search's best; None where no trial was complete yet
     best_value: float | None  # its score in the search
     configuration: Configuration | None  # its configuration: what `export` writes
+    front: list[FrontPoint]  # of several objectives: the trials that no other one beats; else empty
     confirmation: Confirmation | None  # None where nothing was confirmed
     leaderboard: Leaderboard | None  # None where the search was interrupted
     out: Path | None
@@ -90,7 +92,7 @@ def tune(
     gpus_per_trial: float | None = None,
     protocol: Protocol | None = None,
     split_seed: int | None = None,
-    objective: str | None = None,
+    objective: str | Sequence[str] | None = None,
     seed: int | None = None,
     sampler: SamplerLike | None = None,
     pruner: str | BasePruner | None = None,
@@ -124,6 +126,9 @@ def tune(
     After the search the best `confirm` configurations and the defaults train again, `confirm_seeds` times each (5); the
     winner is the one with the best mean of those. Unless told, as many as half the trials would pay for are confirmed,
     at most five; 0 leaves it out. The time budget is the search's alone.
+
+    Several objectives (metrics, and the costs `n_parameters` and `seconds`, which are minimized) make a study without a
+    pruner, whose `front` is the result; its best trial is the one that is best in the first objective.
 
     Raises StudyError where the study began with other settings, RunFailedError when five trials in a row fail or no
     trial completes; both leave what is done in place.
@@ -328,6 +333,7 @@ def _result(
         best_trial=best.number if best else None,
         best_value=best.value if best else None,
         configuration=winning_configuration(study) if best else None,
+        front=pareto_front(study, read_record(study).objectives),
         confirmation=read_confirmation(study),
         leaderboard=board,
         out=out,

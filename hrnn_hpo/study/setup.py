@@ -14,10 +14,9 @@ from optuna.pruners import BasePruner
 from optuna.storages import RDBStorage
 from optuna.study import Study
 
-from hrnn_hpo.config import Configuration, Hyperparameters, load_configuration, nearest, read_yaml_mapping
+from hrnn_hpo.config import Configuration, Hyperparameters, load_configuration, read_yaml_mapping
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.errors import ConfigError, StudyError
-from hrnn_hpo.evaluation.metrics import METRICS
 from hrnn_hpo.evaluation.protocols import resolve_seen
 from hrnn_hpo.experiment import prepare_experiment
 from hrnn_hpo.search.personalize import SolutionConfig, read_solution_config
@@ -26,6 +25,7 @@ from hrnn_hpo.stores import study_folder
 from hrnn_hpo.study.attributes import ROLE
 from hrnn_hpo.study.control import STOP_KEY
 from hrnn_hpo.study.limits import BUDGET_KEY, NO_LIMITS, Limits
+from hrnn_hpo.study.objectives import NO_PRUNER, check_objectives, check_several, directions
 from hrnn_hpo.study.record import KEY, StudyRecord, check_same, in_space, new_record, read_record, write_record
 from hrnn_hpo.study.samplers import SamplerLike, make_pruner, make_sampler, name_of
 from hrnn_hpo.study.storage import create_study, has_study, load_study
@@ -72,7 +72,7 @@ def make_plan(
     metrics: Sequence[str] = (),
     protocol: Any = None,
     split_seed: int | None = None,
-    objective: str | None = None,
+    objective: str | Sequence[str] | None = None,
     seed: int | None = None,
     sampler: SamplerLike | None = None,
     pruner: str | BasePruner | None = None,
@@ -91,16 +91,17 @@ def make_plan(
     asked = load_space(space) if isinstance(space, str | Path) else space
     solution = _solution(solution_config, asked, record)
     if solution is not None:
-        asked, objective = solution.space, objective or solution.objective
+        asked, objective = solution.space, objective or solution.objective or None
         n_trials = n_trials or (solution.limits.n_trials if timeout is None else None)
         n_workers = n_workers or solution.limits.n_workers
     notes = list(solution.notes) if solution is not None else []
     _check_numbers(n_trials, timeout, n_workers)
-    _check_objective(objective, metrics)
+    objectives = check_objectives(objective, metrics)
     if protocol == "none":
         raise ConfigError("A study needs validation users, but protocol `none` trains on everyone.")
     ranked = None if seen is None else resolve_seen(dataset, seen)
-    facts = {"protocol": protocol, "split_seed": split_seed, "objective": objective, "seed": seed, "seen": ranked}
+    facts: dict[str, Any] = {"protocol": protocol, "split_seed": split_seed, "seed": seed, "seen": ranked}
+    facts |= {"objective": objectives[0], "more_objectives": objectives[1:]} if objectives else {"objective": None}
     facts["deterministic"] = deterministic or None
     if record is not None:
         wider = widened(record, asked) if asked is not None else None
@@ -121,10 +122,11 @@ def make_plan(
             data=data,
             data_hash=dataset.content_hash,
             sampler=name_of(sampler or "tpe"),
-            pruner=name_of(pruner or "median"),
+            pruner=name_of(pruner or ("median" if len(objectives) < 2 else NO_PRUNER)),
             **facts,
         )
     sampler, pruner = sampler or record.sampler, pruner or record.pruner
+    check_several(record.objectives, name_of(sampler), name_of(pruner))
     make_sampler(sampler, record.seed, asked, deterministic=record.deterministic)
     make_pruner(pruner, max_epochs(asked))
     configuration = Configuration(
@@ -167,6 +169,7 @@ def begin_or_continue(name: str, storage: RDBStorage, plan: Plan) -> Study:
             storage,
             sampler=make_sampler(plan.sampler, plan.record.seed, plan.space, deterministic=plan.record.deterministic),
             pruner=make_pruner(plan.pruner, max_epochs(plan.space), deterministic=plan.record.deterministic),
+            directions=directions(plan.record.objectives),
         )
         if KEY not in study.user_attrs:
             write_record(study, plan.record)
@@ -221,14 +224,6 @@ def _check_numbers(n_trials: int | None, timeout: float | None, n_workers: int |
     for option, number in (("--n-trials", n_trials), ("--timeout", timeout), ("--workers", n_workers)):
         if number is not None and number <= 0:
             raise ConfigError(f"`{option} > 0` must hold, but got {number}.")
-
-
-def _check_objective(objective: str | None, metrics: Sequence[str]) -> None:
-    known = [*METRICS, *metrics]
-    if objective is not None and objective not in known:
-        raise ConfigError(
-            f"--objective must be one of {', '.join(known)}, but got {objective!r}{nearest(objective, known) or '.'}"
-        )
 
 
 def _enqueued(enqueue: Sequence[Path | Mapping[str, Any]], space: SearchSpace) -> list[tuple[str, dict[str, Value]]]:

@@ -5,7 +5,7 @@ Where the embedded one lives is stores.py's business; what to do about dead work
 
 import difflib
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,7 +13,7 @@ import optuna
 from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler, RandomSampler
 from optuna.storages import RDBStorage
-from optuna.study import Study
+from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial
 
 from hrnn_hpo.errors import ConfigError, RunFailedError, StudyError
@@ -42,16 +42,21 @@ def open_storage(url: str | None = None, *, create: bool = False) -> RDBStorage:
 
 
 def create_study(
-    name: str, storage: RDBStorage, *, sampler: BaseSampler | None = None, pruner: BasePruner | None = None
+    name: str,
+    storage: RDBStorage,
+    *,
+    sampler: BaseSampler | None = None,
+    pruner: BasePruner | None = None,
+    directions: Sequence[StudyDirection] = (StudyDirection.MAXIMIZE,),
 ) -> Study:
-    """Return a new study that maximizes, or the one that has this name already."""
+    """Return a new study with a direction for each objective, or the one that has this name already."""
     with optuna_quiet():
         return optuna.create_study(
             study_name=name,
             storage=storage,
             sampler=sampler or RandomSampler(),
             pruner=pruner,
-            direction="maximize",
+            directions=list(directions),
             load_if_exists=True,
         )
 

@@ -12,6 +12,7 @@ from hrnn_hpo.errors import StudyError
 from hrnn_hpo.search.continuation import Continuation, carry_over, carry_params, continuation
 from hrnn_hpo.search.space import SearchSpace
 from hrnn_hpo.study.control import count_trials
+from hrnn_hpo.study.objectives import directions
 from hrnn_hpo.study.record import KEY, StudyRecord, read_record, write_record
 from hrnn_hpo.study.storage import create_study, has_study, load_study, optuna_quiet
 
@@ -57,7 +58,7 @@ def widen(name: str, storage: RDBStorage, record: StudyRecord) -> None:
     if has_study(beside, storage):
         _delete(beside, storage)
     with optuna_quiet():
-        new = create_study(beside, storage)
+        new = create_study(beside, storage, directions=directions(record.objectives))
         for key, value in old.user_attrs.items():
             if key != KEY:
                 new.set_user_attr(key, value)

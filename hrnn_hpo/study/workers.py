@@ -24,6 +24,7 @@ from hrnn_hpo.study.attributes import epochs_of
 from hrnn_hpo.study.control import STOP_KEY, Control, count_trials
 from hrnn_hpo.study.limits import limit_reached
 from hrnn_hpo.study.objective import Observer
+from hrnn_hpo.study.objectives import leading
 from hrnn_hpo.study.recovery import Recovery
 from hrnn_hpo.study.setup import Budget, Plan
 from hrnn_hpo.training.progress import EpochReport
@@ -243,7 +244,7 @@ class _Watcher:
                     self._observer.epoch_ended(number, EpochReport(epoch=epoch, is_best=False, **known))
             if trial.state.is_finished():
                 self._ended.add(number)
-                self._observer.trial_ended(trial)
+                self._observer.trial_ended(leading(trial))
         self._first = False
 
 
