@@ -1,0 +1,162 @@
+"""How many epochs pruning saves: learning curves recorded once, then replayed under the product's samplers and pruners.
+
+Run: .venv/bin/python scripts/benchmarks/pruning.py DATA [--curves FILE] [--seeds N] [--write]
+
+Recording trains each of the 100 configurations of a small grid for all its epochs (about 25 minutes of one core on
+ml-100k) and goes on where it was stopped. The replay asks the product's own sampler for configurations and its pruner
+after every epoch, and looks the answers up.
+"""
+
+import argparse
+import itertools
+import json
+import math
+import statistics
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import optuna
+import torch
+from machine import describe_machine, table, write_section
+from scipy.stats import spearmanr
+
+from hrnn_hpo.config import Configuration
+from hrnn_hpo.data.prepared import load_dataset
+from hrnn_hpo.experiment import prepare_experiment, run_experiment
+from hrnn_hpo.search.space import SearchSpace, Value, load_space
+from hrnn_hpo.study.samplers import PRUNERS, make_pruner, make_sampler, trial_seed
+from hrnn_hpo.study.simulation import SimulatedTrial, simulate
+
+OBJECTIVE = "ndcg_at_10"
+EPOCHS = 18
+N_RANDOM = 40  # trials of the unpruned random search whose best score is to be reached
+MOST_TRIALS = 100  # of the search that has to reach it
+Curves = dict[str, list[float]]  # configuration -> score after each epoch
+
+
+def benchmark_space() -> SearchSpace:
+    """Return a grid of 100 configurations of small models, good ones and bad ones."""
+    return load_space("hrnn").narrow(
+        {
+            "hidden_dimension": {"range": [16, 40], "step": 8, "log": False, "default": 24},
+            "learning_rate": {"range": [0.001, 0.021], "step": 0.005, "log": False, "default": 0.006},
+            "output_dropout": {"range": [0.0, 0.6], "step": 0.15, "default": 0.15},
+        },
+        {
+            "recency_mask": False,
+            "architecture": "control",
+            "n_blocks": 1,
+            "feed_forward": 2,
+            "bptt": 32,
+            "input_dropout": 0.2,
+            "hidden_dropout": 0.1,
+            "session_gap": 1800,
+            "batch_size": 64,
+            "weight_decay": 0.01,
+            "weight_averaging": 0.9,
+            "epochs": EPOCHS,
+            "patience": EPOCHS,
+        },
+        "pruning.py",
+    )
+
+
+def key(values: dict[str, Value]) -> str:
+    """Return the name under which a configuration's curve is kept."""
+    return json.dumps(values, sort_keys=True)
+
+
+def record(data: Path, file: Path) -> Curves:
+    """Return the learning curve of each configuration, training those that the file lacks."""
+    curves: Curves = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    space = benchmark_space()
+    dataset = None
+    for number, values in enumerate(space.configurations()):
+        if key(values) in curves:
+            continue
+        dataset = dataset or load_dataset(data)
+        torch.set_num_threads(1)
+        configuration = Configuration(
+            hyperparameters=space.resolve(values), seed=trial_seed(0, number, stream=1), n_threads=1
+        )
+        result = run_experiment(prepare_experiment(dataset, configuration), device="cpu", objective=OBJECTIVE)
+        curves[key(values)] = [report.metrics[OBJECTIVE] for report in result.history]
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(curves, indent=1), encoding="utf-8")
+        print(
+            f"{len(curves)}/100  {key(values)}  {max(curves[key(values)]):.4f}  {result.seconds:.0f} s",
+            flush=True,
+        )
+    return curves
+
+
+def trials_of(curves: Curves, sampler: str, pruner: str, seed: int) -> Iterator[SimulatedTrial]:
+    """Yield the trials of a study that the product's sampler and pruner run on the recorded curves."""
+    space = benchmark_space()
+
+    def curve(trial: optuna.Trial) -> list[float]:
+        return curves[key(space.varied(space.suggest(trial)))]
+
+    return simulate(
+        curve,
+        sampler=make_sampler(sampler, seed, space),
+        pruner=make_pruner(pruner, EPOCHS),
+        patience=EPOCHS,
+        study=f"pruning-{seed}",
+        first=space.varied(space.defaults()),
+    )
+
+
+def share_of_epochs(curves: Curves, sampler: str, pruner: str, seed: int) -> float:
+    """Return the epochs until the random search's best score is reached, as a share of its own; inf for never."""
+    random = list(itertools.islice(trials_of(curves, "random", "none", seed), N_RANDOM))
+    best, used = max(trial.value for trial in random), 0
+    for trial in itertools.islice(trials_of(curves, sampler, pruner, seed), MOST_TRIALS):
+        used += trial.n_epochs
+        if not trial.pruned and trial.value >= best:
+            return used / sum(trial.n_epochs for trial in random)
+    return math.inf
+
+
+def replay(curves: Curves, n_seeds: int) -> str:
+    """Return the table of every sampler and pruner over some study seeds."""
+    rows: list[list[object]] = []
+    for sampler, pruner in itertools.product(("tpe", "random"), PRUNERS):
+        shares = [share_of_epochs(curves, sampler, pruner, seed) for seed in range(n_seeds)]
+        epochs = [t.n_epochs for t in itertools.islice(trials_of(curves, sampler, pruner, 0), N_RANDOM)]
+        reached = f"{sum(math.isfinite(share) for share in shares)} of {n_seeds}"
+        rows.append([sampler, pruner, statistics.median(shares), reached, statistics.mean(epochs)])
+    return table(["sampler", "pruner", "median share of epochs", "seeds that reach it", "epochs a trial"], rows)
+
+
+def informative(curves: Curves) -> str:
+    """Return how well the best score so far ranks configurations at some epochs (Spearman, with the final best)."""
+    scores = np.array(list(curves.values()))
+    ranks = {n: float(spearmanr(scores[:, :n].max(axis=1), scores.max(axis=1))[0]) for n in (1, 2, 3, 6, 9, 12, 15)}
+    return ", ".join(f"{rank:.2f} after {n}" for n, rank in ranks.items())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--curves", type=Path, default=Path("results/pruning-curves.json"))
+    parser.add_argument("--seeds", type=int, default=20, help="study seeds")
+    parser.add_argument("--write", action="store_true", help="put the result into docs/benchmarks.md")
+    options = parser.parse_args()
+    curves = record(options.data, options.curves)
+    best = sorted(max(curve) for curve in curves.values())
+    body = (
+        f"Epochs until a search reaches the best validation {OBJECTIVE} of an unpruned random search of {N_RANDOM} "
+        f"trials, as a share of that search's epochs, over {options.seeds} study seeds; the target is 1/3 for TPE with a "
+        f"pruner. 100 configurations, {EPOCHS} epochs each, best scores from {best[0]:.3f} to {best[-1]:.3f} (median "
+        f"{best[50]:.3f}).\n\n{replay(curves, options.seeds)}\n\nRank correlation of the best score so far with the "
+        f"final one, by epoch: {informative(curves)}."
+    )
+    print(describe_machine(), body, sep="\n\n")
+    if options.write:
+        write_section("Pruning", f"scripts/benchmarks/pruning.py {options.data} --seeds {options.seeds}", body)
+
+
+if __name__ == "__main__":
+    main()
