@@ -150,8 +150,8 @@ def main() -> None:
         f"Epochs until a search reaches the best validation {OBJECTIVE} of an unpruned random search of {N_RANDOM} "
         f"trials, as a share of that search's epochs, over {options.seeds} study seeds; the target is 1/3 for TPE "
         f"with a pruner. 100 configurations, {EPOCHS} epochs each, best scores from {best[0]:.3f} to {best[-1]:.3f} "
-        f"(median {best[50]:.3f}).\n\n{replay(curves, options.seeds)}\n\nRank correlation of the best score so far with the "
-        f"final one, by epoch: {informative(curves)}."
+        f"(median {best[50]:.3f}).\n\n{replay(curves, options.seeds)}\n\nRank correlation of the best score so far "
+        f"with the final one, by epoch: {informative(curves)}."
     )
     print(describe_machine(), body, sep="\n\n")
     if options.write:
