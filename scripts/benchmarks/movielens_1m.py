@@ -21,18 +21,16 @@ The configuration comes from a search on three tenths of the users with few epoc
 """
 
 import argparse
-import os
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import torch
+from logs import shuffle_ties, some_users, without_newest_tenth, write_copy
 from machine import mean_and_error, table, write_section
 from rows import Figures, read_row, run_row, run_rows, wanted_rows
 
 from hrnn_hpo.config import Configuration, load_configuration
 from hrnn_hpo.data.prepared import load_dataset
-from hrnn_hpo.data.schema import TIMESTAMP, USER_ID
 
 CONFIG = Path("search_spaces/best/ml-1m.yaml")
 METRICS = ("ndcg_at_10", "mrr_at_25", "precision_at_10", "hit_rate_at_10")
@@ -53,41 +51,21 @@ AMAZON = {  # kind: (seen items, metric, Amazon's figure, factor to reach)
 N_EVENTS, N_WITHOUT_NEWEST_TENTH = 1_000_209, 897_450  # the second is Amazon's count too
 
 
-def without_newest_tenth(events: pd.DataFrame) -> pd.DataFrame:
-    """Return the events without each user's newest ceil(n / 10); of the same second the later row is newer."""
-    in_time = events.sort_values(TIMESTAMP, kind="stable")
-    from_the_end = in_time.groupby(USER_ID).cumcount(ascending=False)
-    n_events = in_time.groupby(USER_ID)[TIMESTAMP].transform("size")
-    return events.loc[in_time.index[from_the_end >= -(-n_events // 10)].sort_values()]
-
-
-def with_shuffled_ties(events: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """Return the events in order of time, those of the same second in random order."""
-    draws = np.random.default_rng(seed).random(len(events))
-    return events.iloc[np.lexsort((draws, events[TIMESTAMP]))]
-
-
-def user_sample(events: pd.DataFrame, share: float = 0.3, seed: int = 1) -> pd.DataFrame:
-    """Return all events of a random share of the users."""
-    users = events[USER_ID].drop_duplicates().sample(frac=share, random_state=seed)
-    return events[events[USER_ID].isin(users)]
-
-
 def data_of(kind: str, seed: int, data: Path, folder: Path) -> Path:
-    """Return the interactions that a row reads, and write those that are made here."""
+    """Return the interactions that a row reads, writing those that are made here."""
     interactions = data / "interactions.csv"
     if kind not in ("last", "ties"):
         return interactions
-    file = folder / ("without-newest-tenth.csv" if kind == "last" else f"shuffled-ties-{seed}.csv")
-    if not file.exists():
-        events = pd.read_csv(interactions).astype({TIMESTAMP: np.int64})
-        made = without_newest_tenth(events) if kind == "last" else with_shuffled_ties(events, seed)
-        if len(events) == N_EVENTS:
-            assert len(made) == (N_WITHOUT_NEWEST_TENTH if kind == "last" else N_EVENTS)
-        draft = file.with_name(f"{file.name}.{os.getpid()}")  # another process may want it at the same moment
-        made.to_csv(draft, index=False)
-        draft.replace(file)
-    return file
+    if kind == "last":
+        return write_copy(interactions, folder / "without-newest-tenth.csv", remove_newest_tenth)
+    return write_copy(interactions, folder / f"shuffled-ties-{seed}.csv", lambda events: shuffle_ties(events, seed))
+
+
+def remove_newest_tenth(events: pd.DataFrame) -> pd.DataFrame:
+    """Return `without_newest_tenth`; of the whole ml-1m as many rows must stay as Amazon counted."""
+    left = without_newest_tenth(events)
+    assert len(events) != N_EVENTS or len(left) == N_WITHOUT_NEWEST_TENTH, f"{len(left)=}"
+    return left
 
 
 def configuration_of(kind: str, seed: int, config: Path, epochs: int | None) -> Configuration:
@@ -135,8 +113,9 @@ def main() -> None:
     parser.add_argument("--user-sample", type=Path, help="write the events of three tenths of the users; run none")
     options = parser.parse_args()
     if options.user_sample:
-        options.user_sample.parent.mkdir(parents=True, exist_ok=True)
-        user_sample(pd.read_csv(options.data / "interactions.csv")).to_csv(options.user_sample, index=False)
+        write_copy(
+            options.data / "interactions.csv", options.user_sample, lambda events: some_users(events, 0.3, seed=1)
+        )
         return
     folder: Path = options.results
     known = [f"{kind}-{seed}" for kind, (_, n_seeds, _) in KINDS.items() for seed in range(n_seeds)]

@@ -15,6 +15,7 @@ from machine import describe_machine
 
 from hrnn_hpo.config import Configuration, dump_configuration
 from hrnn_hpo.data.schema import Dataset
+from hrnn_hpo.data.splits import Protocol, make_split
 from hrnn_hpo.evaluation.protocols import evaluate_both
 from hrnn_hpo.experiment import prepare_experiment, run_experiment, test_part
 from hrnn_hpo.model.encode import score_rows
@@ -23,11 +24,14 @@ from hrnn_hpo.training.progress import EpochReport
 Figures = dict[str, Any]
 
 
-def run_row(folder: Path, name: str, dataset: Dataset, configuration: Configuration) -> Figures:
+def run_row(
+    folder: Path, name: str, dataset: Dataset, configuration: Configuration, also: Protocol | None = None
+) -> Figures:
     """Return a row's figures: from its file, or by training `configuration` and writing that file.
 
     An interrupted row goes on from its last epoch. The file tells configuration, data hash, machine, epochs and
-    seconds, validation metrics (seen items removed), and the test metrics with seen items removed and kept.
+    seconds, validation metrics, and the test metrics with seen items removed and kept. `also` tests the same model
+    under another protocol too, whose test events must be among the first's.
     """
     settings = dump_configuration(configuration) | {"data_hash": dataset.content_hash}
     finished = read_row(folder, name)
@@ -40,7 +44,7 @@ def run_row(folder: Path, name: str, dataset: Dataset, configuration: Configurat
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
     checkpoint = folder / f"{name}-{digest[:8]}.checkpoint"
     torch.set_num_threads(configuration.n_threads or 1)
-    experiment = prepare_experiment(dataset, configuration, "remove")
+    experiment = prepare_experiment(dataset, configuration)
 
     def tell(report: EpochReport) -> None:
         value = report.metrics["ndcg_at_10"]
@@ -48,8 +52,11 @@ def run_row(folder: Path, name: str, dataset: Dataset, configuration: Configurat
         print(f"{name}: epoch {report.epoch}, validation ndcg_at_10 {value:.4f}, {seconds:.0f} s", flush=True)
 
     result = run_experiment(experiment, device="cpu", on_epoch=tell, checkpoint=checkpoint)
-    test = test_part(experiment)
-    evaluations = evaluate_both(dataset, test, score_rows(result.model, dataset, experiment.inputs, test))
+    parts = {"test": test_part(experiment)}
+    if also is not None:
+        other = make_split(dataset, also, configuration.split_seed).test
+        assert other is not None
+        parts[f"test {also}"] = other
     figures: Figures = {
         "settings": settings,
         "machine": describe_machine(),
@@ -57,9 +64,12 @@ def run_row(folder: Path, name: str, dataset: Dataset, configuration: Configurat
         "n_epochs": len(result.history),
         "seconds": sum(report.seconds + report.validation_seconds for report in result.history),
         "targets_per_second": statistics.median(report.targets_per_second for report in result.history),
+        "seen": experiment.seen,  # of the validation metrics
         "validation": result.metrics,
-        "test": {seen: evaluation.metrics for seen, evaluation in evaluations.items()},
     }
+    for role, part in parts.items():
+        both = evaluate_both(dataset, part, score_rows(result.model, dataset, experiment.inputs, part))
+        figures[role] = {seen: evaluation.metrics for seen, evaluation in both.items()}
     draft = folder / f"{name}.partial"  # so that the row's file is whole or not there
     draft.write_text(json.dumps(figures, indent=1), encoding="utf-8")
     draft.replace(folder / f"{name}.json")
