@@ -104,7 +104,7 @@ def fit(
             state.best_epoch, state.epochs_without_gain = state.epoch, 0
             state.best_value = metrics.get(objective, math.nan)
             with averaged.applied(model):
-                state.best_weights = {name: value.detach().clone() for name, value in model.state_dict().items()}
+                _keep_weights(model, state)
         else:
             state.epochs_without_gain += 1
         report = EpochReport(
@@ -181,6 +181,15 @@ def _train_epoch(
             _require_finite(total_loss, state)
     _require_finite(total_loss, state)  # on an accelerator looked at once an epoch: each look waits for the device
     return float(total_loss) / n_done
+
+
+def _keep_weights(model: HRNN, state: TrainingState) -> None:
+    """Copy the model's weights over the best ones so far: never two copies beside the model, however large it is."""
+    for name, value in model.state_dict().items():
+        if name in state.best_weights:
+            state.best_weights[name].copy_(value)
+        else:
+            state.best_weights[name] = value.detach().clone()
 
 
 def in_bfloat16(hp: Hyperparameters, device: torch.device) -> bool:
