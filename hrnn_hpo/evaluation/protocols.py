@@ -36,7 +36,7 @@ ScoreRows = Callable[[NDArray[np.int64]], NDArray[np.float32]]
 UserMetric = Callable[[NDArray[np.int32], Truth], NDArray[np.float64]]
 
 MAX_REPEAT_SHARE = 0.01  # `--seen auto` removes seen items below this share of repeated events
-SCORE_BLOCK_BYTES = 32 * 1024**2  # the allocator maps and unmaps larger blocks at each use
+SCORE_BLOCK_BYTES = 8 * 1024**2  # near the cache, and far below where the allocator maps and unmaps at each use
 
 
 @dataclass(frozen=True)
