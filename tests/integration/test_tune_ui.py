@@ -27,7 +27,10 @@ def test_the_ui_answers_and_ends_with_all_its_processes(mlruns: Path, how: signa
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=30) as page:
             assert b"MLflow" in page.read()
         ui.send_signal(how)
-        assert ui.wait(60) == 0
+        try:
+            assert ui.wait(60) == 0
+        finally:
+            ui.kill()  # does nothing to a process that has ended; leaving the block waits for one that has not
     assert not [path for path in Path("/proc").glob("[0-9]*/environ") if _holds(path, mark["HRNN_UI_TEST"])]
 
 
