@@ -14,7 +14,7 @@ def test_bptt_reaches_a_cue_that_carried_state_alone_does_not(seed: int) -> None
     Windows, updates and carried state are the same for both; only the gradient's reach differs.
     """
     log = delayed_dependence(n_users=2000, n_items=80, gap=12, seed=seed, n_cues=30)
-    arguments = {"k": 10, "protocol": "personalize-last", "seed": seed, "epochs": 20, "learning_rate": 0.005}
+    arguments = {"k": 10, "protocol": "personalize-last", "seed": seed, "epochs": 15, "learning_rate": 0.005}
     far = hit_rate(log, bptt=32, **arguments)
     near = hit_rate(log, bptt=2, **arguments)
     assert far >= 0.95
