@@ -97,7 +97,7 @@ def running_trial(tune: Process, least_epochs: int, storage: str | None = None) 
 def check_whole(n_trials: int, storage: str | None = None, tracking: str | None = None) -> None:
     """Check that a finished study has no loose ends in Optuna's storage nor in MLflow."""
     states = Counter(trial.state.name for trial in last_attempts(study(storage)))
-    assert states == {"COMPLETE": n_trials}
+    assert dict(states) == {"COMPLETE": n_trials}, states
     assert {trial.state.name for trial in study(storage).trials} <= {"COMPLETE", "FAIL"}
     client = MlflowClient(tracking_address(tracking))
     runs = client.search_runs([client.get_experiment_by_name("hrnn-hpo").experiment_id])

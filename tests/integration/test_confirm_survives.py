@@ -12,7 +12,7 @@ from typing import Any
 
 import optuna
 import pytest
-from mlflow import MlflowClient, pyfunc, set_tracking_uri
+from mlflow import MlflowClient, pyfunc, set_registry_uri, set_tracking_uri
 from optuna.trial import FrozenTrial, TrialState
 
 from hrnn_hpo.data.synthetic import markov, write_csv
@@ -29,8 +29,8 @@ SPACE = """extends: aws-hrnn
 recipe: null
 parameters:
   hidden_dimension: {range: [8, 32], default: 8}
-  epochs: {kind: training, type: integer, range: [1, 50], default: 6, tunable: false, doc: Most epochs.}
-  patience: {kind: training, type: integer, range: [1, 50], default: 6, tunable: false, doc: Epochs.}
+  epochs: {kind: training, type: integer, range: [1, 50], default: 24, tunable: false, doc: Most epochs.}
+  patience: {kind: training, type: integer, range: [1, 50], default: 24, tunable: false, doc: Epochs.}
   batch_size: {kind: training, type: integer, range: [1, 64], default: 16, tunable: false, doc: Users.}
 fix: {bptt: 16}
 """
@@ -41,7 +41,7 @@ def project(tmp_path: Path, mlruns: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     (tmp_path / "space.yaml").write_text(SPACE, encoding="utf-8")
-    write_csv(markov(n_users=200, n_items=60, n_events=40), tmp_path / "log")
+    write_csv(markov(n_users=400, n_items=60, n_events=40), tmp_path / "log")
     return tmp_path
 
 
@@ -138,6 +138,7 @@ def test_the_registered_winner_recommends_serves_and_remembers_its_opening(proje
     assert run("evaluate", "models:/s/1", "log", "--again").returncode == 0
 
     set_tracking_uri(tracking_address())
+    set_registry_uri(tracking_address())  # whatever an earlier test of this process has set
     model = pyfunc.load_model("models:/s/1")
     [answer] = model.predict([{"userId": str(user)}], params={"k": 3})
     expected = Recommender(load_model(Path("out/model"))).recommend(str(user), 3)
