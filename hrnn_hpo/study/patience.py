@@ -58,11 +58,14 @@ def patient(operation: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _may_pass(error: BaseException) -> bool:
-    """Return whether a failure is the database's state (away, locked, disk full) rather than what was asked."""
-    from sqlalchemy.exc import InterfaceError, OperationalError
+    """Return whether a failure is the database's state (away, locked, disk full) rather than what was asked.
+
+    PendingRollbackError is what a session says that has lost its connection and is asked again.
+    """
+    from sqlalchemy.exc import InterfaceError, OperationalError, PendingRollbackError
 
     cause = error.__cause__ if isinstance(error, StorageInternalError) else error
-    return isinstance(cause, OperationalError | InterfaceError)
+    return isinstance(cause, OperationalError | InterfaceError | PendingRollbackError)
 
 
 # What Optuna calls on a storage, heartbeats included, and what its cache in front of the storage calls instead.

@@ -12,6 +12,7 @@ import pytest
 from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState
+from sqlalchemy import event
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from hrnn_hpo.errors import RunFailedError, StudyError
@@ -177,6 +178,26 @@ def test_what_optunas_cache_calls_in_the_storage_is_patient_too() -> None:
     settings = {"get_heartbeat_interval", "get_heartbeat_stale_trial_callback", "set_trial_state_values"}
     for name in called - settings:
         assert hasattr(getattr(patience.PatientStorage, name), "__wrapped__"), name
+
+
+def test_a_connection_that_is_lost_while_trials_are_read_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Optuna takes that loss for a query with too many variables, and asks again in the session that is broken."""
+    storage = open_storage(create=True)
+    study = create_study("s", storage)
+    with pytest.warns(UserWarning, match="Heartbeat"):
+        study.tell(study.ask(), 0.5)
+    lost: list[str] = []
+
+    @event.listens_for(storage.engine, "before_cursor_execute")
+    def lose_the_first(connection: Any, cursor: Any, statement: str, *_: Any) -> None:
+        if "FROM trial_intermediate_values" in statement and not lost:
+            lost.append(statement)
+            connection.invalidate()
+            raise OperationalError(statement, {}, Exception("server closed the connection"))
+
+    monkeypatch.setattr(patience.time, "sleep", lambda seconds: None)
+    assert [trial.value for trial in storage.get_all_trials(study._study_id)] == [0.5]
+    assert lost
 
 
 def test_a_state_that_was_set_though_the_answer_got_lost_counts_as_set(monkeypatch: pytest.MonkeyPatch) -> None:
