@@ -8,12 +8,11 @@ same seeds draw all variants, so the difference to the base is paired. About a m
 kept in --results, and an interrupted run goes on.
 """
 
-import argparse
 from pathlib import Path
 from typing import Any
 
 import torch
-from machine import mean_and_error, table, write_section
+from machine import mean_and_error, script_parser, table, write_section
 from rows import Figures, read_row, run_row, run_rows, wanted_rows
 
 from hrnn_hpo.config import Configuration, parse_hyperparameters
@@ -86,11 +85,10 @@ def report(folder: Path) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = script_parser(__doc__, write="put the finished rows into docs/benchmarks.md; run none")
     parser.add_argument("--data", type=Path, default=Path("data/ml-100k"))
     parser.add_argument("--rows", help="the variants to run, separated by commas; all unless given")
     parser.add_argument("--results", type=Path, default=Path("results/ablation"), help="where rows are kept")
-    parser.add_argument("--write", action="store_true", help="put the finished rows into docs/benchmarks.md; run none")
     options = parser.parse_args()
     torch.set_num_threads(1)
     if not options.write:

@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from machine import describe_machine, table, write_section
+from machine import publish, script_parser, table
 from mlflow import MlflowClient
 from optuna.study import Study
 from optuna.trial import FrozenTrial
@@ -201,13 +201,12 @@ def attack(data: Path, storage: str, options: argparse.Namespace) -> list[object
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = script_parser(__doc__)
     parser.add_argument("--data", type=Path, default=Path("data/ml-100k"))
     parser.add_argument("--storage", action="append", help="sqlite, postgres or an address; default: both")
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--workers", type=int, default=4)
     parser.add_argument("--seed", type=int, default=0, help="draws moments and victims")
-    parser.add_argument("--write", action="store_true", help="put the result into docs/benchmarks.md")
     options = parser.parse_args()
     data = options.data.absolute()
     rows = []
@@ -230,12 +229,10 @@ def main() -> None:
         rows,
     )  # fmt: skip
     body += "\n\nNo finished trial lost or changed; each once in MLflow, closed, with each of its epochs once."
-    print(describe_machine(), body, sep="\n\n")
-    if options.write:
-        chosen = "".join(f" --storage {storage}" for storage in options.storage or [])
-        command = f"scripts/benchmarks/chaos.py --kills {options.kills} --workers {options.workers}{chosen}"
-        name = ", ".join(str(row[0]).partition("+")[0] for row in rows)
-        write_section(f"Chaos: kill -9 at random moments, {name}", command, body)
+    chosen = "".join(f" --storage {storage}" for storage in options.storage or [])
+    command = f"scripts/benchmarks/chaos.py --kills {options.kills} --workers {options.workers}{chosen}"
+    name = ", ".join(str(row[0]).partition("+")[0] for row in rows)
+    publish(f"Chaos: kill -9 at random moments, {name}", command, body, write=options.write)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,6 @@ one), `--users 0.1` less than half of it. Finished rows stay in --results, an in
 several processes may share the rows, and `--write` makes the table of those that are finished.
 """
 
-import argparse
 import math
 import statistics
 from pathlib import Path
@@ -26,7 +25,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 from logs import frequent_items, shuffle_ties, some_users, write_copy
-from machine import mean_and_error, table, write_section
+from machine import mean_and_error, script_parser, table, write_section
 from rows import Figures, read_row, run_row, run_rows, wanted_rows
 
 from hrnn_hpo.config import Configuration, parse_hyperparameters
@@ -126,7 +125,7 @@ def value(figures: Figures, measure: str) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = script_parser(__doc__, write="put the finished rows into docs/benchmarks.md; run none")
     parser.add_argument("--data", type=Path, default=Path("data/complete-journey"))
     parser.add_argument(
         "--users", type=float, default=0.25, help="share of the households that take part, drawn at random"
@@ -134,7 +133,6 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=8, help="the most epochs of a row; it stops after 3 without gain")
     parser.add_argument("--rows", help="the rows to run, MODEL-H-SEED separated by commas; all unless given")
     parser.add_argument("--results", type=Path, default=Path("results/hierarchy"), help="where rows are kept")
-    parser.add_argument("--write", action="store_true", help="put the finished rows into docs/benchmarks.md; run none")
     options = parser.parse_args()
     torch.set_num_threads(1)
     folder: Path = options.results

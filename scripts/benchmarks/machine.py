@@ -1,5 +1,6 @@
 """What the benchmark scripts share: repeated timing, the machine's description, and where results are written."""
 
+import argparse
 import math
 import platform
 import statistics
@@ -37,6 +38,20 @@ def describe_machine() -> str:
         f"{datetime.now(UTC):%Y-%m-%d}, {model}, {torch.backends.cpu.get_cpu_capability()}, "
         f"{torch.get_num_threads()} thread(s), PyTorch {torch.__version__}"
     )
+
+
+def script_parser(doc: str | None, write: str = "put the result into docs/benchmarks.md") -> argparse.ArgumentParser:
+    """Return a parser that shows a script's own text as its help, and knows --write."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--write", action="store_true", help=write)
+    return parser
+
+
+def publish(title: str, command: str, body: str, *, write: bool) -> None:
+    """Print a result with the machine it comes from; with `write` put it into docs/benchmarks.md too."""
+    print(describe_machine(), body, sep="\n\n")
+    if write:
+        write_section(title, command, body)
 
 
 def write_section(title: str, command: str, body: str) -> None:

@@ -20,13 +20,12 @@ The configuration comes from a search on three tenths of the users with few epoc
         --protocol leave-one-out --n-trials 40 --timeout 65m --threads 1 --seed 1
 """
 
-import argparse
 from pathlib import Path
 
 import pandas as pd
 import torch
 from logs import shuffle_ties, some_users, without_newest_tenth, write_copy
-from machine import mean_and_error, table, write_section
+from machine import mean_and_error, script_parser, table, write_section
 from rows import Figures, read_row, run_row, run_rows, wanted_rows
 
 from hrnn_hpo.config import Configuration, load_configuration
@@ -103,13 +102,12 @@ def cost(done: list[Figures]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = script_parser(__doc__, write="put the finished rows into docs/benchmarks.md; run none")
     parser.add_argument("--data", type=Path, default=Path("data/ml-1m"))
     parser.add_argument("--config", type=Path, default=CONFIG)
     parser.add_argument("--rows", help="the rows to run, separated by commas; all unless given")
     parser.add_argument("--epochs", type=int, help="at most so many epochs; the configuration's unless given")
     parser.add_argument("--results", type=Path, default=Path("results/movielens-1m"), help="where rows are kept")
-    parser.add_argument("--write", action="store_true", help="put the finished rows into docs/benchmarks.md; run none")
     parser.add_argument("--user-sample", type=Path, help="write the events of three tenths of the users; run none")
     options = parser.parse_args()
     if options.user_sample:

@@ -7,13 +7,12 @@ trial's start to the last one's end that no epoch accounts for (training and val
 what a training alone needs as well, such as making the model and writing it, so it is an upper bound. Target: 3 %.
 """
 
-import argparse
 import contextlib
 import os
 import tempfile
 from pathlib import Path
 
-from machine import describe_machine, table, write_section
+from machine import publish, script_parser, table
 
 from hrnn_hpo.config import Configuration, parse_hyperparameters
 from hrnn_hpo.data.prepared import load_dataset
@@ -41,11 +40,10 @@ def epoch_seconds(data: Path) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = script_parser(__doc__)
     parser.add_argument("--data", type=Path, default=Path("data/ml-100k"))
     parser.add_argument("--trials", type=int, default=24)
     parser.add_argument("--seconds", type=float, default=20.0, help="of a trial")
-    parser.add_argument("--write", action="store_true", help="put the result into docs/benchmarks.md")
     options = parser.parse_args()
     data = options.data.absolute()
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
@@ -67,10 +65,8 @@ def main() -> None:
           f"{(whole - trained) / len(trials):.2f}", f"{cost:.1%}"]],
     )  # fmt: skip
     body += f"\n\nTarget (at most {TARGET:.0%}): {'reached' if cost <= TARGET else 'missed'}."
-    print(describe_machine(), body, sep="\n\n")
-    if options.write:
-        command = f"scripts/benchmarks/overhead.py --trials {options.trials} --seconds {options.seconds:g}"
-        write_section("Cost of a study beside its training", command, body)
+    command = f"scripts/benchmarks/overhead.py --trials {options.trials} --seconds {options.seconds:g}"
+    publish("Cost of a study beside its training", command, body, write=options.write)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ ml-100k) and goes on where it was stopped. The replay asks the product's own sam
 after every epoch, and looks the answers up.
 """
 
-import argparse
 import itertools
 import json
 import math
@@ -18,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import optuna
 import torch
-from machine import describe_machine, table, write_section
+from machine import publish, script_parser, table
 from scipy.stats import spearmanr
 
 from hrnn_hpo.config import Configuration
@@ -138,11 +137,10 @@ def informative(curves: Curves) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = script_parser(__doc__)
     parser.add_argument("data", type=Path)
     parser.add_argument("--curves", type=Path, default=Path("results/pruning-curves.json"))
     parser.add_argument("--seeds", type=int, default=20, help="study seeds")
-    parser.add_argument("--write", action="store_true", help="put the result into docs/benchmarks.md")
     options = parser.parse_args()
     curves = record(options.data, options.curves)
     best = sorted(max(curve) for curve in curves.values())
@@ -153,9 +151,9 @@ def main() -> None:
         f"(median {best[50]:.3f}).\n\n{replay(curves, options.seeds)}\n\nRank correlation of the best score so far "
         f"with the final one, by epoch: {informative(curves)}."
     )
-    print(describe_machine(), body, sep="\n\n")
-    if options.write:
-        write_section("Pruning", f"scripts/benchmarks/pruning.py {options.data} --seeds {options.seeds}", body)
+    publish(
+        "Pruning", f"scripts/benchmarks/pruning.py {options.data} --seeds {options.seeds}", body, write=options.write
+    )
 
 
 if __name__ == "__main__":

@@ -7,12 +7,11 @@ evaluates the same models under another protocol with the same test users. Figur
 and kept, as mean and standard error over seeds.
 """
 
-import argparse
 import statistics
 from pathlib import Path
 
 import torch
-from machine import describe_machine, mean_and_error, table, write_section
+from machine import mean_and_error, publish, script_parser, table
 
 from hrnn_hpo.config import load_configuration
 from hrnn_hpo.data.prepared import load_dataset
@@ -26,12 +25,11 @@ METRICS = ("ndcg_at_10", "mrr_at_25", "precision_at_10", "hit_rate_at_10")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = script_parser(__doc__)
     parser.add_argument("data", type=Path)
     parser.add_argument("config", type=Path)
     parser.add_argument("--seeds", default="0,1,2,3,4", help="split seeds; also the seeds of weights and batches")
     parser.add_argument("--also", choices=["personalize-last"], help="evaluate under this protocol too")
-    parser.add_argument("--write", action="store_true", help="put the result into docs/benchmarks.md")
     options = parser.parse_args()
     seeds = [int(seed) for seed in options.seeds.split(",")]
     configuration, dataset = load_configuration(options.config), load_dataset(options.data)
@@ -75,11 +73,9 @@ def main() -> None:
         f"\n\nMean ± standard error over split seeds {options.seeds}; ndcg_at_10 above item_knn on {wins} of "
         f"{len(seeds)} splits (seen items removed). {statistics.mean(seconds):.0f} s a seed, best epochs {epochs}."
     )
-    print(describe_machine(), body, sep="\n\n")
-    if options.write:
-        command = f"scripts/benchmarks/quality.py {options.data} {options.config} --seeds {options.seeds}"
-        command += f" --also {options.also}" if options.also else ""
-        write_section(f"Quality on {options.data.name}, {configuration.protocol}", command, body)
+    command = f"scripts/benchmarks/quality.py {options.data} {options.config} --seeds {options.seeds}"
+    command += f" --also {options.also}" if options.also else ""
+    publish(f"Quality on {options.data.name}, {configuration.protocol}", command, body, write=options.write)
 
 
 if __name__ == "__main__":

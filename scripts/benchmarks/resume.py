@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from machine import describe_machine, table, write_section
+from machine import describe_machine, script_parser, table, write_section
 
 from hrnn_hpo.study.attributes import CONFIGURATION, epochs_of, last_attempts
 from hrnn_hpo.study.storage import load_study, open_storage
@@ -53,12 +53,11 @@ def rows_of(study: str) -> list[tuple[Any, ...]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = script_parser(__doc__)
     parser.add_argument("--data", type=Path, default=Path("data/ml-100k"))
     parser.add_argument("--parts", default="7,11,12", help="trials of each command")
     parser.add_argument("--sampler", default="tpe")
     parser.add_argument("--pruner", default="median")
-    parser.add_argument("--write", action="store_true", help="put the result into docs/benchmarks.md")
     options = parser.parse_args()
     data, parts = options.data.absolute(), [int(part) for part in options.parts.split(",")]
     seconds = {}

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from machine import describe_machine, table, write_section
+from machine import publish, script_parser, table
 
 from hrnn_hpo.config import Configuration, parse_hyperparameters
 from hrnn_hpo.data.schema import Dataset
@@ -127,9 +127,8 @@ def conclusions(points: list[dict[str, float]]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = script_parser(__doc__)
     parser.add_argument("--part", default=",".join(PARTS), help="what to vary, separated by commas")
-    parser.add_argument("--write", action="store_true", help="put the result into docs/benchmarks.md")
     parser.add_argument("--point", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.point:
@@ -152,9 +151,12 @@ def main() -> None:
         body += f"### Growth with {part}\n\n{table([*columns, 'targets/s', *memory], rows)}\n\n"
         if part == "items":
             body += conclusions(points) + "\n\n"
-    print(describe_machine(), body, sep="\n\n")
-    if options.write:
-        write_section("Growth of training speed and memory", f"scripts/benchmarks/scale.py --part {options.part}", body)
+    publish(
+        "Growth of training speed and memory",
+        f"scripts/benchmarks/scale.py --part {options.part}",
+        body,
+        write=options.write,
+    )
 
 
 if __name__ == "__main__":

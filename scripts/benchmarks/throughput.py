@@ -9,11 +9,10 @@ norms, residual sum, their gradients, clipping, AdamW), each in this run and at 
 everything included. The parts are measured before and after the epochs, and the faster time counts.
 """
 
-import argparse
 from pathlib import Path
 
 import torch
-from machine import describe_machine, median_seconds, table, write_section
+from machine import median_seconds, publish, script_parser, table
 
 from hrnn_hpo.config import Configuration, parse_hyperparameters
 from hrnn_hpo.data.featurize import N_GAP_BUCKETS
@@ -110,11 +109,10 @@ def trainer_speed(data: Path, hidden: int, architecture: str, threads: int, epoc
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = script_parser(__doc__)
     parser.add_argument("--data", type=Path, default=Path("data/ml-100k"))
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--epochs", type=int, default=8)
-    parser.add_argument("--write", action="store_true", help="put the result into docs/benchmarks.md")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     n_items = load_dataset(options.data).n_items
@@ -146,10 +144,10 @@ def main() -> None:
         ],
         rows,
     )
-    print(describe_machine(), body, sep="\n\n")
-    if options.write:
-        command = f"scripts/benchmarks/throughput.py --threads {options.threads}"
-        write_section(f"Training speed against the machine's limit, {options.threads} thread(s)", command, body)
+    command = f"scripts/benchmarks/throughput.py --threads {options.threads}"
+    publish(
+        f"Training speed against the machine's limit, {options.threads} thread(s)", command, body, write=options.write
+    )
 
 
 if __name__ == "__main__":

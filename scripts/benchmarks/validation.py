@@ -7,12 +7,11 @@ and `leave-one-out` (goal: at most 20 %: every user is validated). The share is 
 ten minutes on a quiet core with three epochs, nearly all of it ml-1m; `--epochs 1` a third of that.
 """
 
-import argparse
 import statistics
 from pathlib import Path
 
 import torch
-from machine import describe_machine, table, write_section
+from machine import publish, script_parser, table
 
 from hrnn_hpo.config import load_configuration
 from hrnn_hpo.data.prepared import load_dataset
@@ -44,11 +43,10 @@ def measure(data: Path, protocol: str, n_epochs: int) -> list[object]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = script_parser(__doc__)
     parser.add_argument("--folder", type=Path, default=Path("data"), help="where the data sets lie")
     parser.add_argument("--data", default=",".join(NAMES), help="data sets, separated by commas")
     parser.add_argument("--epochs", type=int, default=3)
-    parser.add_argument("--write", action="store_true", help="put the result into docs/benchmarks.md")
     options = parser.parse_args()
     torch.set_num_threads(1)
     names = options.data.split(",")
@@ -61,10 +59,8 @@ def main() -> None:
             print(*rows[-1], flush=True)
     columns = ["data", "protocol", "validated users", "epoch, s", "validation, s", "share", "goal"]
     body = table(columns, rows) + f"\n\nMedians over {options.epochs} epochs."
-    print(describe_machine(), body, sep="\n\n")
-    if options.write:
-        command = f"scripts/benchmarks/validation.py --epochs {options.epochs} --data {options.data}"
-        write_section("What validation costs", command, body)
+    command = f"scripts/benchmarks/validation.py --epochs {options.epochs} --data {options.data}"
+    publish("What validation costs", command, body, write=options.write)
 
 
 if __name__ == "__main__":

@@ -9,10 +9,8 @@ configuration), and takes what the product's own function ranks first. Regret is
 below the best of all configurations that the raw search tried, so a smaller search counts against the confirmation.
 """
 
-import argparse
-
 import numpy as np
-from machine import describe_machine, table, write_section
+from machine import publish, script_parser, table
 
 from hrnn_hpo.study.verdict import default_n_confirmed, rank_by_confirmed_mean
 
@@ -23,9 +21,8 @@ TARGET = 0.75  # at noise 1, for the default K of a full study
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = script_parser(__doc__)
     parser.add_argument("--repeats", type=int, default=4000, help="simulated studies for each line")
-    parser.add_argument("--write", action="store_true", help="put the result into docs/benchmarks.md")
     options = parser.parse_args()
     rows: list[list[object]] = []
     for noise in NOISES:
@@ -43,9 +40,9 @@ def main() -> None:
         f"each of K configurations and the defaults runs {N_SEEDS} times, and the raw search spends those runs on more "
         f"trials. Target: a ratio of at most {TARGET} where noise and quality have the same deviation."
     )
-    print(describe_machine(), body, sep="\n\n")
-    if options.write:
-        write_section("Winner's curse", f"scripts/benchmarks/winners_curse.py --repeats {options.repeats}", body)
+    publish(
+        "Winner's curse", f"scripts/benchmarks/winners_curse.py --repeats {options.repeats}", body, write=options.write
+    )
 
 
 def simulate(noise: float, n_search: int, k: int, n_repeats: int) -> tuple[np.ndarray, np.ndarray, float]:

@@ -7,7 +7,6 @@ first trial's start to the last one's end, as the storage has them: the start of
 2 x 1 at least 1.7 times 1 x 1, and more than 1 x 2.
 """
 
-import argparse
 import contextlib
 import os
 import subprocess
@@ -15,7 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from machine import describe_machine, table, write_section
+from machine import publish, script_parser, table
 from optuna.trial import TrialState
 
 from hrnn_hpo.study.storage import load_study, open_storage
@@ -59,11 +58,10 @@ def trials_per_hour(data: Path, workers: int, threads: int, n_trials: int) -> fl
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = script_parser(__doc__)
     parser.add_argument("--data", type=Path, default=Path("data/ml-100k"))
     parser.add_argument("--trials", type=int, default=24)
     parser.add_argument("--epochs", type=int, default=8)
-    parser.add_argument("--write", action="store_true", help="put the result into docs/benchmarks.md")
     options = parser.parse_args()
     data = options.data.absolute()
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
@@ -82,10 +80,8 @@ def main() -> None:
     body += (
         f"\n\nTarget (2 x 1 at least {SPEED_UP} times 1 x 1, and above 1 x 2): {'reached' if reached else 'missed'}."
     )
-    print(describe_machine(), body, sep="\n\n")
-    if options.write:
-        command = f"scripts/benchmarks/workers.py --trials {options.trials} --epochs {options.epochs}"
-        write_section("Workers and threads on two cores", command, body)
+    command = f"scripts/benchmarks/workers.py --trials {options.trials} --epochs {options.epochs}"
+    publish("Workers and threads on two cores", command, body, write=options.write)
 
 
 if __name__ == "__main__":
