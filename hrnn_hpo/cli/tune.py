@@ -256,7 +256,7 @@ def worker(
 
       hrnn-hpo worker first --data data/ml-100k --storage postgresql://user@host/optuna
     """
-    from hrnn_hpo.study.runner import work
+    from hrnn_hpo.study.worker import work
 
     reason = work(
         data,

@@ -154,7 +154,7 @@ def _connect(address: str | None) -> bool:
 
 def _work(study: str, addresses: Addresses, home: str) -> str | None:
     """Run trials in a Ray task until the study's budget is used up; return why it failed, None where it did not."""
-    from hrnn_hpo.study.runner import work
+    from hrnn_hpo.study.worker import work
 
     os.environ["HRNN_HPO_HOME"] = home
     try:

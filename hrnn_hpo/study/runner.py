@@ -1,10 +1,10 @@
 """`tune`: a study from the first trial to the leaderboard, begun or continued.
 
-The trials themselves run in loop.py, in this process or in workers; what they share is in the study's record.
+The trials themselves run in loop.py, in this process (worker.py) or in others (workers.py); what they share is in the
+study's record.
 """
 
 import logging
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,34 +23,25 @@ from hrnn_hpo.evaluation.protocols import UserMetric
 from hrnn_hpo.experiment import Device, resolve_device
 from hrnn_hpo.search.space import SearchSpace
 from hrnn_hpo.study.attributes import last_attempts, read_confirmation, winner_trial
-from hrnn_hpo.study.confirm import (
-    CONFIRMS,
-    ConfirmLoop,
-    ConfirmObjective,
-    begin_confirmation,
-    check_settings,
-    companion_of,
-    conclude,
-    runs_left,
-    settle,
-)
+from hrnn_hpo.study.confirm import begin_confirmation, check_settings, companion_of, conclude, settle
 from hrnn_hpo.study.control import Control, Progress, count_trials, signals_ask
 from hrnn_hpo.study.leaderboard import Leaderboard, open_test_part, winning_configuration
 from hrnn_hpo.study.limits import BUDGET_KEY, Limits
-from hrnn_hpo.study.loop import Callback, Loop
+from hrnn_hpo.study.loop import Callback
 from hrnn_hpo.study.mirror import Mirror
-from hrnn_hpo.study.objective import Objective, Observer, Silent
+from hrnn_hpo.study.objective import Observer, Silent
 from hrnn_hpo.study.objectives import FrontPoint, pareto_front
 from hrnn_hpo.study.planning import plan_ahead
-from hrnn_hpo.study.record import StudyRecord, check_same, read_record
+from hrnn_hpo.study.record import StudyRecord, read_record
 from hrnn_hpo.study.results import require_results_target, track_results, write_results
-from hrnn_hpo.study.samplers import SamplerLike, make_pruner, make_sampler
-from hrnn_hpo.study.setup import begin_or_continue, make_plan, max_epochs, write_budget
-from hrnn_hpo.study.storage import load_study, open_storage, storage_label
+from hrnn_hpo.study.samplers import SamplerLike
+from hrnn_hpo.study.setup import begin_or_continue, make_plan, write_budget
+from hrnn_hpo.study.storage import open_storage, storage_label
 from hrnn_hpo.study.verdict import Confirmation
 from hrnn_hpo.study.widening import finish_widening
+from hrnn_hpo.study.worker import run_here, threads_of
 from hrnn_hpo.study.workers import Addresses, Launcher, make_team, require_names, run_workers
-from hrnn_hpo.tracking import Tracker, git_commit
+from hrnn_hpo.tracking import Tracker
 
 _log = logging.getLogger(__name__)
 
@@ -181,7 +172,6 @@ def tune(
         observer.planned(expected)
     write_budget(found, plan)  # again: the clock starts now
     control = Control(plan.budget.timeout)
-    commit = git_commit()
 
     def run_trials(trials_of: Study, n_trials: int | None, timeout: float | None = None) -> str:
         """Run a study's trials, the search's or its confirmation's, here or in workers; return why it ended."""
@@ -189,9 +179,11 @@ def tune(
         observer.study_started(plan.record.objective, n_trials, timeout, done)
         if team is not None:
             return run_workers(trials_of, database, replace(plan.budget, n_trials=n_trials), control, team, observer)
-        searching = trials_of is found
-        objective_function = (Objective if searching else ConfirmObjective)(
-            study=trials_of.study_name,
+        return run_here(
+            trials_of,
+            database,
+            n_trials,
+            callbacks if trials_of is found else (),
             record=plan.record,
             dataset=dataset,
             mirror=mirror,
@@ -199,12 +191,9 @@ def tune(
             space=plan.space,
             device=device,
             n_threads=n_threads,
-            commit=commit,
             observer=observer,
             extra_metrics=extra_metrics,
         )
-        loop = Loop if searching else ConfirmLoop
-        return loop(trials_of, database, objective_function, n_trials, callbacks if searching else ()).run()
 
     state = "failed"
     try:
@@ -235,74 +224,6 @@ def tune(
             team.close()
         track_results(mirror, found, companion_of(found, database))
         mirror.close_parent(state)
-
-
-def work(
-    data: Path | Dataset,
-    study: str,
-    *,
-    device: Device = "auto",
-    n_threads: int | None = None,
-    storage: str | None = None,
-    tracking_uri: str | None = None,
-    parent: int | None = None,
-    observer: Observer | None = None,
-) -> str:
-    """Run trials of a study that `tune` began, until its budget is used up, and return why it ended.
-
-    `parent` is the process whose end is this worker's too. Raises StudyError where the data is not the study's.
-    """
-    database = open_storage(storage)
-    confirmed = load_study(study, database).user_attrs.get(CONFIRMS)  # the study whose confirmation this one is
-    record = read_record(load_study(confirmed or study, database))
-    dataset = data if isinstance(data, Dataset) else load_dataset(data)
-    check_same(study, record, None, data_hash=dataset.content_hash)
-    budget = load_study(study, database).user_attrs[BUDGET_KEY]
-    space = record.search_space()
-    n_threads = threads_of(record, n_threads)
-    found = load_study(
-        study,
-        database,
-        sampler=make_sampler(budget["sampler"], record.seed, space, deterministic=record.deterministic),
-        pruner=make_pruner(budget["pruner"], max_epochs(space), deterministic=record.deterministic),
-    )
-    left = None if budget["deadline"] is None else budget["deadline"] - time.time()
-    control = Control(left, parent)
-    mirror = Mirror(Tracker(tracking_uri), confirmed or study, record)
-    mirror.join_parent()
-    objective = (ConfirmObjective if confirmed else Objective)(
-        study=study,
-        record=record,
-        dataset=dataset,
-        mirror=mirror,
-        control=control,
-        space=space,
-        device=device,
-        n_threads=n_threads,
-        commit=git_commit(),
-        observer=observer or Silent(),
-    )
-    with signals_ask(control, "stopping after this epoch; again stops at once"):
-        reason = (ConfirmLoop if confirmed else Loop)(found, database, objective, budget["n_trials"]).run()
-    companion = companion_of(found, database)
-    if parent is not None or control.ended or companion is None or not runs_left(companion):
-        return reason
-    return work(
-        dataset,
-        companion.study_name,
-        device=device,
-        n_threads=n_threads,
-        storage=storage,
-        tracking_uri=tracking_uri,
-        observer=observer,
-    )
-
-
-def threads_of(record: StudyRecord, n_threads: int | None) -> int | None:
-    """Return the CPU threads of a trial: one where the study is deterministic, since sums depend on their number."""
-    if record.deterministic and n_threads not in (None, 1):
-        raise ConfigError(f"--deterministic trains on one thread a trial, but got --threads {n_threads}.")
-    return 1 if record.deterministic else n_threads
 
 
 def _result(

@@ -56,7 +56,7 @@ def space(space_file: Path) -> SearchSpace:
 def tracker(monkeypatch: pytest.MonkeyPatch) -> FakeTracker:
     """Replace MLflow by a tracker that remembers."""
     fake = FakeTracker()
-    for module in ("runner", "status", "sync"):
+    for module in ("runner", "worker", "status", "sync"):
         monkeypatch.setattr(f"hrnn_hpo.study.{module}.Tracker", lambda uri=None: fake)
     return fake
 

@@ -100,10 +100,12 @@ def test_a_measured_epoch_is_positive_and_larger_models_take_longer(log: Dataset
             sampler="tpe",
             pruner="none",
         )
-        return measure(log, narrowed, record, device="cpu", n_threads=1)
+        # The fastest of three: an epoch of milliseconds is easily held up by another process.
+        measures = [measure(log, narrowed, record, device="cpu", n_threads=1) for _ in range(3)]
+        assert {one.measured_share for one in measures} == {1.0}
+        return min(measures, key=lambda one: one.defaults_epoch_seconds)
 
     small, large = seconds(), seconds(hidden_dimension=64)
-    assert small.measured_share == large.measured_share == 1.0
     assert 0 < small.defaults_epoch_seconds < large.defaults_epoch_seconds < 60
     assert 0 < small.setup_seconds < 60
 

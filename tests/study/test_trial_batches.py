@@ -17,9 +17,10 @@ from hrnn_hpo.search.space import SearchSpace
 from hrnn_hpo.study.attributes import last_attempts
 from hrnn_hpo.study.batches import batch_to_start, earlier_batches
 from hrnn_hpo.study.objective import Silent
-from hrnn_hpo.study.runner import tune, work
+from hrnn_hpo.study.runner import tune
 from hrnn_hpo.study.samplers import ordinals
 from hrnn_hpo.study.storage import load_study, open_storage
+from hrnn_hpo.study.worker import work
 
 RUNNING, WAITING, COMPLETE, FAIL = TrialState.RUNNING, TrialState.WAITING, TrialState.COMPLETE, TrialState.FAIL
 
