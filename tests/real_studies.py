@@ -22,30 +22,31 @@ PROGRAM = str(Path(sys.executable).parent / "hrnn-hpo")
 SPACE = """extends: aws-hrnn
 recipe: null
 parameters:
-  hidden_dimension: {range: [8, 32], default: 16}
-  epochs: {kind: training, type: integer, range: [1, 50], default: 8, tunable: false, doc: Most epochs.}
-  patience: {kind: training, type: integer, range: [1, 50], default: 8, tunable: false, doc: Epochs.}
-  batch_size: {kind: training, type: integer, range: [1, 64], default: 16, tunable: false, doc: Users.}
-fix: {bptt: 16}
+  hidden_dimension: {{range: [8, 32], default: 16}}
+  epochs: {{kind: training, type: integer, range: [1, 50], default: {epochs}, tunable: false, doc: Most epochs.}}
+  patience: {{kind: training, type: integer, range: [1, 50], default: {epochs}, tunable: false, doc: Epochs.}}
+  batch_size: {{kind: training, type: integer, range: [1, 64], default: 16, tunable: false, doc: Users.}}
+fix: {{bptt: 16}}
 """
 Process = subprocess.Popen[str]
 
 
-def write_project(folder: Path) -> None:
+def write_project(folder: Path, *, n_users: int = 200, epochs: int = 8) -> None:
     """Write `space.yaml` and a `log` whose trials take a few seconds."""
-    (folder / "space.yaml").write_text(SPACE, encoding="utf-8")
-    write_csv(markov(n_users=200, n_items=60, n_events=40), folder / "log")
+    (folder / "space.yaml").write_text(SPACE.format(epochs=epochs), encoding="utf-8")
+    write_csv(markov(n_users=n_users, n_items=60, n_events=40), folder / "log")
 
 
-def start(*arguments: str) -> Process:
-    """Start `tune` of study `s` in the working folder."""
-    command = ["tune", "log", "--study", "s", "--space", "space.yaml", "--device", "cpu", "--pruner", "none"]
-    return start_program(*command, "--threads", "1", *arguments, "--json")
+def start(*arguments: str, study: str = "s", **options: Any) -> Process:
+    """Start `tune` of a study in the working folder; `options` are Popen's."""
+    command = ["tune", "log", "--study", study, "--space", "space.yaml", "--device", "cpu", "--pruner", "none"]
+    return start_program(*command, "--threads", "1", *arguments, "--json", **options)
 
 
-def start_program(*arguments: str) -> Process:
-    """Start `hrnn-hpo` with these arguments."""
-    return subprocess.Popen([PROGRAM, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+def start_program(*arguments: str, **options: Any) -> Process:
+    """Start `hrnn-hpo` with these arguments; `options` are Popen's."""
+    command = [PROGRAM, *arguments]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
 
 
 def finish(process: Process) -> dict[str, Any]:

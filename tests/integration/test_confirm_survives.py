@@ -4,74 +4,53 @@ import json
 import os
 import signal
 import subprocess
-import sys
-import time
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
-import optuna
 import pytest
 from mlflow import MlflowClient, pyfunc, set_registry_uri, set_tracking_uri
 from optuna.trial import FrozenTrial, TrialState
+from real_studies import PROGRAM, Process, finish, start, wait_for, write_project
 
-from hrnn_hpo.data.synthetic import markov, write_csv
 from hrnn_hpo.model.folder import load_model
 from hrnn_hpo.serving.recommender import Recommender
 from hrnn_hpo.stores import tracking_address
 from hrnn_hpo.study.attributes import CANDIDATE, REPEAT, STARTS, WORKER, epochs_of
 from hrnn_hpo.study.confirm import companion_name, confirmation_runs
 from hrnn_hpo.study.leaderboard import openings
-from hrnn_hpo.study.storage import load_study, open_storage
+from hrnn_hpo.study.storage import has_study, load_study, open_storage
 
-PROGRAM = str(Path(sys.executable).parent / "hrnn-hpo")
-SPACE = """extends: aws-hrnn
-recipe: null
-parameters:
-  hidden_dimension: {range: [8, 32], default: 8}
-  epochs: {kind: training, type: integer, range: [1, 50], default: 24, tunable: false, doc: Most epochs.}
-  patience: {kind: training, type: integer, range: [1, 50], default: 24, tunable: false, doc: Epochs.}
-  batch_size: {kind: training, type: integer, range: [1, 64], default: 16, tunable: false, doc: Users.}
-fix: {bptt: 16}
-"""
+EPOCHS = 24  # a run should take seconds, so that it can be killed in the middle
 
 
 @pytest.fixture
 def project(tmp_path: Path, mlruns: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    (tmp_path / "space.yaml").write_text(SPACE, encoding="utf-8")
-    write_csv(markov(n_users=400, n_items=60, n_events=40), tmp_path / "log")
+    write_project(tmp_path, n_users=400, epochs=EPOCHS)
     return tmp_path
 
 
-def tune(study: str, *arguments: str) -> "subprocess.Popen[str]":
-    command = [PROGRAM, "tune", "log", "--study", study, "--space", "space.yaml", "--n-trials", "2", "--pruner", "none"]
-    command += ["--confirm", "1", "--confirm-seeds", "2", "--device", "cpu", "--threads", "1", "--json"]
-    return subprocess.Popen(
-        [*command, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
+def tune(study: str, *arguments: str) -> Process:
+    """Start a study of two trials with a confirmation of four runs, in a process group of its own."""
+    command = ["--n-trials", "2", "--confirm", "1", "--confirm-seeds", "2", *arguments]
+    return start(*command, study=study, start_new_session=True)
 
 
-def finish(process: "subprocess.Popen[str]") -> dict[str, Any]:
-    out, err = process.communicate(timeout=300)
-    assert process.returncode == 0, err
-    return json.loads(out)  # type: ignore[no-any-return]
-
-
-def running(process: "subprocess.Popen[str]", study: str, least_epochs: int, but: set[int]) -> FrozenTrial:
+def running(process: Process, study: str, least_epochs: int, but: set[int]) -> FrozenTrial:
     """Return a confirmation run that has had so many epochs and is none of `but`, once there is one."""
-    give_up_at = time.monotonic() + 180
-    while time.monotonic() < give_up_at and process.poll() is None:
+
+    def look() -> FrozenTrial | None:
         storage = open_storage() if Path("mlruns/optuna.db").exists() else None
-        if storage is not None and companion_name(study) in optuna.get_all_study_names(storage):
-            companion = load_study(companion_name(study), storage)
-            for run in companion.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-                if WORKER in run.user_attrs and run.number not in but and len(epochs_of(run)) >= least_epochs:
-                    return run
-        time.sleep(0.05)
-    process.kill()
-    raise AssertionError(f"no run got that far: {process.communicate()}")
+        if storage is None or not has_study(companion_name(study), storage):
+            return None
+        companion = load_study(companion_name(study), storage)
+        runs = companion.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        there = (run for run in runs if WORKER in run.user_attrs and run.number not in but)
+        return next((run for run in there if len(epochs_of(run)) >= least_epochs), None)
+
+    found: FrozenTrial = wait_for(look, process)
+    return found
 
 
 @pytest.mark.slow

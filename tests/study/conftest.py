@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from shop import SPACE as SHOP_SPACE
 from study_fakes import FakeTracker, fake_run
 
 from hrnn_hpo.data.schema import Dataset
@@ -50,6 +51,18 @@ def space_file(tmp_path: Path) -> Path:
 @pytest.fixture
 def space(space_file: Path) -> SearchSpace:
     return load_space(space_file)
+
+
+@pytest.fixture
+def shop() -> Dataset:
+    """Eighty users whose next item the last one tells, for studies that really train."""
+    return markov(n_users=80, n_items=20, n_events=15)
+
+
+@pytest.fixture
+def shop_space(tmp_path: Path) -> SearchSpace:
+    (tmp_path / "shop.yaml").write_text(SHOP_SPACE, encoding="utf-8")
+    return load_space(tmp_path / "shop.yaml")
 
 
 @pytest.fixture

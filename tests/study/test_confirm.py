@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 import pytest
 from optuna.trial import TrialState
+from shop import GOOD
 
 from hrnn_hpo.config import load_configuration
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.data.splits import make_split
-from hrnn_hpo.data.synthetic import markov
 from hrnn_hpo.errors import ConfigError, RunFailedError
 from hrnn_hpo.experiment import prepare_experiment, run_experiment
 from hrnn_hpo.model.folder import load_model
-from hrnn_hpo.search.space import SearchSpace, load_space
+from hrnn_hpo.search.space import SearchSpace
 from hrnn_hpo.study import confirm, objective
 from hrnn_hpo.study.attributes import CANDIDATE, CONFIGURATION, REPEAT, TRAIN_SEED, epochs_of, read_confirmation
 from hrnn_hpo.study.confirm import companion_of, confirmation_runs, pack, unpack
@@ -26,28 +26,7 @@ from hrnn_hpo.study.status import delete_study, list_studies
 from hrnn_hpo.study.storage import load_study, open_storage, study_names
 from hrnn_hpo.study.sync import sync
 
-SPACE = """extends: aws-hrnn
-recipe: null
-parameters:
-  hidden_dimension: {range: [8, 32], default: 8}
-  learning_rate: {kind: training, type: continuous, range: [0.0001, 0.03], log: true, default: 0.0002, doc: Step.}
-  epochs: {kind: training, type: integer, range: [1, 50], default: 2, tunable: false, doc: Most epochs.}
-  batch_size: {kind: training, type: integer, range: [1, 64], default: 16, tunable: false, doc: Users.}
-fix: {bptt: 16, recency_mask: false}
-"""
-GOOD: dict[str, Any] = {"hidden_dimension": 24, "learning_rate": 0.02}
 SOME: dict[str, Any] = {"hidden_dimension": 16, "learning_rate": 0.003}
-
-
-@pytest.fixture
-def shop() -> Dataset:
-    return markov(n_users=80, n_items=20, n_events=15)
-
-
-@pytest.fixture
-def space(tmp_path: Path) -> SearchSpace:
-    (tmp_path / "own.yaml").write_text(SPACE)
-    return load_space(tmp_path / "own.yaml")
 
 
 def confirmed(shop: Dataset, space: SearchSpace | None, **options: Any) -> StudyResult:
@@ -62,9 +41,9 @@ def runs() -> list[Any]:
 
 
 def test_the_best_and_the_defaults_run_on_the_same_fresh_seeds_and_users(
-    shop: Dataset, space: SearchSpace, tracker: Any
+    shop: Dataset, shop_space: SearchSpace, tracker: Any
 ) -> None:
-    result = confirmed(shop, space)
+    result = confirmed(shop, shop_space)
     found = {(run.user_attrs[CANDIDATE], run.user_attrs[REPEAT]): run for run in runs()}
     assert set(found) == {(trial, repeat) for trial in (0, 1, 2) for repeat in (0, 1)}
     searched = {trial.user_attrs[CONFIGURATION]["seed"] for trial in load_study("s", open_storage()).trials}
@@ -84,9 +63,9 @@ def test_the_best_and_the_defaults_run_on_the_same_fresh_seeds_and_users(
 
 
 def test_the_verdict_and_the_winner_come_from_the_confirmation(
-    shop: Dataset, space: SearchSpace, tracker: Any, tmp_path: Path
+    shop: Dataset, shop_space: SearchSpace, tracker: Any, tmp_path: Path
 ) -> None:
-    result = confirmed(shop, space, confirm_seeds=4, out=tmp_path / "out")
+    result = confirmed(shop, shop_space, confirm_seeds=4, out=tmp_path / "out")
     found = result.confirmation
     assert found is not None
     assert found == read_confirmation(load_study("s", open_storage()))
@@ -106,9 +85,9 @@ def test_the_verdict_and_the_winner_come_from_the_confirmation(
 
 
 def test_the_model_left_is_the_refit_and_the_exported_file_repeats_it(
-    shop: Dataset, space: SearchSpace, tracker: Any, tmp_path: Path
+    shop: Dataset, shop_space: SearchSpace, tracker: Any, tmp_path: Path
 ) -> None:
-    result = confirmed(shop, space, out=tmp_path / "out")
+    result = confirmed(shop, shop_space, out=tmp_path / "out")
     configuration = load_configuration(export("s", tmp_path / "best.yaml"))
     assert configuration == result.configuration
     assert result.confirmation is not None
@@ -128,8 +107,10 @@ def test_the_model_left_is_the_refit_and_the_exported_file_repeats_it(
     assert all((ours[name] == theirs[name]).all() for name in ours)
 
 
-def test_the_same_command_again_runs_nothing_and_opens_nothing(shop: Dataset, space: SearchSpace, tracker: Any) -> None:
-    first = confirmed(shop, space)
+def test_the_same_command_again_runs_nothing_and_opens_nothing(
+    shop: Dataset, shop_space: SearchSpace, tracker: Any
+) -> None:
+    first = confirmed(shop, shop_space)
     again = confirmed(shop, None, enqueue=(), confirm=None, confirm_seeds=None)  # the numbers are remembered
     assert again.confirmation == first.confirmation
     assert again.leaderboard == first.leaderboard
@@ -138,9 +119,9 @@ def test_the_same_command_again_runs_nothing_and_opens_nothing(shop: Dataset, sp
 
 
 def test_a_confirmation_after_the_test_part_was_opened_needs_again_and_is_marked(
-    shop: Dataset, space: SearchSpace, tracker: Any
+    shop: Dataset, shop_space: SearchSpace, tracker: Any
 ) -> None:
-    early = confirmed(shop, space, confirm=0)
+    early = confirmed(shop, shop_space, confirm=0)
     assert early.confirmation is None
     assert early.leaderboard is not None
     late = confirmed(shop, None, enqueue=(), confirm=2)
@@ -152,8 +133,8 @@ def test_a_confirmation_after_the_test_part_was_opened_needs_again_and_is_marked
     assert openings(load_study("s", open_storage())) == 2
 
 
-def test_more_seeds_add_runs_to_those_that_are_there(shop: Dataset, space: SearchSpace, tracker: Any) -> None:
-    first = confirmed(shop, space)
+def test_more_seeds_add_runs_to_those_that_are_there(shop: Dataset, shop_space: SearchSpace, tracker: Any) -> None:
+    first = confirmed(shop, shop_space)
     more = confirmed(shop, None, enqueue=(), confirm_seeds=3)
     assert first.confirmation is not None
     assert more.confirmation is not None
@@ -162,8 +143,8 @@ def test_more_seeds_add_runs_to_those_that_are_there(shop: Dataset, space: Searc
     assert len(runs()) == 9
 
 
-def test_without_challengers_nothing_is_confirmed(shop: Dataset, space: SearchSpace, tracker: Any) -> None:
-    result = confirmed(shop, space, n_trials=1, enqueue=())
+def test_without_challengers_nothing_is_confirmed(shop: Dataset, shop_space: SearchSpace, tracker: Any) -> None:
+    result = confirmed(shop, shop_space, n_trials=1, enqueue=())
     assert result.confirmation is None
     assert result.leaderboard is not None
     assert study_names(open_storage()) == ["s"]
@@ -171,17 +152,17 @@ def test_without_challengers_nothing_is_confirmed(shop: Dataset, space: SearchSp
 
 @pytest.mark.parametrize("options", [{"confirm": -1}, {"confirm_seeds": 1}])
 def test_impossible_numbers_are_refused_before_anything_is_written(
-    shop: Dataset, space: SearchSpace, options: dict[str, int], home: Path
+    shop: Dataset, shop_space: SearchSpace, options: dict[str, int], home: Path
 ) -> None:
     with pytest.raises(ConfigError, match="must hold"):
-        confirmed(shop, space, **options)
+        confirmed(shop, shop_space, **options)
     assert not home.exists()
 
 
 def test_an_interrupted_confirmation_goes_on_from_its_epoch_to_the_same_verdict(
-    shop: Dataset, space: SearchSpace, tracker: Any, monkeypatch: pytest.MonkeyPatch
+    shop: Dataset, shop_space: SearchSpace, tracker: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = confirmed(shop, space)
+    whole = confirmed(shop, shop_space)
     delete_study("s")
     original = objective._EpochLog.write
     ran: list[tuple[Any, ...]] = []
@@ -195,7 +176,7 @@ def test_an_interrupted_confirmation_goes_on_from_its_epoch_to_the_same_verdict(
         original(log, report)
 
     monkeypatch.setattr(objective._EpochLog, "write", write)
-    stopped = confirmed(shop, space)
+    stopped = confirmed(shop, shop_space)
     assert stopped.interrupted
     assert stopped.confirmation is None
     assert stopped.leaderboard is None
@@ -209,7 +190,7 @@ def test_an_interrupted_confirmation_goes_on_from_its_epoch_to_the_same_verdict(
 
 
 def test_a_configuration_that_fails_is_out_of_the_contest(
-    shop: Dataset, space: SearchSpace, tracker: Any, monkeypatch: pytest.MonkeyPatch
+    shop: Dataset, shop_space: SearchSpace, tracker: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(self: Any, trial: Any, configuration: Any) -> Any:
         if trial.user_attrs[CANDIDATE] == 1:
@@ -217,7 +198,7 @@ def test_a_configuration_that_fails_is_out_of_the_contest(
         return prepare_experiment(shop, configuration, "keep", train_seed=trial.user_attrs[TRAIN_SEED])
 
     monkeypatch.setattr(confirm.ConfirmObjective, "_experiment", fail)
-    result = confirmed(shop, space)
+    result = confirmed(shop, shop_space)
     assert result.confirmation is not None
     assert result.confirmation.failed == [1]
     assert result.confirmation.winner == 2
@@ -226,14 +207,14 @@ def test_a_configuration_that_fails_is_out_of_the_contest(
     assert len(load_study("s (confirmation)", open_storage()).trials) == n_runs  # not tried for ever
 
 
-def test_runs_never_are_pruned(shop: Dataset, space: SearchSpace, tracker: Any) -> None:
-    confirmed(shop, space, confirm_seeds=3)
+def test_runs_never_are_pruned(shop: Dataset, shop_space: SearchSpace, tracker: Any) -> None:
+    confirmed(shop, shop_space, confirm_seeds=3)
     assert {run.state for run in runs()} == {TrialState.COMPLETE}
     assert {len(epochs_of(run)) for run in runs()} == {2}
 
 
-def test_mlflow_shows_the_runs_and_sync_rebuilds_them(shop: Dataset, space: SearchSpace, tracker: Any) -> None:
-    result = confirmed(shop, space)
+def test_mlflow_shows_the_runs_and_sync_rebuilds_them(shop: Dataset, shop_space: SearchSpace, tracker: Any) -> None:
+    result = confirmed(shop, shop_space)
     assert result.confirmation is not None
     [parent] = tracker.by_role("study")
     assert parent["tags"]["verdict"] == result.confirmation.verdict
@@ -260,9 +241,9 @@ def test_mlflow_shows_the_runs_and_sync_rebuilds_them(shop: Dataset, space: Sear
 
 
 def test_the_companion_is_no_study_of_its_own_and_goes_with_its_study(
-    shop: Dataset, space: SearchSpace, tracker: Any, home: Path
+    shop: Dataset, shop_space: SearchSpace, tracker: Any, home: Path
 ) -> None:
-    confirmed(shop, space)
+    confirmed(shop, shop_space)
     assert [entry.study for entry in list_studies()] == ["s"]
     delete_study("s")
     assert study_names(open_storage()) == []

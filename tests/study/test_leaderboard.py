@@ -1,14 +1,13 @@
 """The test users are looked at once; a second look is asked for, counted and marked. Real models, small ones."""
 
-from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
+from shop import GOOD
 
 from hrnn_hpo.data.schema import Dataset
-from hrnn_hpo.data.synthetic import markov
-from hrnn_hpo.search.space import load_space
+from hrnn_hpo.search.space import SearchSpace
 from hrnn_hpo.study import leaderboard
 from hrnn_hpo.study.export import render
 from hrnn_hpo.study.files import drop_all_files, model_folder
@@ -17,27 +16,10 @@ from hrnn_hpo.study.record import read_record
 from hrnn_hpo.study.runner import StudyResult, tune
 from hrnn_hpo.study.storage import load_study, open_storage
 
-SPACE = """extends: aws-hrnn
-recipe: null
-parameters:
-  hidden_dimension: {range: [8, 32], default: 8}
-  learning_rate: {kind: training, type: continuous, range: [0.0001, 0.03], log: true, default: 0.0002, doc: Step.}
-  epochs: {kind: training, type: integer, range: [1, 50], default: 2, tunable: false, doc: Most epochs.}
-  batch_size: {kind: training, type: integer, range: [1, 64], default: 16, tunable: false, doc: Users.}
-fix: {bptt: 16, recency_mask: false}
-"""
-GOOD: dict[str, Any] = {"hidden_dimension": 24, "learning_rate": 0.02}
-
 
 @pytest.fixture
-def shop() -> Dataset:
-    return markov(n_users=80, n_items=20, n_events=15)
-
-
-@pytest.fixture
-def result(shop: Dataset, tmp_path: Path, tracker: Any) -> StudyResult:
-    (tmp_path / "own.yaml").write_text(SPACE)
-    return tune(shop, "s", load_space(tmp_path / "own.yaml"), n_trials=2, enqueue=[GOOD], device="cpu", n_threads=1)
+def result(shop: Dataset, shop_space: SearchSpace, tracker: Any) -> StudyResult:
+    return tune(shop, "s", shop_space, n_trials=2, enqueue=[GOOD], device="cpu", n_threads=1)
 
 
 def study() -> optuna.Study:
