@@ -41,7 +41,7 @@ class DistinctSampler(BaseSampler):
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         proposal = self._propose(study, trial)
-        taken = tried(study, self._space, before=trial.number)
+        taken = tried(study, self._space, but=trial.number)
         return proposal if _key(proposal) not in taken else self._closest(proposal, taken)
 
     def sample_independent(
@@ -86,12 +86,12 @@ class DistinctSampler(BaseSampler):
         return self._space.varied(values)
 
 
-def tried(study: Study, space: SearchSpace, *, before: int | None = None) -> set[str]:
-    """Return the configurations that the trials of a study have or will have, failed and queued ones included."""
+def tried(study: Study, space: SearchSpace, *, but: int | None = None) -> set[str]:
+    """Return the configurations that the trials of a study have or will have, `but` aside, failed ones included."""
     found = set()
     for trial in study.get_trials(deepcopy=False):
         params = trial.params or trial.system_attrs.get("fixed_params", {})
-        if params and (before is None or trial.number != before):
+        if params and trial.number != but:
             found.add(_key(space.varied(params)))
     return found
 

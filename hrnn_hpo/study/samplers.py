@@ -129,8 +129,9 @@ def make_sampler(
     made = _make_sampler(sampler, seed, space)
     if deterministic:
         made = BatchSampler(made, ordinals)
-    distinct = space is not None and sampler != "grid" and space.cardinality() is not None
-    return DistinctSampler(made, space) if distinct and space is not None else made
+    if space is None or sampler == "grid" or space.cardinality() is None:
+        return made
+    return DistinctSampler(made, space)
 
 
 def _make_sampler(sampler: str | Callable[[int], BaseSampler], seed: int, space: SearchSpace | None) -> BaseSampler:
