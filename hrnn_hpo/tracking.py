@@ -235,22 +235,23 @@ def _register(
             return
     else:
         client.create_registered_model(name)
-    mlflow.set_tracking_uri(uri)  # some of MLflow's functions look at nothing else
-    model = client.create_logged_model(experiment, name="model", source_run_id=run_id, tags=dict(tags))
-    with tempfile.TemporaryDirectory() as parent:
-        packed = Path(parent) / "packed"
-        mlflow.pyfunc.save_model(
-            path=packed,
-            loader_module=PYFUNC_LOADER,
-            data_path=str(folder),
-            mlflow_model=Model(run_id=run_id, model_id=model.model_id),
-            signature=ModelSignature(params=ParamSchema([ParamSpec("k", "long", 25)])),  # else MLflow drops `params`
-            pip_requirements=[f"hrnn-hpo=={__version__}"],
-        )
-        client.log_model_artifacts(model.model_id, str(packed))
-    client.finalize_logged_model(model.model_id, "READY")
-    source = f"models:/{model.model_id}"
-    client.create_model_version(name, source=source, run_id=run_id, model_id=model.model_id, tags=dict(tags))
+    signature = ModelSignature(params=ParamSchema([ParamSpec("k", "long", 25)]))  # without, MLflow drops `params`
+    with _default_store(uri):
+        model = client.create_logged_model(experiment, name="model", source_run_id=run_id, tags=dict(tags))
+        with tempfile.TemporaryDirectory() as parent:
+            packed = Path(parent) / "packed"
+            mlflow.pyfunc.save_model(
+                path=packed,
+                loader_module=PYFUNC_LOADER,
+                data_path=str(folder),
+                mlflow_model=Model(run_id=run_id, model_id=model.model_id),
+                signature=signature,
+                pip_requirements=[f"hrnn-hpo=={__version__}"],
+            )
+            client.log_model_artifacts(model.model_id, str(packed))
+        client.finalize_logged_model(model.model_id, "READY")
+        source = f"models:/{model.model_id}"
+        client.create_model_version(name, source=source, run_id=run_id, model_id=model.model_id, tags=dict(tags))
 
 
 def _answers(host: str, port: int) -> bool:
@@ -320,6 +321,32 @@ def _quiet() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def _default_store(uri: str) -> Iterator[None]:
+    """Let those of MLflow's functions that take no address use this one; the caller's comes back afterwards.
+
+    MLflow keeps an address that is set in the environment too, where it would outlive this call, for other stores of
+    this process and for its children.
+    """
+    import mlflow
+
+    names = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")
+    before = {name: os.environ.get(name) for name in names}
+    mlflow.set_tracking_uri(uri)
+    mlflow.set_registry_uri(uri)
+    try:
+        yield
+    finally:
+        # Unset, MLflow looks at the environment, which holds what the caller had set in either way.
+        mlflow.set_tracking_uri(None)  # type: ignore[arg-type]
+        mlflow.set_registry_uri(None)  # type: ignore[arg-type]
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
 def _first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
@@ -337,9 +364,8 @@ def download_model(address: str, uri: str | None = None) -> Path:
 
     store = tracking_address(uri)
     try:
-        mlflow.set_tracking_uri(store)
-        mlflow.set_registry_uri(store)
-        folder = Path(mlflow.artifacts.download_artifacts(artifact_uri=address))
+        with _default_store(store):
+            folder = Path(mlflow.artifacts.download_artifacts(artifact_uri=address))
         packed = folder / "MLmodel"
         if not packed.is_file():
             return folder

@@ -1,6 +1,7 @@
 """MLflow behind the tracker: what it stores, where, and what happens when it cannot."""
 
 import logging
+import os
 import shutil
 import sqlite3
 import subprocess
@@ -9,6 +10,7 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
+import mlflow
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
@@ -201,3 +203,29 @@ def test_a_model_is_registered_once_and_comes_back_as_its_folder(tracker: Tracke
     fetched = download_model("models:/first/2", tracker.uri)
     assert [path.name for path in fetched.iterdir()] == ["split.json"]
     assert not list(fetched.parent.rglob("*.pkl"))
+
+
+@pytest.mark.parametrize("set_by", ["nobody", "environment", "call"])
+def test_the_callers_own_address_outlives_registering_and_fetching(
+    tracker: Tracker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, set_by: str
+) -> None:
+    names = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")
+    own = f"sqlite:///{tmp_path}/own.db"
+    for name in names:
+        monkeypatch.setenv(name, own)
+        if set_by == "nobody":
+            monkeypatch.delenv(name)
+    if set_by == "call":
+        mlflow.set_tracking_uri(own)
+        mlflow.set_registry_uri(own)
+    before = [*map(os.environ.get, names), mlflow.get_tracking_uri(), mlflow.get_registry_uri()]
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "split.json").write_text("{}")
+    tracker.register_model(tracker.start_run("r", tags={}), "first", folder, {"opening": "1"})
+    download_model("models:/first/1", tracker.uri)
+    try:
+        assert [*map(os.environ.get, names), mlflow.get_tracking_uri(), mlflow.get_registry_uri()] == before
+    finally:
+        mlflow.set_tracking_uri(None)  # type: ignore[arg-type]
+        mlflow.set_registry_uri(None)  # type: ignore[arg-type]

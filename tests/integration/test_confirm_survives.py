@@ -8,7 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from mlflow import MlflowClient, pyfunc, set_registry_uri, set_tracking_uri
+from mlflow import MlflowClient, pyfunc
 from optuna.trial import FrozenTrial, TrialState
 from real_studies import PROGRAM, Process, finish, start, wait_for, write_project
 
@@ -96,7 +96,9 @@ def test_a_killed_confirmation_goes_on_and_ends_as_an_undisturbed_one(project: P
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*Any type hint:UserWarning")  # MLflow's, about its own models
-def test_the_registered_winner_recommends_serves_and_remembers_its_opening(project: Path) -> None:
+def test_the_registered_winner_recommends_serves_and_remembers_its_opening(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     finish(tune("s", "--out", "out"))
     [version] = MlflowClient(tracking_address(), tracking_address()).search_model_versions("name = 's'")
     assert (version.version, version.tags["opening"]) == (1, "1")
@@ -116,8 +118,7 @@ def test_the_registered_winner_recommends_serves_and_remembers_its_opening(proje
     assert "opened 1 time(s) before" in refused.stderr
     assert run("evaluate", "models:/s/1", "log", "--again").returncode == 0
 
-    set_tracking_uri(tracking_address())
-    set_registry_uri(tracking_address())  # whatever an earlier test of this process has set
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking_address())
     model = pyfunc.load_model("models:/s/1")
     [answer] = model.predict([{"userId": str(user)}], params={"k": 3})
     expected = Recommender(load_model(Path("out/model"))).recommend(str(user), 3)
