@@ -2,9 +2,10 @@
 
 Run: .venv/bin/python scripts/benchmarks/pruning.py DATA [--curves FILE] [--seeds N] [--write]
 
-Recording trains each of the 100 configurations of a small grid for all its epochs (about 25 minutes of one core on
-ml-100k) and goes on where it was stopped. The replay asks the product's own sampler for configurations and its pruner
-after every epoch, and looks the answers up.
+Recording trains 100 configurations, spread evenly (QMC) over a space of small models, for all their epochs (about 40
+minutes of one core on ml-100k) and goes on where it was stopped. The protocol is leave-one-out: with every user in the
+validation part, scores tell configurations apart. The replay asks the product's own sampler for configurations and its
+pruner after every epoch; the answer is the curve of the recorded configuration that lies nearest.
 """
 
 import itertools
@@ -12,6 +13,7 @@ import json
 import math
 import statistics
 from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -31,16 +33,24 @@ OBJECTIVE = "ndcg_at_10"
 EPOCHS = 18
 N_RANDOM = 40  # trials of the unpruned random search whose best score is to be reached
 MOST_TRIALS = 100  # of the search that has to reach it
-Curves = dict[str, list[float]]  # configuration -> score after each epoch
+N_CURVES = 100
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A recorded training: the searched values, and the validation score after each epoch."""
+
+    values: dict[str, Value]
+    scores: list[float]
 
 
 def benchmark_space() -> SearchSpace:
-    """Return a grid of 100 configurations of small models, good ones and bad ones."""
+    """Return a space of small models, good ones and bad ones."""
     return load_space("hrnn").narrow(
         {
-            "hidden_dimension": {"range": [16, 40], "step": 8, "log": False, "default": 24},
-            "learning_rate": {"range": [0.001, 0.021], "step": 0.005, "log": False, "default": 0.006},
-            "output_dropout": {"range": [0.0, 0.6], "step": 0.15, "default": 0.15},
+            "hidden_dimension": {"range": [16, 64], "log": True, "default": 24},
+            "learning_rate": {"range": [0.0005, 0.03], "log": True, "default": 0.003},
+            "output_dropout": {"range": [0.0, 0.6], "default": 0.2},
         },
         {
             "recency_mask": False,
@@ -61,41 +71,44 @@ def benchmark_space() -> SearchSpace:
     )
 
 
-def key(values: dict[str, Value]) -> str:
-    """Return the name under which a configuration's curve is kept."""
-    return json.dumps(values, sort_keys=True)
-
-
-def record(data: Path, file: Path) -> Curves:
-    """Return the learning curve of each configuration, training those that the file lacks."""
-    curves: Curves = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+def record(data: Path, file: Path) -> list[Curve]:
+    """Return the learning curves, training those that the file lacks."""
+    curves = [Curve(**entry) for entry in json.loads(file.read_text(encoding="utf-8"))] if file.exists() else []
     space = benchmark_space()
-    dataset = None
-    for number, values in enumerate(space.configurations()):
-        if key(values) in curves:
-            continue
-        dataset = dataset or load_dataset(data)
-        torch.set_num_threads(1)
+    points: list[dict[str, Value]] = []
+    study = optuna.create_study(sampler=make_sampler("qmc", 0, space))
+    study.optimize(lambda trial: float(points.append(space.varied(space.suggest(trial))) or 0), N_CURVES)
+    assert all(curve.values == point for curve, point in zip(curves, points, strict=False)), f"{file}: another space"
+    dataset = load_dataset(data) if len(curves) < N_CURVES else None
+    torch.set_num_threads(1)
+    for number in range(len(curves), N_CURVES):
+        assert dataset
         configuration = Configuration(
-            hyperparameters=space.resolve(values), seed=trial_seed(0, number, stream=1), n_threads=1
+            hyperparameters=space.resolve(points[number]),
+            protocol="leave-one-out",
+            seed=trial_seed(0, number, stream=1),
+            n_threads=1,
         )
         result = run_experiment(prepare_experiment(dataset, configuration), device="cpu", objective=OBJECTIVE)
-        curves[key(values)] = [report.metrics[OBJECTIVE] for report in result.history]
+        curves.append(Curve(points[number], [report.metrics[OBJECTIVE] for report in result.history]))
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps(curves, indent=1), encoding="utf-8")
+        draft = file.with_suffix(".partial")
+        draft.write_text(json.dumps([asdict(curve) for curve in curves], indent=1), encoding="utf-8")
+        draft.replace(file)
         print(
-            f"{len(curves)}/100  {key(values)}  {max(curves[key(values)]):.4f}  {result.seconds:.0f} s",
+            f"{len(curves)}/{N_CURVES}  {points[number]}  {max(curves[-1].scores):.4f}  {result.seconds:.0f} s",
             flush=True,
         )
     return curves
 
 
-def trials_of(curves: Curves, sampler: str, pruner: str, seed: int) -> Iterator[SimulatedTrial]:
+def trials_of(curves: list[Curve], sampler: str, pruner: str, seed: int) -> Iterator[SimulatedTrial]:
     """Yield the trials of a study that the product's sampler and pruner run on the recorded curves."""
     space = benchmark_space()
 
     def curve(trial: optuna.Trial) -> list[float]:
-        return curves[key(space.varied(space.suggest(trial)))]
+        values = space.suggest(trial)
+        return min(curves, key=lambda one: space.distance(one.values, values)).scores
 
     return simulate(
         curve,
@@ -107,7 +120,7 @@ def trials_of(curves: Curves, sampler: str, pruner: str, seed: int) -> Iterator[
     )
 
 
-def share_of_epochs(curves: Curves, sampler: str, pruner: str, seed: int) -> float:
+def share_of_epochs(curves: list[Curve], sampler: str, pruner: str, seed: int) -> float:
     """Return the epochs until the random search's best score is reached, as a share of its own; inf for never."""
     random = list(itertools.islice(trials_of(curves, "random", "none", seed), N_RANDOM))
     best, used = max(trial.value for trial in random), 0
@@ -118,7 +131,7 @@ def share_of_epochs(curves: Curves, sampler: str, pruner: str, seed: int) -> flo
     return math.inf
 
 
-def replay(curves: Curves, n_seeds: int) -> str:
+def replay(curves: list[Curve], n_seeds: int) -> str:
     """Return the table of every sampler and pruner over some study seeds."""
     rows: list[list[object]] = []
     for sampler, pruner in itertools.product(("tpe", "random"), PRUNERS):
@@ -129,9 +142,9 @@ def replay(curves: Curves, n_seeds: int) -> str:
     return table(["sampler", "pruner", "median share of epochs", "seeds that reach it", "epochs a trial"], rows)
 
 
-def informative(curves: Curves) -> str:
+def informative(curves: list[Curve]) -> str:
     """Return how well the best score so far ranks configurations at some epochs (Spearman, with the final best)."""
-    scores = np.array(list(curves.values()))
+    scores = np.array([curve.scores for curve in curves])
     ranks = {n: float(spearmanr(scores[:, :n].max(axis=1), scores.max(axis=1))[0]) for n in (1, 2, 3, 6, 9, 12, 15)}
     return ", ".join(f"{rank:.2f} after {n}" for n, rank in ranks.items())
 
@@ -143,12 +156,12 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=20, help="study seeds")
     options = parser.parse_args()
     curves = record(options.data, options.curves)
-    best = sorted(max(curve) for curve in curves.values())
+    best = sorted(max(curve.scores) for curve in curves)
     body = (
         f"Epochs until a search reaches the best validation {OBJECTIVE} of an unpruned random search of {N_RANDOM} "
         f"trials, as a share of that search's epochs, over {options.seeds} study seeds; the target is 1/3 for TPE "
-        f"with a pruner. 100 configurations, {EPOCHS} epochs each, best scores from {best[0]:.3f} to {best[-1]:.3f} "
-        f"(median {best[50]:.3f}).\n\n{replay(curves, options.seeds)}\n\nRank correlation of the best score so far "
+        f"with a pruner. {N_CURVES} configurations, {EPOCHS} epochs each, best scores from {best[0]:.3f} to "
+        f"{best[-1]:.3f} (median {best[50]:.3f}).\n\n{replay(curves, options.seeds)}\n\nRank correlation of the best score so far "
         f"with the final one, by epoch: {informative(curves)}."
     )
     publish(
