@@ -129,6 +129,9 @@ class Configuration(BaseModel):
     n_threads: Annotated[
         int | None, Field(ge=1, description="CPU threads; another count may change the last digits.")
     ] = None
+    user_fraction: Annotated[
+        float | None, Field(gt=0, le=1, description="Share of the training users that train; all unless given.")
+    ] = None
     best_epoch: Annotated[int | None, Field(ge=1, description="Epoch with the best validation score.")] = None
     data_hash: Annotated[str | None, Field(description="Content hash of the data the figures belong to.")] = None
 

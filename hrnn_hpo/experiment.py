@@ -14,7 +14,13 @@ import numpy as np
 import torch
 
 from hrnn_hpo.config import Configuration, nearest
-from hrnn_hpo.data.featurize import event_features, filter_by_history_length, log_popularity, recency_weights
+from hrnn_hpo.data.featurize import (
+    event_features,
+    filter_by_history_length,
+    log_popularity,
+    recency_weights,
+    some_users,
+)
 from hrnn_hpo.data.ingest import check_minimum
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.data.splits import EvalPart, Split, TrainPart, make_split
@@ -65,8 +71,8 @@ def prepare_experiment(
     """Return what a configuration makes of a dataset.
 
     `train_seed` redraws training and validation users and leaves the test users closed. `refit` adds the validation
-    data to the training data. Raises DataError when the data is too small, ConfigError when it is not the data that
-    the configuration was made with.
+    data to the training data; the configuration's `user_fraction` leaves a part of the training users. Raises DataError
+    when the data is too small, ConfigError when it is not the data that the configuration was made with.
     """
     check_minimum(dataset)
     if configuration.data_hash not in (None, dataset.content_hash):
@@ -78,6 +84,8 @@ def prepare_experiment(
     split = make_split(dataset, configuration.protocol, configuration.split_seed, train_seed=train_seed)
     if refit:
         split = replace(split, train=_with_validation(dataset, split))
+    if configuration.user_fraction is not None:
+        split = replace(split, train=some_users(split.train, configuration.user_fraction, configuration.split_seed))
     return Experiment(
         dataset=dataset,
         split=split,

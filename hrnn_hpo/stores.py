@@ -22,7 +22,11 @@ def mlruns_folder() -> Path:
 
 
 def storage_address(url: str | None = None) -> str:
-    """Return Optuna's database address; a relative SQLite file becomes absolute, PostgreSQL's driver is named."""
+    """Return Optuna's database address, HRNN_HPO_STORAGE before the embedded one.
+
+    A relative SQLite file becomes absolute, PostgreSQL's driver is named.
+    """
+    url = url or os.environ.get("HRNN_HPO_STORAGE")
     if not url:
         return f"{_SQLITE}{mlruns_folder() / 'optuna.db'}"
     return re.sub(r"^postgres(ql)?://", "postgresql+psycopg://", _absolute(url))

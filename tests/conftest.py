@@ -40,6 +40,7 @@ def mlruns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_mlflow: Path) 
     monkeypatch.setenv("HRNN_HPO_HOME", str(tmp_path))
     monkeypatch.setenv("HRNN_HPO_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.delenv("HRNN_HPO_STORAGE", raising=False)
     folder = tmp_path / "mlruns"
     folder.mkdir()
     shutil.copy(empty_mlflow, folder / "mlflow.db")

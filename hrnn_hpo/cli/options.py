@@ -49,12 +49,20 @@ Protocol = Annotated[Protocols | None, typer.Option("--protocol", help="Who trai
 SplitSeed = Annotated[int | None, typer.Option("--split-seed", min=0, help="Draws the validation and test users.")]
 Storage = Annotated[
     str | None,
-    typer.Option("--storage", metavar="URL", help="Optuna's database. Default: sqlite in mlruns/.", show_default=False),
+    typer.Option(
+        "--storage",
+        metavar="URL",
+        help="Optuna's database. Default: HRNN_HPO_STORAGE, else sqlite in mlruns/.",
+        show_default=False,
+    ),
 ]
 TrackingUri = Annotated[
     str | None,
     typer.Option(
-        "--tracking-uri", metavar="URI", help="MLflow's store. Default: sqlite in mlruns/.", show_default=False
+        "--tracking-uri",
+        metavar="URI",
+        help="MLflow's store. Default: MLFLOW_TRACKING_URI, else sqlite in mlruns/.",
+        show_default=False,
     ),
 ]
 

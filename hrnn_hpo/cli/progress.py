@@ -45,6 +45,10 @@ class StudyProgress:
         for line in plan_lines(forecast):
             console.print(line, soft_wrap=True, markup=False)
 
+    def compared(self, number: int, total: int, part: float | None, whole: float | None) -> None:
+        part_text, whole_text = ("failed" if score is None else f"{score:.4f}" for score in (part, whole))
+        console.print(f"compared {number} of {total}: {part_text} on the part of the users, {whole_text} on all")
+
     def study_started(self, objective: str, n_trials: int | None, timeout: float | None, done: int) -> None:
         if self._objective:  # the search was the first to start
             console.print(f"Confirming the winner: {n_trials} trainings on fresh seeds, {done} of them done.")
@@ -115,6 +119,10 @@ def plan_lines(forecast: Any) -> list[str]:
         end = datetime.now() + timedelta(seconds=f.seconds)
         at_once = f", {f.n_workers} at once" if f.n_workers > 1 else ""
         lines.append(f"  {f.n_trials} trials to come{at_once}: about {_duration(f.seconds)}, until {end:%a %H:%M}.")
+    if f.confirm_runs:
+        lines.append(
+            f"  Then {f.confirm_runs} trainings confirm the winner: about {_duration(f.confirm_seconds)} more."
+        )
     if f.measure["measured_share"] < 1:
         lines.append(f"  Measured on {f.measure['measured_share']:.0%} of an epoch; validation comes on top.")
     return lines

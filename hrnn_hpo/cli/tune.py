@@ -55,6 +55,16 @@ def tune(
             "and pruning by earlier batches alone. Waits for each batch's slowest trial.",
         ),
     ] = False,
+    user_fraction: Annotated[
+        float | None,
+        typer.Option(
+            "--user-fraction",
+            metavar="SHARE",
+            help="Search on this share of the training users, 0.3 for example. First 8 configurations train on the "
+            "part and on all users, and must rank alike; the confirmation trains on all.",
+            show_default=False,
+        ),
+    ] = None,
     launcher: Annotated[
         Literal["local", "ray"],
         typer.Option("--launcher", help="Where workers run: processes of this machine, or tasks of a Ray cluster."),
@@ -203,10 +213,22 @@ def tune(
         "device": options.checked_device(device),
         "storage": storage,
         "seen": seen,
+        "user_fraction": user_fraction,
     }
     if plan:
         _show_plan(
-            plan_study(data, study, space, warm=warm_start, limits=Limits(patience_trials, target), **request), json
+            plan_study(
+                data,
+                study,
+                space,
+                confirm=confirm,
+                confirm_seeds=confirm_seeds,
+                warm=warm_start,
+                deterministic=deterministic,
+                limits=Limits(patience_trials, target),
+                **request,
+            ),
+            json,
         )
         return
     if launcher == "local" and (ray_address is not None or gpus_per_trial is not None):

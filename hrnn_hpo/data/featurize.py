@@ -54,6 +54,13 @@ def gap_bucket(gap_seconds: NDArray[np.int64] | int) -> NDArray[np.uint8]:
     return np.minimum(exponents, N_GAP_BUCKETS - 1).astype(np.uint8)
 
 
+def some_users(train: TrainPart, fraction: float, seed: int) -> TrainPart:
+    """Return a random share of the training users, at least one; a smaller share of the same seed is a part of it."""
+    n = max(1, round(fraction * len(train.users)))
+    kept = np.sort(np.random.default_rng(seed).permutation(len(train.users))[:n])
+    return TrainPart(train.users[kept], train.stops[kept])
+
+
 def filter_by_history_length(split: Split, dataset: Dataset, low: float, high: float) -> TrainPart:
     """Return the training users whose history length lies within the inclusive [low, high] quantiles.
 

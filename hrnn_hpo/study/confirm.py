@@ -9,7 +9,7 @@ import base64
 import logging
 import time
 import zlib
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -66,8 +66,10 @@ class Settings:
     n_seeds: int = DEFAULT_SEEDS
 
 
-def check_settings(k: int | None, n_seeds: int | None) -> None:
-    """Raise ConfigError for numbers of configurations or seeds that cannot be."""
+def check_settings(k: int | None, n_seeds: int | None, user_fraction: float | None = None) -> None:
+    """Raise ConfigError for numbers of configurations or seeds that cannot be, in a search on so many of the users."""
+    if k == 0 and user_fraction is not None:
+        raise ConfigError("A search on a part of the users must be confirmed on all: `--confirm >= 1`, but got 0.")
     if k is not None and k < 0:
         raise ConfigError(f"`--confirm >= 0` must hold, but got {k}.")
     if n_seeds is not None and n_seeds < 2:
@@ -87,12 +89,24 @@ def companion_of(study: Study, storage: RDBStorage) -> Study | None:
 
 def settle(study: Study, k: int | None, n_seeds: int | None) -> Settings:
     """Return what to confirm, and remember what was asked for: None takes what an earlier command said."""
-    told = study.user_attrs.get(SETTINGS, {})
+    settings = wanted_settings(study, k, n_seeds)
+    study.set_user_attr(SETTINGS, asdict(settings))
+    return settings
+
+
+def wanted_settings(study: Study | None, k: int | None, n_seeds: int | None) -> Settings:
+    """Return what to confirm by what is asked for now and what a study was told before."""
+    told = study.user_attrs.get(SETTINGS, {}) if study is not None else {}
     asked = {"k": k, "n_seeds": n_seeds}
-    told = {**told, **{name: value for name, value in asked.items() if value is not None}}
-    if told:
-        study.set_user_attr(SETTINGS, told)
-    return Settings(**told)
+    return Settings(**{**told, **{name: value for name, value in asked.items() if value is not None}})
+
+
+def n_confirmed(settings: Settings, n_trials: int, record: StudyRecord) -> int:
+    """Return how many configurations beside the defaults are confirmed after a search of so many trials."""
+    if settings.k is not None:
+        return settings.k
+    k = default_n_confirmed(n_trials, settings.n_seeds)
+    return k if record.user_fraction is None else max(k, 1)  # scores and epoch counts are those of less data
 
 
 def begin_confirmation(study: Study, record: StudyRecord, storage: RDBStorage, settings: Settings) -> Study | None:
@@ -102,9 +116,7 @@ def begin_confirmation(study: Study, record: StudyRecord, storage: RDBStorage, s
     """
     trials = last_attempts(study)
     defaults = defaults_trial(trials)
-    k = settings.k
-    if k is None:
-        k = default_n_confirmed(count_trials(trials).done, settings.n_seeds)
+    k = n_confirmed(settings, count_trials(trials).done, record)
     challengers = _challengers(trials, defaults, k)
     if defaults is None or SUMMARY not in defaults.user_attrs or not challengers:
         if settings.k:
@@ -163,6 +175,7 @@ def conclude(study: Study, record: StudyRecord, companion: Study, settings: Sett
         objective=record.objective,
         redrawn=record.protocol in REDRAWN_PROTOCOLS,
         failed=failed,
+        comparable=record.user_fraction is None,
     )
     stored = read_confirmation(study)
     if stored is not None and replace(confirmation, time=stored.time) == stored:
@@ -264,7 +277,12 @@ def _attributes(trials: list[FrozenTrial], number: int, repeat: int, record: Stu
     trial = next(trial for trial in trials if trial.number == number)
     configuration = Configuration.model_validate(trial.user_attrs[CONFIGURATION])
     fresh = configuration.model_copy(
-        update={"seed": trial_seed(record.seed, repeat, stream=2), "best_epoch": None, "n_threads": None}
+        update={
+            "seed": trial_seed(record.seed, repeat, stream=2),
+            "best_epoch": None,
+            "n_threads": None,
+            "user_fraction": None,
+        }
     )
     return {
         ROLE: "confirmation",

@@ -33,7 +33,7 @@ def final_configuration(study: Study, trial: FrozenTrial) -> Configuration:
     confirmation = read_confirmation(study)
     for contender in confirmation.contenders if confirmation is not None else ():
         if contender.trial == trial.number:
-            return configuration.model_copy(update={"best_epoch": contender.best_epoch})
+            return configuration.model_copy(update={"best_epoch": contender.best_epoch, "user_fraction": None})
     return configuration
 
 

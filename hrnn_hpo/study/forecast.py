@@ -6,7 +6,8 @@ those that trainings show. While trials run, their own durations take over.
 
 import heapq
 import itertools
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -44,6 +45,8 @@ class Forecast:
     n_trials: int | None  # still to come within the budget; None where only luck limits them
     n_workers: int
     seconds: float | None  # until the last of them has ended
+    confirm_runs: int  # trainings after the search
+    confirm_seconds: float  # of all of them, the workers side by side
     rungs: list[list[int]]  # epochs after which the pruner compares trials, a list per bracket; empty: after every one
     pruner: str
     measure: dict[str, float]
@@ -53,8 +56,15 @@ class Forecast:
         return asdict(self)
 
 
-def forecast(plan: Plan, measured: Measure, study: str, *, n_done: int = 0) -> Forecast:
-    """Return what to expect of the trials after the first `n_done`."""
+def forecast(
+    plan: Plan,
+    measured: Measure,
+    study: str,
+    *,
+    n_done: int = 0,
+    confirm_runs: Callable[[int | None], int] = lambda _: 0,
+) -> Forecast:
+    """Return what to expect of the trials after the first `n_done`, and of the runs that confirm so many in total."""
     epochs = max_epochs(plan.space)
     seconds_of = [
         [measured.setup_seconds + measured.epoch_seconds * n for n in simulated]
@@ -64,6 +74,7 @@ def forecast(plan: Plan, measured: Measure, study: str, *, n_done: int = 0) -> F
         )
     ]
     n_trials, seconds = _within_budget(plan, seconds_of, n_done)
+    n_runs = confirm_runs(None if n_trials is None else n_done + n_trials)
     per_trial = float(np.mean([_extended(run, n_done + (n_trials or N_SIMULATED))[n_done:] for run in seconds_of]))
     return Forecast(
         seconds_per_epoch=measured.epoch_seconds,
@@ -73,6 +84,8 @@ def forecast(plan: Plan, measured: Measure, study: str, *, n_done: int = 0) -> F
         n_trials=n_trials,
         n_workers=plan.budget.n_workers,
         seconds=seconds,
+        confirm_runs=n_runs,
+        confirm_seconds=math.ceil(n_runs / plan.budget.n_workers) * _unpruned_seconds(plan, measured, study),
         rungs=rungs(plan.pruner, epochs),
         pruner=name_of(plan.pruner),
         measure=asdict(measured),
@@ -106,6 +119,13 @@ def _patience(space: SearchSpace) -> int:
     if "patience" in space.searched:
         return int(space.searched["patience"].high)
     return int(space.constants.get("patience", Hyperparameters.model_fields["patience"].default))
+
+
+def _unpruned_seconds(plan: Plan, measured: Measure, study: str) -> float:
+    """Return what a training on all users takes that nothing but early stopping ends."""
+    simulated = _epochs("none", max_epochs(plan.space), _patience(plan.space), study, seed=0)
+    epochs = float(np.mean(list(itertools.islice(simulated, N_SIMULATED))))
+    return measured.setup_seconds + epochs * measured.epoch_seconds / (plan.record.user_fraction or 1.0)
 
 
 def _epochs(pruner: str | BasePruner, epochs: int, patience: int, study: str, seed: int) -> Iterator[int]:

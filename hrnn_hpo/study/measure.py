@@ -46,6 +46,7 @@ def measure(
             split_seed=record.split_seed,
             seed=trial_seed(record.seed, 0, stream=1),
             n_threads=n_threads,
+            user_fraction=record.user_fraction,
         )
         clock = _Clock(max_seconds)
         experiment = prepare_experiment(dataset, configuration, record.seen)

@@ -11,11 +11,13 @@ from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.errors import HRNNError, StudyError
 from hrnn_hpo.experiment import Device, available_cores, resolve_device
 from hrnn_hpo.search.space import SearchSpace
+from hrnn_hpo.study.confirm import Settings, check_settings, n_confirmed, wanted_settings
 from hrnn_hpo.study.control import count_trials
 from hrnn_hpo.study.forecast import FORECAST_KEY, Forecast, forecast, stored_measure
 from hrnn_hpo.study.measure import Measure, measure
 from hrnn_hpo.study.setup import Plan, make_plan
 from hrnn_hpo.study.storage import has_study, load_study, open_storage
+from hrnn_hpo.study.worker import threads_of
 
 _log = logging.getLogger(__name__)
 
@@ -28,12 +30,14 @@ def plan(
     device: Device = "auto",
     n_threads: int | None = None,
     storage: str | None = None,
+    confirm: int | None = None,
+    confirm_seeds: int | None = None,
     **request: Any,
 ) -> Forecast:
     """Return what `tune` with the same arguments would take. Nothing is written, no study is created.
 
-    `request` are make_plan's arguments. An epoch is measured, unless the study exists and knows its speed. Raises what
-    `tune` would raise before its first trial.
+    `confirm` and `confirm_seeds` are tune's, `request` are make_plan's arguments. An epoch is measured, unless the
+    study exists and knows its speed. Raises what `tune` would raise before its first trial.
     """
     dataset = data if isinstance(data, Dataset) else load_dataset(data)
     resolve_device(device)
@@ -52,13 +56,17 @@ def plan(
     for note in asked.notes:
         _log.warning("%s", note)
     found = load_study(study, database) if database is not None and has_study(study, database) else None
-    return _forecast(dataset, asked, study, found, device, n_threads)
+    check_settings(confirm, confirm_seeds, asked.record.user_fraction)
+    settings = wanted_settings(found, confirm, confirm_seeds)
+    return _forecast(dataset, asked, study, found, settings, device, threads_of(asked.record, n_threads))
 
 
-def plan_ahead(dataset: Dataset, asked: Plan, study: Study, device: Device, n_threads: int | None) -> Forecast | None:
+def plan_ahead(
+    dataset: Dataset, asked: Plan, study: Study, settings: Settings, device: Device, n_threads: int | None
+) -> Forecast | None:
     """Return the forecast of a study that is about to run, and keep it there; None where nothing could be measured."""
     try:
-        found = _forecast(dataset, asked, study.study_name, study, device, n_threads)
+        found = _forecast(dataset, asked, study.study_name, study, settings, device, n_threads)
     except (HRNNError, RuntimeError, MemoryError) as error:  # the same configuration will fail as trial 0, on record
         _log.warning("No plan: the defaults could not be measured (%s).", error)
         return None
@@ -67,11 +75,24 @@ def plan_ahead(dataset: Dataset, asked: Plan, study: Study, device: Device, n_th
 
 
 def _forecast(
-    dataset: Dataset, asked: Plan, name: str, study: Study | None, device: Device, n_threads: int | None
+    dataset: Dataset,
+    asked: Plan,
+    name: str,
+    study: Study | None,
+    settings: Settings,
+    device: Device,
+    n_threads: int | None,
 ) -> Forecast:
     known: Measure | None = stored_measure(study) if study is not None else None
     if known is None:
         n_threads = n_threads or max(1, available_cores() // asked.budget.n_workers)
         known = measure(dataset, asked.space, asked.record, device=device, n_threads=n_threads)
     n_done = count_trials(study.get_trials(deepcopy=False)).done if study is not None else 0
-    return forecast(asked, known, name, n_done=n_done)
+
+    def confirm_runs(n_trials: int | None) -> int:
+        if n_trials is None:
+            return (settings.k + 1) * settings.n_seeds if settings.k else 0
+        k = min(n_confirmed(settings, n_trials, asked.record), n_trials - 1)
+        return (k + 1) * settings.n_seeds if k > 0 else 0
+
+    return forecast(asked, known, name, n_done=n_done, confirm_runs=confirm_runs)

@@ -39,6 +39,7 @@ class StudyRecord(BaseModel):
     seed: int
     sampler: str
     pruner: str
+    user_fraction: float | None = None  # of the training users, in the search; all unless given
     deterministic: bool = False  # the same table for any number of workers
 
     @property

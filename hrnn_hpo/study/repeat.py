@@ -38,19 +38,21 @@ def commands(
         ("--sampler", record.sampler if record.sampler in SAMPLERS else None),
         ("--pruner", record.pruner if record.pruner in PRUNERS else None),
         ("--seen", record.seen),
+        ("--user-fraction", record.user_fraction),
         ("--threads", best.user_attrs.get(CONFIGURATION, {}).get("n_threads") if best else None),
     ]
     confirmation = read_confirmation(study)
     if confirmation is not None:
         told.append(("--confirm", len(confirmation.contenders) + len(confirmation.failed) - 1))
         told.append(("--confirm-seeds", confirmation.n_seeds))
-    elif default_n_confirmed(count_trials(list(trials)).done, DEFAULT_SEEDS):
+    elif record.user_fraction is None and default_n_confirmed(count_trials(list(trials)).done, DEFAULT_SEEDS):
         told.append(("--confirm", 0))
     enqueued = _enqueued(trials)
     exports = [
         ["export", name, "--trial", trial.number, "--out", f"trial-{trial.number}.yaml", *place] for trial in enqueued
     ]
     options = [word for option, value in told if value is not None for word in (option, value)]
+    options += ["--deterministic"] if record.deterministic else []
     options += [word for trial in enqueued for word in ("--enqueue", f"trial-{trial.number}.yaml")]
     lines = [*exports, ["tune", record.data, *options, *place]]
     if best is not None:

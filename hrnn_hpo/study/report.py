@@ -31,6 +31,7 @@ from hrnn_hpo.study.attributes import (
 )
 from hrnn_hpo.study.control import count_trials
 from hrnn_hpo.study.export import write_text
+from hrnn_hpo.study.fidelity import read_fidelity
 from hrnn_hpo.study.leaderboard import read_leaderboard
 from hrnn_hpo.study.objectives import pareto_front, values_of
 from hrnn_hpo.study.plots import MIN_TRIALS_FOR_IMPORTANCE, importances
@@ -124,7 +125,9 @@ def _header(story: _Story) -> Html:
     states += f", {counts.running} still running" if counts.running else ""
     now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     lead = f"{story.space.name} on {record.data}, protocol {record.protocol}. {states}. Written {now}."
-    return Html(element("h1", f"Study {story.study.study_name}").text + element("p", lead, "lead").text)
+    fidelity = read_fidelity(story.study)
+    told = "" if fidelity is None else element("p", fidelity.sentence()).text
+    return Html(element("h1", f"Study {story.study.study_name}").text + element("p", lead, "lead").text + told)
 
 
 def _front(story: _Story) -> Html:

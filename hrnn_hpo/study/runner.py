@@ -25,6 +25,7 @@ from hrnn_hpo.search.space import SearchSpace
 from hrnn_hpo.study.attributes import last_attempts, read_confirmation, winner_trial
 from hrnn_hpo.study.confirm import begin_confirmation, check_settings, companion_of, conclude, settle
 from hrnn_hpo.study.control import Control, Progress, count_trials, signals_ask
+from hrnn_hpo.study.fidelity import FIDELITY, check_fidelity, was_compared
 from hrnn_hpo.study.leaderboard import Leaderboard, open_test_part, winning_configuration
 from hrnn_hpo.study.limits import BUDGET_KEY, Limits
 from hrnn_hpo.study.loop import Callback
@@ -78,6 +79,7 @@ def tune(
     n_workers: int | None = None,
     n_threads: int | None = None,
     deterministic: bool = False,
+    user_fraction: float | None = None,
     launcher: Launcher = "local",
     ray_address: str | None = None,
     gpus_per_trial: float | None = None,
@@ -118,6 +120,9 @@ def tune(
     winner is the one with the best mean of those. Unless told, as many as half the trials would pay for are confirmed,
     at most five; 0 leaves it out. The time budget is the search's alone.
 
+    With `user_fraction` the search trains on that part of the training users. It begins only where some configurations,
+    trained on the part and on all, rank alike, and at least one configuration is confirmed, on all users.
+
     Several objectives (metrics, and the costs `n_parameters` and `seconds`, which are minimized) make a study without a
     pruner, whose `front` is the result; its best trial is the one that is best in the first objective.
 
@@ -126,7 +131,7 @@ def tune(
     """
     dataset = data if isinstance(data, Dataset) else load_dataset(data)
     resolve_device(device)
-    check_settings(confirm, confirm_seeds)
+    check_settings(confirm, confirm_seeds, user_fraction)
     if out is not None:
         require_results_target(out)
     database = open_storage(storage, create=True)
@@ -152,8 +157,10 @@ def tune(
         timeout=timeout,
         n_workers=n_workers,
         deterministic=deterministic,
+        user_fraction=user_fraction,
         limits=Limits(patience_trials, target),
     )
+    check_settings(confirm, confirm_seeds, plan.record.user_fraction)
     n_threads = threads_of(plan.record, n_threads)
     for note in plan.notes:
         _log.warning("%s", note)
@@ -163,11 +170,19 @@ def tune(
         require_names(plan, extra_metrics, callbacks)
         addresses = Addresses(_path_of(data, dataset), database.url, tracker.uri, device, n_threads)
         team = make_team(launcher, addresses, n_workers, plan.budget, gpus_per_trial, ray_address)
+    observer = observer or Silent()
+    fidelity = None
+    if plan.record.user_fraction is not None and not was_compared(study, database):
+        fidelity = check_fidelity(
+            dataset, study, plan.space, plan.record, device=device, n_threads=n_threads, compared=observer.compared
+        )
     found = begin_or_continue(study, database, plan)
+    if fidelity is not None:
+        found.set_user_attr(FIDELITY, fidelity.content())
     mirror = Mirror(tracker, study, plan.record)
     mirror.open_parent(found)
-    observer = observer or Silent()
-    expected = plan_ahead(dataset, plan, found, device, n_threads)
+    settings = settle(found, confirm, confirm_seeds)
+    expected = plan_ahead(dataset, plan, found, settings, device, n_threads)
     if expected is not None:
         observer.planned(expected)
     write_budget(found, plan)  # again: the clock starts now
@@ -199,7 +214,6 @@ def tune(
     try:
         with signals_ask(control, "stopping after this epoch; Ctrl-C again stops at once"):
             stopped = run_trials(found, plan.budget.n_trials, plan.budget.timeout)
-            settings = settle(found, confirm, confirm_seeds)
             companion = None
             if not control.ended:
                 control.begin_next_phase()

@@ -24,6 +24,7 @@ from hrnn_hpo.search.space import SearchSpace, Value, check_assignment, load_spa
 from hrnn_hpo.stores import study_folder
 from hrnn_hpo.study.attributes import ROLE
 from hrnn_hpo.study.control import STOP_KEY
+from hrnn_hpo.study.fidelity import N_COMPARED
 from hrnn_hpo.study.limits import BUDGET_KEY, NO_LIMITS, Limits
 from hrnn_hpo.study.objectives import NO_PRUNER, check_objectives, check_several, directions
 from hrnn_hpo.study.record import KEY, StudyRecord, check_same, in_space, new_record, read_record, write_record
@@ -78,6 +79,7 @@ def make_plan(
     pruner: str | BasePruner | None = None,
     seen: Literal["auto", "remove", "keep"] | None = None,
     deterministic: bool = False,
+    user_fraction: float | None = None,
     n_trials: int | None = None,
     timeout: float | None = None,
     n_workers: int | None = None,
@@ -96,13 +98,15 @@ def make_plan(
         n_workers = n_workers or solution.limits.n_workers
     notes = list(solution.notes) if solution is not None else []
     _check_numbers(n_trials, timeout, n_workers)
+    if user_fraction is not None and not 0 < user_fraction < 1:
+        raise ConfigError(f"`0 < --user-fraction < 1` must hold, but got {user_fraction}.")
     objectives = check_objectives(objective, metrics)
     if protocol == "none":
         raise ConfigError("A study needs validation users, but protocol `none` trains on everyone.")
     ranked = None if seen is None else resolve_seen(dataset, seen)
     facts: dict[str, Any] = {"protocol": protocol, "split_seed": split_seed, "seed": seed, "seen": ranked}
     facts |= {"objective": objectives[0], "more_objectives": objectives[1:]} if objectives else {"objective": None}
-    facts["deterministic"] = deterministic or None
+    facts |= {"deterministic": deterministic or None, "user_fraction": user_fraction}
     if record is not None:
         wider = widened(record, asked) if asked is not None else None
         check_same(name, record, None if wider else asked, data_hash=dataset.content_hash, **facts)
@@ -133,6 +137,8 @@ def make_plan(
         hyperparameters=asked.resolve({}), protocol=record.protocol, split_seed=record.split_seed
     )
     prepare_experiment(dataset, configuration, record.seen)  # raises where this data cannot be split so
+    if record.user_fraction is not None:
+        notes.append(_fraction_note(record.user_fraction))
     first = [("defaults", asked.varied(asked.defaults())), *_enqueued(enqueue, asked)]
     if warm is not None:
         if storage is None:
@@ -218,6 +224,13 @@ def _solution(path: Path | None, asked: SearchSpace | None, record: StudyRecord 
     if asked is None:
         asked = record.search_space() if record is not None else load_space(DEFAULT_SPACE_OF_SOLUTIONS)
     return read_solution_config(path, asked)
+
+
+def _fraction_note(fraction: float) -> str:
+    return (
+        f"The search trains on {fraction:.0%} of the training users, once {N_COMPARED} configurations have shown that "
+        "this ranks them as all users do (which is not part of the plan). The confirmation trains on all."
+    )
 
 
 def _check_numbers(n_trials: int | None, timeout: float | None, n_workers: int | None) -> None:

@@ -152,10 +152,12 @@ def judge(
     redrawn: bool,
     failed: Sequence[int] = (),
     seed: int = 0,
+    comparable: bool = True,
 ) -> Confirmation:
     """Return the verdict on configurations that ran on the same seeds and splits.
 
-    `runs` holds each trial's runs in one order; `defaults` is among them.
+    `runs` holds each trial's runs in one order; `defaults` is among them. The optimism is None where the search's
+    scores are not `comparable` with these runs', since it trained on fewer users.
     """
     means = {trial: float(np.mean([run.score for run in scored])) for trial, scored in runs.items()}
     challengers = sorted(trial for trial in runs if trial != defaults)
@@ -182,8 +184,8 @@ def judge(
         winner=contenders[0].trial,
         defaults=defaults,
         raw_best=raw_best,
-        optimism=known[raw_best] - means[raw_best] if raw_best in known else None,
-        optimism_of_defaults=known[defaults] - means[defaults] if defaults in known else None,
+        optimism=known[raw_best] - means[raw_best] if comparable and raw_best in known else None,
+        optimism_of_defaults=known[defaults] - means[defaults] if comparable and defaults in known else None,
         objective=objective,
         n_seeds=len(runs[defaults]),
         n_users=len(distinct),

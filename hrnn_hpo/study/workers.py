@@ -203,9 +203,11 @@ class LocalTeam:
         where = self.addresses
         n_threads = where.n_threads or max(1, available_cores() // self.size)
         command = [sys.executable, "-m", "hrnn_hpo.cli.main", "worker", self.study]
-        command += ["--data", str(where.data), "--storage", where.storage, "--tracking-uri", where.tracking_uri]
-        command += ["--device", where.device, "--threads", str(n_threads), "--parent", str(os.getpid())]
-        environment = {**os.environ, "OMP_NUM_THREADS": str(n_threads)}
+        command += ["--data", str(where.data), "--device", where.device]
+        command += ["--threads", str(n_threads), "--parent", str(os.getpid())]
+        # Addresses may hold passwords: every user of a machine sees command lines, nobody else's environment.
+        environment = {**os.environ, "HRNN_HPO_STORAGE": where.storage, "MLFLOW_TRACKING_URI": where.tracking_uri}
+        environment["OMP_NUM_THREADS"] = str(n_threads)
         if gpu is not None:
             environment["CUDA_VISIBLE_DEVICES"] = gpu
         self._log(seat).parent.mkdir(parents=True, exist_ok=True)

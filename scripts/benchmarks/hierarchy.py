@@ -16,6 +16,12 @@ what else is in this basket). A softmax over 1,024 sampled negatives stands in f
 The 18 rows of the default budget should take about 40 minutes on one quiet core (an estimate from short runs on a busy
 one), `--users 0.1` less than half of it. Finished rows stay in --results, an interrupted one goes on where it was,
 several processes may share the rows, and `--write` makes the table of those that are finished.
+
+The confirmed study of these baskets that docs/benchmarks.md tells of:
+
+    .venv/bin/python scripts/benchmarks/hierarchy.py --users 0.5 --log results/baskets.csv
+    hrnn-hpo tune results/baskets.csv --space scripts/benchmarks/complete-journey-space.yaml --study baskets \
+        --n-trials 8 --confirm 1 --confirm-seeds 4 --threads 1
 """
 
 import math
@@ -133,7 +139,11 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=8, help="the most epochs of a row; it stops after 3 without gain")
     parser.add_argument("--rows", help="the rows to run, MODEL-H-SEED separated by commas; all unless given")
     parser.add_argument("--results", type=Path, default=Path("results/hierarchy"), help="where rows are kept")
+    parser.add_argument("--log", type=Path, help="write the log of seed 0 to this file, for a study of it; run none")
     options = parser.parse_args()
+    if options.log:
+        write_copy(options.data / "interactions.csv", options.log, lambda events: make_log(events, options.users, 0))
+        return
     torch.set_num_threads(1)
     folder: Path = options.results
 

@@ -11,10 +11,13 @@ pruner after every epoch; the answer is the curve of the recorded configuration 
 import itertools
 import json
 import math
+import os
 import statistics
+import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import optuna
@@ -26,8 +29,11 @@ from hrnn_hpo.config import Configuration
 from hrnn_hpo.data.prepared import load_dataset
 from hrnn_hpo.experiment import prepare_experiment, run_experiment
 from hrnn_hpo.search.space import SearchSpace, Value, load_space
+from hrnn_hpo.study.attributes import epochs_of, last_attempts
+from hrnn_hpo.study.runner import tune
 from hrnn_hpo.study.samplers import PRUNERS, make_pruner, make_sampler, trial_seed
 from hrnn_hpo.study.simulation import SimulatedTrial, simulate
+from hrnn_hpo.study.storage import load_study, open_storage
 
 OBJECTIVE = "ndcg_at_10"
 EPOCHS = 18
@@ -149,20 +155,50 @@ def informative(curves: list[Curve]) -> str:
     return ", ".join(f"{rank:.2f} after {n}" for n, rank in ranks.items())
 
 
+def real_study(data: Path, pruner: str, seed: int) -> str:
+    """Return how a real pruned TPE study compares with a real random search: epochs until the same best score."""
+    common: dict[str, Any] = {"protocol": "leave-one-out", "objective": OBJECTIVE, "n_threads": 1, "confirm": 0}
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["HRNN_HPO_HOME"] = folder
+        space = benchmark_space()
+        found = tune(data, "random", space, sampler="random", pruner="none", n_trials=N_RANDOM, seed=seed, **common)
+        best = found.best_value
+        tune(data, "tpe", space, sampler="tpe", pruner=pruner, n_trials=MOST_TRIALS, seed=seed, target=best, **common)
+        random, pruned = (
+            sum(len(epochs_of(trial)) for trial in last_attempts(load_study(name, open_storage())))
+            for name in ("random", "tpe")
+        )
+        reached = max(trial.value for trial in last_attempts(load_study("tpe", open_storage())) if trial.value)
+        n_trials = len(last_attempts(load_study("tpe", open_storage())))
+    assert best is not None
+    told = f"reached {reached:.4f} after {n_trials} trials and {pruned} epochs, {pruned / random:.2f} of them"
+    if reached < best:
+        told = f"did not reach it: {reached:.4f} after {n_trials} trials and {pruned} epochs"
+    return (
+        f"A real study, seed {seed}: {N_RANDOM} random trials had {best:.4f} after {random} epochs; "
+        f"TPE with the pruner {pruner} {told}."
+    )
+
+
 def main() -> None:
     parser = script_parser(__doc__)
     parser.add_argument("data", type=Path)
     parser.add_argument("--curves", type=Path, default=Path("results/pruning-curves.json"))
     parser.add_argument("--seeds", type=int, default=20, help="study seeds")
+    parser.add_argument("--real", metavar="PRUNER", help="run two real studies instead, TPE's with this pruner")
+    parser.add_argument("--seed", type=int, default=0, help="of the real studies")
     options = parser.parse_args()
+    if options.real:
+        print(real_study(options.data.absolute(), options.real, options.seed))
+        return
     curves = record(options.data, options.curves)
     best = sorted(max(curve.scores) for curve in curves)
     body = (
         f"Epochs until a search reaches the best validation {OBJECTIVE} of an unpruned random search of {N_RANDOM} "
         f"trials, as a share of that search's epochs, over {options.seeds} study seeds; the target is 1/3 for TPE "
         f"with a pruner. {N_CURVES} configurations, {EPOCHS} epochs each, best scores from {best[0]:.3f} to "
-        f"{best[-1]:.3f} (median {best[50]:.3f}).\n\n{replay(curves, options.seeds)}\n\nRank correlation of the best score so far "
-        f"with the final one, by epoch: {informative(curves)}."
+        f"{best[-1]:.3f} (median {best[50]:.3f}).\n\n{replay(curves, options.seeds)}\n\n"
+        f"Rank correlation of the best score so far with the final one, by epoch: {informative(curves)}."
     )
     publish(
         "Pruning", f"scripts/benchmarks/pruning.py {options.data} --seeds {options.seeds}", body, write=options.write

@@ -13,6 +13,7 @@ from sqlalchemy import text
 
 from hrnn_hpo.errors import RunFailedError
 from hrnn_hpo.study.attributes import WORKER
+from hrnn_hpo.study.confirm import companion_of
 from hrnn_hpo.study.storage import create_study, open_storage, storage_label
 from hrnn_hpo.study.turn import turn_of
 
@@ -63,6 +64,21 @@ def test_two_workers_outlast_a_server_that_is_away(
     # Nobody was taken for dead: each trial ran once, in one of the three processes.
     assert len(started.trials) == n_trials
     assert {trial.user_attrs[WORKER]["pid"] for trial in started.trials} == {tune.pid, *(w.pid for w in workers)}
+
+
+def test_workers_confirm_on_the_server(
+    server: PostgresServer, tmp_path: Path, mlruns: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_project(tmp_path, epochs=3)
+    options = ["--n-trials", "3", "--workers", "2", "--confirm", "1", "--confirm-seeds", "2"]
+    result = finish(start(*options, "--storage", server.url))
+    assert result["confirmation"]["n_seeds"] == 2
+    companion = companion_of(study(server.url), open_storage(server.url))
+    assert companion is not None
+    assert [run.state.name for run in companion.trials] == ["COMPLETE"] * 4
+    assert len({run.user_attrs[WORKER]["pid"] for run in companion.trials}) == 2
+    check_whole(3, server.url)
 
 
 def pids_at_work(started: optuna.Study) -> set[int]:

@@ -30,7 +30,8 @@ def test_all_trials_end_though_a_node_is_lost(tmp_path: Path, mlruns: Path, monk
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
     try:
         lost, _ = cluster.add_node(num_cpus=1), cluster.add_node(num_cpus=1)
-        tune = start("--n-trials", "4", "--launcher", "ray", "--ray-address", cluster.address)
+        confirm = ("--confirm", "1", "--confirm-seeds", "2")
+        tune = start("--n-trials", "4", *confirm, "--launcher", "ray", "--ray-address", cluster.address)
         running_trial(tune, 1)
         started = study()
 
@@ -43,6 +44,7 @@ def test_all_trials_end_though_a_node_is_lost(tmp_path: Path, mlruns: Path, monk
         result = finish(tune)
         assert result["trials"]["complete"] == 4
         check_whole(4)
+        assert [len(one["scores"]) for one in result["confirmation"]["contenders"]] == [2, 2]
         retried = [trial for trial in started.trials if "retry_history" in trial.system_attrs]
         assert retried, "the lost node's trial went on elsewhere"
         assert len({trial.user_attrs[WORKER]["pid"] for trial in started.trials if WORKER in trial.user_attrs}) >= 2

@@ -32,6 +32,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HRNN_HPO_HOME", str(tmp_path))
     monkeypatch.setenv("HRNN_HPO_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.delenv("HRNN_HPO_STORAGE", raising=False)
     return tmp_path / "mlruns"
 
 

@@ -46,6 +46,18 @@ class TestPlan:
         assert found.rungs == [[2]]
         assert expected(log, space, n_trials=1, pruner="successive-halving").epochs_per_trial == 4
 
+    def test_the_confirmation_comes_on_top(self, log: Dataset, space: SearchSpace) -> None:
+        found = expected(log, space, n_trials=20)  # one of twenty is confirmed, and the defaults, five times each
+        assert (found.seconds, found.confirm_runs, found.confirm_seconds) == (180.0, 10, 90.0)
+        assert expected(log, space, n_trials=20, pruner="median").confirm_seconds == 90.0  # nothing prunes its runs
+        assert expected(log, space, n_trials=20, n_workers=4).confirm_seconds == 27.0  # three rounds
+        assert expected(log, space, n_trials=20, confirm=0).confirm_runs == 0
+        assert expected(log, space, n_trials=2, confirm=3, confirm_seeds=2).confirm_runs == 4  # there is one challenger
+        part = expected(log, space, n_trials=3, user_fraction=0.5)
+        assert (part.confirm_runs, part.confirm_seconds) == (10, 10 * 17.0)  # epochs of all users: 4 s each
+        with pytest.raises(ConfigError, match="confirm-seeds"):
+            expected(log, space, n_trials=20, confirm_seeds=1)
+
     def test_without_an_end_in_sight_only_the_speed_is_told(self, log: Dataset, space: SearchSpace) -> None:
         found = expected(log, space, limits=Limits(patience_trials=5))
         assert (found.n_trials, found.seconds, found.seconds_per_trial) == (None, None, 9.0)

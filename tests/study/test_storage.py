@@ -37,6 +37,12 @@ def test_a_relative_file_becomes_absolute(tmp_path: Path, monkeypatch: pytest.Mo
     assert storage_address("postgresql://user@host/db") == "postgresql+psycopg://user@host/db"
 
 
+def test_the_environment_names_the_storage_unless_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HRNN_HPO_STORAGE", "postgresql://user@host/db")
+    assert storage_address() == "postgresql+psycopg://user@host/db"
+    assert storage_address(f"sqlite:///{tmp_path}/own.db") == f"sqlite:///{tmp_path}/own.db"
+
+
 def test_without_a_home_mlruns_is_in_the_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HRNN_HPO_HOME")
     monkeypatch.chdir(tmp_path)

@@ -1,8 +1,12 @@
-"""Where workers are placed: seats and GPUs, as plain counts."""
+"""Where workers are placed, seats and GPUs as plain counts; and what the machine sees of them."""
+
+import subprocess
+from pathlib import Path
 
 import pytest
 
-from hrnn_hpo.study.workers import gpu_names, gpu_of_seat
+from hrnn_hpo.stores import storage_address, tracking_address
+from hrnn_hpo.study.workers import Addresses, LocalTeam, gpu_names, gpu_of_seat
 
 
 @pytest.mark.parametrize(
@@ -30,3 +34,16 @@ def test_workers_get_a_gpu_each_or_share(n_workers: int, gpus: list[str], placed
 )
 def test_only_visible_devices_are_given_away(n_gpus: int, visible: str | None, names: list[str]) -> None:
     assert gpu_names(n_gpus, visible) == names
+
+
+def test_no_command_line_shows_an_address(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[tuple[list[str], dict[str, str]]] = []
+    monkeypatch.setattr(subprocess, "Popen", lambda command, env, **_: started.append((command, env)))
+    addresses = Addresses(Path("log"), "postgresql+psycopg://me:secret@host/db", "http://me:secret@host", "cpu")
+    LocalTeam(1, addresses).start("s")
+    [(command, environment)] = started
+    assert "secret" not in " ".join(command)
+    assert storage_address() != addresses.storage
+    monkeypatch.setenv("HRNN_HPO_STORAGE", environment["HRNN_HPO_STORAGE"])
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", environment["MLFLOW_TRACKING_URI"])
+    assert (storage_address(), tracking_address()) == (addresses.storage, addresses.tracking_uri)

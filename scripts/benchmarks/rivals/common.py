@@ -38,16 +38,14 @@ class Log:
     def ndcg_at_10(self, scores: np.ndarray) -> float:
         """Return the mean over users for scores (U, V): one target each, full ranking, seen items removed.
 
-        Equal scores count against the ranker.
+        Equal scores count against the ranker, and a target that was seen before is a miss.
         """
         gains = []
         for user in range(self.n_users):
             history, row = self.history(user), scores[user].astype(np.float64)
             target = history[-2]
-            bar = row[target]
             row[history[:-2]] = -np.inf
-            row[target] = -np.inf
-            rank = 1 + int((row >= bar).sum())
+            rank = int((row >= row[target]).sum())
             gains.append(1 / np.log2(1 + rank) if rank <= K else 0.0)
         return float(np.mean(gains))
 

@@ -68,7 +68,7 @@ def main() -> None:
         driver.tell(time.perf_counter() - began, n_targets, log.ndcg_at_10(validation_scores(trained, log)))
 
     SessionDataIterator.__call__ = epoch_told
-    trained.fit(table)
+    trained.fit(table, compatibility_mode=False)  # the other initialization needs NumPy 1
 
 
 if __name__ == "__main__":

@@ -1,0 +1,70 @@
+"""What the ablation patches into the trainer does what its name says."""
+
+import numpy as np
+import pytest
+import torch
+import tricks
+from small_runs import small_configuration
+from torch.nn import functional as F
+
+from hrnn_hpo.data.synthetic import markov
+from hrnn_hpo.experiment import prepare_experiment, run_experiment
+from hrnn_hpo.model import losses
+from hrnn_hpo.training import trainer
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_smoothed_labels_have_the_gradient_of_pytorchs_own(weighted: bool) -> None:
+    torch.manual_seed(0)
+    states, items, bias = (torch.randn(*shape, requires_grad=True) for shape in ((7, 4), (9, 4), (9,)))
+    targets = torch.randint(0, 9, (7,))
+    weights = torch.rand(7) if weighted else None
+    with tricks.label_smoothing(0.2):
+        loss = losses.softmax_cross_entropy(states, items, bias, targets, weights)
+    ours = torch.autograd.grad(loss, (states, items, bias))
+    each = F.cross_entropy(states @ items.t() + bias, targets, reduction="none", label_smoothing=0.2)
+    theirs = torch.autograd.grad((each if weights is None else each * weights).mean(), (states, items, bias))
+    for one, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_the_learning_rate_falls_to_a_tenth(monkeypatch: pytest.MonkeyPatch) -> None:
+    rates: list[float] = []
+    step = trainer.Optimizer.step
+
+    def noted(self: trainer.Optimizer, warmup: float = 1.0) -> None:
+        rates.append(self.learning_rate)
+        step(self, warmup)
+
+    monkeypatch.setattr(trainer.Optimizer, "step", noted)
+    configuration = small_configuration(epochs=3, patience=3)
+    with tricks.decay(0.1):
+        run_experiment(prepare_experiment(markov(n_users=60), configuration), device="cpu")
+    peak = configuration.hyperparameters.learning_rate
+    assert list(dict.fromkeys(rates)) == pytest.approx([peak, 0.55 * peak, 0.1 * peak])
+
+
+def test_late_targets_weigh_more_and_one_in_the_mean(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[trainer.TrainingData] = []
+    train_epoch = trainer._train_epoch
+
+    def noted(model: object, data: trainer.TrainingData, *rest: object) -> float:
+        seen.append(data)
+        return train_epoch(model, data, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(trainer, "_train_epoch", noted)
+    with tricks.late_targets(0.5):
+        run_experiment(prepare_experiment(markov(n_users=60), small_configuration(epochs=1)), device="cpu")
+    data = seen[0]
+    assert data.weights is not None
+    last = data.train.stops[0] - 1
+    assert data.weights[last - 1] == pytest.approx(data.weights[last] / 2)
+    assert data.weights.sum() == pytest.approx(data.n_targets, rel=1e-5)
+    assert np.all(data.weights[data.train.stops[0] : data.dataset.user_offsets[data.train.users[0] + 1]] == 0)
+
+
+def test_adagrad_trains() -> None:
+    with tricks.adagrad(0.05):
+        result = run_experiment(prepare_experiment(markov(n_users=60), small_configuration(epochs=4)), device="cpu")
+    losses_of_epochs = [report.train_loss for report in result.history]
+    assert losses_of_epochs[-1] < losses_of_epochs[0]
