@@ -4,11 +4,12 @@ It holds what serving needs (weights, vocabularies, histories up to the truth) a
 (protocol, seeds, data hash); truth events never enter it.
 """
 
+import hashlib
 import json
 import os
 import shutil
 import uuid
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -50,6 +51,7 @@ class SplitRecord:
     train_seed: int | None = None
     validation_metrics: dict[str, float] = field(default_factory=dict)
     test_openings: int = 0  # how often the test part was evaluated with this model
+    config_sha256: str | None = None  # a YAML file cut at a line's end would read as another configuration
     format: int = FORMAT
 
 
@@ -79,7 +81,8 @@ def save_model(
         partial.mkdir(parents=True)
         tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
         save_tensors(tensors, partial / WEIGHTS)
-        (partial / CONFIG).write_text(yaml.safe_dump(dump_configuration(configuration), sort_keys=False), "utf-8")
+        config = yaml.safe_dump(dump_configuration(configuration), sort_keys=False).encode()
+        (partial / CONFIG).write_bytes(config)
         vocabulary = {
             "items": dataset.item_ids.tolist(),
             "users": dataset.user_ids.tolist(),
@@ -87,7 +90,7 @@ def save_model(
         }
         (partial / VOCABULARY).write_text(json.dumps(vocabulary, ensure_ascii=False), "utf-8")
         save_arrays(histories, partial / HISTORIES)
-        _write_record(partial, record)
+        _write_record(partial, replace(record, config_sha256=hashlib.sha256(config).hexdigest()))
         if folder.exists():
             old = partial.with_suffix(".old")
             folder.replace(old)
@@ -112,6 +115,8 @@ def load_model(folder: Path, device: torch.device | None = None) -> SavedModel:
     try:
         record = read_record(folder)
         configuration = load_configuration(folder / CONFIG)
+        if record.config_sha256 not in (None, hashlib.sha256((folder / CONFIG).read_bytes()).hexdigest()):
+            raise ValueError(f"{CONFIG} is not the one that was written with the model")
         vocabulary = json.loads((folder / VOCABULARY).read_text("utf-8"))
         arrays = load_arrays(folder / HISTORIES)
         weights = load_tensors(folder / WEIGHTS)
@@ -157,7 +162,7 @@ def read_record(folder: Path) -> SplitRecord:
 def count_test_opening(folder: Path) -> None:
     """Record in split.json that the test part was evaluated once more."""
     record = read_record(folder)
-    _write_record(folder, SplitRecord(**{**asdict(record), "test_openings": record.test_openings + 1}))
+    _write_record(folder, replace(record, test_openings=record.test_openings + 1))
 
 
 def _write_record(folder: Path, record: SplitRecord) -> None:
