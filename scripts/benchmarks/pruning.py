@@ -33,7 +33,7 @@ from hrnn_hpo.study.attributes import epochs_of, last_attempts
 from hrnn_hpo.study.runner import tune
 from hrnn_hpo.study.samplers import PRUNERS, make_pruner, make_sampler, trial_seed
 from hrnn_hpo.study.simulation import SimulatedTrial, simulate
-from hrnn_hpo.study.storage import load_study, open_storage
+from hrnn_hpo.study.storage import load_study, open_storage, optuna_quiet
 
 OBJECTIVE = "ndcg_at_10"
 EPOCHS = 18
@@ -82,8 +82,12 @@ def record(data: Path, file: Path) -> list[Curve]:
     curves = [Curve(**entry) for entry in json.loads(file.read_text(encoding="utf-8"))] if file.exists() else []
     space = benchmark_space()
     points: list[dict[str, Value]] = []
-    study = optuna.create_study(sampler=make_sampler("qmc", 0, space))
-    study.optimize(lambda trial: float(points.append(space.varied(space.suggest(trial))) or 0), N_CURVES)
+    with optuna_quiet():
+        study = optuna.create_study(sampler=make_sampler("qmc", 0, space))
+        for _ in range(N_CURVES):
+            trial = study.ask()
+            points.append(space.varied(space.suggest(trial)))
+            study.tell(trial, 0.0)
     assert all(curve.values == point for curve, point in zip(curves, points, strict=False)), f"{file}: another space"
     dataset = load_dataset(data) if len(curves) < N_CURVES else None
     torch.set_num_threads(1)
