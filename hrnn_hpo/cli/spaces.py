@@ -15,7 +15,7 @@ from hrnn_hpo.errors import SpaceError
 if TYPE_CHECKING:
     from hrnn_hpo.search.space import SearchSpace
 
-app = typer.Typer(help="List, print and check search spaces.")
+app = typer.Typer(help="Search spaces: without a command, list the shipped ones.")
 
 SpaceName = Annotated[str, typer.Argument(metavar="NAME", help="Shipped space or YAML file.", show_default=False)]
 SpaceFile = Annotated[str, typer.Argument(metavar="FILE", help="YAML file of a search space.", show_default=False)]

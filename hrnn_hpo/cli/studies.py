@@ -42,7 +42,8 @@ def status(study: options.Study, storage: options.Storage = None, json: options.
         f"{trials.running} running, {trials.waiting} waiting, {trials.failed} failed"
     )
     if found.best_trial is not None:
-        results.print(f"Best: trial {found.best_trial}, {found.objective} {found.best_value:.4f} (validation users)")
+        best = f"trial {found.best_trial}, {found.objective} {found.best_value:.4f} (validation users)"
+        results.print(f"Best of the search: {best}")
     if found.trials_per_hour is not None:
         left = f", about {found.seconds_left / 60:.0f} min left" if found.seconds_left is not None else ""
         results.print(f"{found.trials_per_hour:.1f} trials an hour{left}")
@@ -60,7 +61,7 @@ def _confirmation_line(found: dict[str, Any]) -> str:
         return f"Confirmed by {found['n_runs']} runs, but without a verdict yet"
     optimism = "" if found["optimism"] is None else f"; optimism of the search {found['optimism']:+.4f}"
     verdict = f"Better than the defaults: {found['verdict']}"
-    return f"{verdict} (trial {found['winner']}, {found['n_seeds']} fresh seeds{optimism})"
+    return f"{verdict} (winner: trial {found['winner']}, {found['n_seeds']} fresh seeds{optimism})"
 
 
 def export(

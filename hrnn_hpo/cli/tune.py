@@ -141,7 +141,7 @@ def tune(
             min=0,
             metavar="K",
             help="Train the K best and the defaults again before one is called better; 0: do not. Default: as many as "
-            "half the trials pay for, at most 5: none below 20 trials, 3 of 40.",
+            "half the trials pay for, at most 5: none below 20 trials, 3 of 40 (with --user-fraction at least 1).",
             show_default=False,
         ),
     ] = None,
@@ -365,7 +365,7 @@ def _show(result: "StudyResult") -> None:
                 f"were opened. Trial {result.best_trial} is ahead now; --again opens them once more, and says so."
             )
     if result.out is not None:
-        results.print(f"Written to {result.out}: best.yaml, model/, trials.csv.", soft_wrap=True)
+        results.print(f"Written to {result.out}: best.yaml, model/, trials.csv, leaderboard.json.", soft_wrap=True)
     if result.interrupted:
         results.print("The same command continues the study.")
     results.print(f"Every run: {ui_line(result.tracking_uri)}", soft_wrap=True)

@@ -8,6 +8,7 @@ import dataclasses
 import errno
 import hashlib
 import json
+import logging
 import os
 import shutil
 import uuid
@@ -23,7 +24,10 @@ from hrnn_hpo.data.ingest import Source, find_source, read_source
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.errors import DataError
 
+_log = logging.getLogger(__name__)
+
 FORMAT = 1  # of the folder and of what ingest makes of a file; raise it when either changes its meaning
+LAST_SECOND = 253_402_300_799  # of the year 9999
 META = "meta.json"
 REQUIRED_ARRAYS = ("user_offsets", "items", "timestamps", "user_ids", "item_ids")
 OPTIONAL_ARRAYS = ("session_ids", "event_types", "event_values")
@@ -35,7 +39,16 @@ def load_dataset(path: Path) -> Dataset:
     Files and data folders are prepared in the cache first, unless their content is there already; where the cache
     cannot be written the arrays stay in memory.
     """
-    path = Path(path)
+    dataset = _load(Path(path))
+    if dataset.n_events and int(dataset.timestamps.max()) > LAST_SECOND:
+        _log.warning(
+            "%s: times lie beyond the year 9999. TIMESTAMP counts seconds; milliseconds make every event a session.",
+            path,
+        )
+    return dataset
+
+
+def _load(path: Path) -> Dataset:
     if is_prepared(path):
         return load_prepared(path)
     source = find_source(path)

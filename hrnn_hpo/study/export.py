@@ -87,7 +87,9 @@ def _header(study: Study, trial: FrozenTrial) -> str:
     """Return the comment at the head of a configuration file: which trial, and what is known of it."""
     objective = read_record(study).objective
     value = f"{objective} {trial.value!r} on the validation users"
-    lines = [f"Trial {trial.number} of study {study.study_name}: {value}."]
+    fraction = read_record(study).user_fraction
+    part = "" if fraction is None else f", trained on {fraction:.0%} of the training users"
+    lines = [f"Trial {trial.number} of study {study.study_name}: {value}{part}."]
     confirmation = read_confirmation(study)
     for contender in confirmation.contenders if confirmation is not None else ():
         if confirmation is not None and contender.trial == trial.number:

@@ -1,38 +1,36 @@
 """May a search train on a part of the users? Configurations that train on the part and on all must rank alike.
 
-They are compared before a study with `--user-fraction` begins. What is done of the comparison is kept in the study's
-folder, so that an interrupted one goes on, and in the study once that exists.
+A study with `--user-fraction` compares them before its first trial. Each result goes into the study at once, so an
+interrupted comparison goes on, on any machine; workers are refused until it has passed.
 """
 
-import hashlib
-import json
 import logging
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import optuna
 from filelock import FileLock
 from optuna.samplers import RandomSampler
-from optuna.storages import RDBStorage
 from optuna.study import Study
 from scipy.stats import spearmanr
 
 from hrnn_hpo.config import Configuration
 from hrnn_hpo.data.schema import Dataset
-from hrnn_hpo.errors import ConfigError, RunFailedError
+from hrnn_hpo.errors import HRNNError, StudyError
+from hrnn_hpo.evaluation.protocols import UserMetric
 from hrnn_hpo.experiment import Device, prepare_experiment, run_experiment
 from hrnn_hpo.search.space import SearchSpace, Value
 from hrnn_hpo.stores import study_folder
 from hrnn_hpo.study.record import StudyRecord
 from hrnn_hpo.study.samplers import trial_seed
-from hrnn_hpo.study.storage import has_study, load_study, optuna_quiet
+from hrnn_hpo.study.storage import optuna_quiet
 
-FIDELITY = "fidelity"  # attribute of a study: the comparison that allowed its fraction
+FIDELITY = "fidelity"  # attribute of a study: what was compared so far
 N_COMPARED = 8  # configurations, the defaults among them
-# Chance alone reaches this rank correlation for 8 configurations in one case of 20 (Spearman's test, one-sided).
-LEAST_CORRELATION = 0.643
+# Chance alone reaches this rank correlation of 8 configurations in one case of 20 (Spearman's test, one-sided).
+LEAST_CORRELATION = 0.642
 STREAM = 4  # of the seeds of these trainings
 
 _log = logging.getLogger(__name__)
@@ -45,16 +43,21 @@ class Fidelity:
 
     user_fraction: float
     objective: str
-    part: list[Score]
-    whole: list[Score]
+    part: list[Score] = field(default_factory=list)
+    whole: list[Score] = field(default_factory=list)
 
     @property
     def rank_correlation(self) -> float:
         """Spearman's, 0 where one side tells no configurations apart."""
-        sides = [[-1.0 if score is None else score for score in scores] for scores in (self.part, self.whole)]
+        sides = [[-math.inf if score is None else score for score in scores] for scores in (self.part, self.whole)]
         if any(len(set(side)) < 2 for side in sides):
             return 0.0
         return float(spearmanr(*sides)[0])
+
+    @property
+    def passed(self) -> bool:
+        """Whether the comparison is complete and lets the part stand for all users."""
+        return len(self.whole) == N_COMPARED and self.rank_correlation >= LEAST_CORRELATION
 
     def sentence(self) -> str:
         """Return what was found in words."""
@@ -63,46 +66,47 @@ class Fidelity:
             f"as all users do (rank correlation {self.rank_correlation:.2f} in {self.objective}); confirmed on all."
         )
 
-    def content(self) -> dict[str, Any]:
-        """Return it as plain values."""
-        return {**asdict(self), "rank_correlation": self.rank_correlation}
-
 
 def read_fidelity(study: Study) -> Fidelity | None:
-    """Return the comparison that allowed a study's fraction of the users, None where it searches on all."""
+    """Return what a study has compared so far, None where nothing was: it searches on all users, or has just begun."""
     content = study.user_attrs.get(FIDELITY)
-    return None if content is None else Fidelity(**{k: v for k, v in content.items() if k != "rank_correlation"})
+    return None if content is None else Fidelity(**content)
 
 
-def was_compared(study: str, storage: RDBStorage) -> bool:
-    """Return whether a study exists and its fraction was found to stand for all users."""
-    return has_study(study, storage) and read_fidelity(load_study(study, storage)) is not None
+def require_compared(study: Study, record: StudyRecord) -> None:
+    """Raise StudyError for a study whose part of the users was not found to stand for all of them."""
+    found = read_fidelity(study)
+    if record.user_fraction is not None and (found is None or not found.passed):
+        raise StudyError(
+            f"Study {study.study_name!r} has no trials to run: whether {record.user_fraction:.0%} of the users stand "
+            "for all is still being compared by `tune`, or was denied."
+        )
 
 
 def check_fidelity(
-    dataset: Dataset,
-    study: str,
-    space: SearchSpace,
+    study: Study,
     record: StudyRecord,
+    dataset: Dataset,
+    space: SearchSpace,
     *,
     device: Device = "auto",
     n_threads: int | None = None,
+    extra_metrics: Mapping[str, UserMetric] | None = None,
     compared: Callable[[int, int, Score, Score], None] = lambda *_: None,
-) -> Fidelity:
-    """Return the comparison for the record's fraction; `compared` is told number, of how many, and both scores.
+) -> None:
+    """Compare what is left to compare; `compared` is told number, of how many, and both scores.
 
-    Raises ConfigError where the two rankings agree too little for the fraction to stand for all users.
+    Raises StudyError where the two rankings agree too little for the record's fraction to stand for all users.
     """
     assert record.user_fraction is not None
     points = _points(space, record.seed)
-    folder = study_folder(study)
+    folder = study_folder(study.study_name)
     folder.mkdir(parents=True, exist_ok=True)
-    file = folder / f"fidelity-{_digest(record, points)}.json"
-    with FileLock(f"{file}.lock"):
-        done: list[list[Score]] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else []
-        for number in range(len(done), len(points)):
+    with FileLock(folder / "fidelity.lock"):
+        found = read_fidelity(study) or Fidelity(record.user_fraction, record.objective)
+        for number in range(len(found.whole), N_COMPARED):
             scores: list[Score] = []
-            for fraction in (record.user_fraction, None):
+            for side, fraction in (("part", record.user_fraction), ("whole", None)):
                 configuration = Configuration(
                     hyperparameters=space.resolve(points[number]),
                     protocol=record.protocol,
@@ -111,32 +115,40 @@ def check_fidelity(
                     n_threads=n_threads,
                     user_fraction=fraction,
                 )
-                checkpoint = file.with_suffix(f".{number}-{'whole' if fraction is None else 'part'}.safetensors")
-                scores.append(_score(dataset, configuration, record, device, checkpoint))
-            done.append(scores)
-            draft = file.with_suffix(".partial")
-            draft.write_text(json.dumps(done), encoding="utf-8")
-            draft.replace(file)
-            for checkpoint in folder.glob(f"{file.stem}.{number}-*"):
-                checkpoint.unlink()
-            compared(number + 1, len(points), *scores)
-    found = Fidelity(record.user_fraction, record.objective, [part for part, _ in done], [whole for _, whole in done])
-    if found.rank_correlation < LEAST_CORRELATION:
-        raise ConfigError(
-            f"--user-fraction {record.user_fraction}: {len(points)} configurations trained on that part of the users "
+                checkpoint = folder / f"fidelity-{number}-{side}.safetensors"
+                scores.append(_score(dataset, configuration, record, device, checkpoint, extra_metrics))
+            found.part.append(scores[0])
+            found.whole.append(scores[1])
+            study.set_user_attr(FIDELITY, asdict(found))
+            compared(number + 1, N_COMPARED, *scores)
+        for checkpoint in folder.glob("fidelity-*.safetensors"):
+            checkpoint.unlink()
+    if not found.passed:
+        raise StudyError(
+            f"--user-fraction {record.user_fraction}: {N_COMPARED} configurations trained on that part of the users "
             f"and on all must rank alike, rank correlation at least {LEAST_CORRELATION}, but it is "
-            f"{found.rank_correlation:.2f}. Take a larger part, or leave the option out. No trial was started."
+            f"{found.rank_correlation:.2f}. No trial was started. Take a larger part or leave the option out, under "
+            f"another name or after `hrnn-hpo studies delete {study.study_name}`."
         )
-    return found
 
 
 def _score(
-    dataset: Dataset, configuration: Configuration, record: StudyRecord, device: Device, checkpoint: Path
+    dataset: Dataset,
+    configuration: Configuration,
+    record: StudyRecord,
+    device: Device,
+    checkpoint: Path,
+    extra_metrics: Mapping[str, UserMetric] | None,
 ) -> Score:
-    experiment = prepare_experiment(dataset, configuration, record.seen)
     try:
-        result = run_experiment(experiment, device=device, objective=record.objective, checkpoint=checkpoint)
-    except RunFailedError as error:
+        result = run_experiment(
+            prepare_experiment(dataset, configuration, record.seen),
+            device=device,
+            objective=record.objective,
+            checkpoint=checkpoint,
+            extra_metrics=extra_metrics,
+        )
+    except (HRNNError, RuntimeError, MemoryError) as error:  # what fails a trial
         _log.warning("One of the compared configurations cannot be trained, and ranks last: %s", error)
         return None
     return result.metrics[record.objective]
@@ -148,10 +160,3 @@ def _points(space: SearchSpace, seed: int) -> list[dict[str, Value]]:
         study = optuna.create_study(sampler=RandomSampler(seed=trial_seed(seed, 0, stream=STREAM)))
     draws = [space.varied(space.suggest(study.ask())) for _ in range(N_COMPARED - 1)]
     return [space.varied(space.defaults()), *draws]
-
-
-def _digest(record: StudyRecord, points: list[dict[str, Value]]) -> str:
-    """Return what tells comparisons of different settings apart."""
-    names = ("data_hash", "space_fingerprint", "protocol", "split_seed", "seen", "objective", "seed", "user_fraction")
-    settings = {**{name: getattr(record, name) for name in names}, "points": points}
-    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]

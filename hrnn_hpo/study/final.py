@@ -61,7 +61,6 @@ def ensure_refit(study: Study, record: StudyRecord, dataset: Dataset, trial: Fro
     result = run_experiment(
         experiment,
         device=device,
-        objective=record.objective,
         checkpoint=folder / "checkpoint.safetensors",
         fixed_epochs=configuration.best_epoch,
         validate=False,

@@ -125,7 +125,8 @@ def _unpruned_seconds(plan: Plan, measured: Measure, study: str) -> float:
     """Return what a training on all users takes that nothing but early stopping ends."""
     simulated = _epochs("none", max_epochs(plan.space), _patience(plan.space), study, seed=0)
     epochs = float(np.mean(list(itertools.islice(simulated, N_SIMULATED))))
-    return measured.setup_seconds + epochs * measured.epoch_seconds / (plan.record.user_fraction or 1.0)
+    training = (measured.epoch_seconds - measured.validation_seconds) / (plan.record.user_fraction or 1.0)
+    return measured.setup_seconds + epochs * (training + measured.validation_seconds)
 
 
 def _epochs(pruner: str | BasePruner, epochs: int, patience: int, study: str, seed: int) -> Iterator[int]:

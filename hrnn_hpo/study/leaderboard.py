@@ -17,7 +17,7 @@ from hrnn_hpo.config import Configuration
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.errors import StudyError
 from hrnn_hpo.evaluation.baselines import evaluate_baselines
-from hrnn_hpo.evaluation.protocols import Evaluation
+from hrnn_hpo.evaluation.protocols import Evaluation, UserMetric
 from hrnn_hpo.evaluation.significance import N_RESAMPLES, bootstrap_interval, paired_test
 from hrnn_hpo.experiment import Device, evaluate_model, prepare_experiment, resolve_device, run_experiment, test_part
 from hrnn_hpo.model.folder import load_model
@@ -77,7 +77,13 @@ def openings(study: Study) -> int:
 
 
 def open_test_part(
-    study: Study, record: StudyRecord, dataset: Dataset, *, device: Device = "auto", again: bool = False
+    study: Study,
+    record: StudyRecord,
+    dataset: Dataset,
+    *,
+    device: Device = "auto",
+    again: bool = False,
+    extra_metrics: Mapping[str, UserMetric] | None = None,
 ) -> Leaderboard | None:
     """Return the leaderboard of a study's winner (confirmed, else best), its defaults and the baselines.
 
@@ -96,7 +102,7 @@ def open_test_part(
     if defaults is not None and SUMMARY in defaults.user_attrs:
         compared[DEFAULTS] = defaults
     for trial in compared.values():  # before the test part is opened: training may be interrupted
-        ensure_model(study, record, dataset, trial, device)
+        ensure_model(study, record, dataset, trial, device, extra_metrics)
     n_done = sum(trial.state.name in ("COMPLETE", "PRUNED") for trial in trials)
     log: list[dict[str, Any]] = study.user_attrs.get(OPENINGS, [])
     now = datetime.now(UTC).isoformat(timespec="seconds")
@@ -133,7 +139,14 @@ def winning_configuration(study: Study) -> Configuration:
     return final_configuration(study, winner)
 
 
-def ensure_model(study: Study, record: StudyRecord, dataset: Dataset, trial: FrozenTrial, device: Device) -> None:
+def ensure_model(
+    study: Study,
+    record: StudyRecord,
+    dataset: Dataset,
+    trial: FrozenTrial,
+    device: Device,
+    extra_metrics: Mapping[str, UserMetric] | None = None,
+) -> None:
     """Train the model that a study leaves for a trial where it is missing.
 
     That is the refit after a confirmation; without one the trial's own, which another machine may have run.
@@ -144,7 +157,8 @@ def ensure_model(study: Study, record: StudyRecord, dataset: Dataset, trial: Fro
     folder = model_folder(study.study_name, trial)
     if not folder.is_dir():
         experiment = prepare_experiment(dataset, configuration_of(trial), record.seen)
-        save_trial_model(folder, experiment, run_experiment(experiment, device=device, objective=record.objective))
+        result = run_experiment(experiment, device=device, objective=record.objective, extra_metrics=extra_metrics)
+        save_trial_model(folder, experiment, result)
 
 
 def _test_metrics(

@@ -32,6 +32,7 @@ class Measure:
     defaults_epoch_seconds: float  # an epoch of the defaults, validation included
     setup_seconds: float  # before a trial's first epoch
     measured_share: float  # of the defaults' epoch; below 1 its validation is not known either
+    validation_seconds: float = 0.0  # of an epoch
 
 
 def measure(
@@ -67,6 +68,7 @@ def measure(
         defaults_epoch_seconds=epoch_seconds + validation,
         setup_seconds=defaults.setup_seconds,
         measured_share=defaults.share(),
+        validation_seconds=validation,
     )
 
 

@@ -11,7 +11,14 @@ from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.errors import HRNNError, StudyError
 from hrnn_hpo.experiment import Device, available_cores, resolve_device
 from hrnn_hpo.search.space import SearchSpace
-from hrnn_hpo.study.confirm import Settings, check_settings, n_confirmed, wanted_settings
+from hrnn_hpo.study.confirm import (
+    Settings,
+    check_settings,
+    companion_of,
+    confirmation_runs,
+    n_confirmed,
+    wanted_settings,
+)
 from hrnn_hpo.study.control import count_trials
 from hrnn_hpo.study.forecast import FORECAST_KEY, Forecast, forecast, stored_measure
 from hrnn_hpo.study.measure import Measure, measure
@@ -58,15 +65,23 @@ def plan(
     found = load_study(study, database) if database is not None and has_study(study, database) else None
     check_settings(confirm, confirm_seeds, asked.record.user_fraction)
     settings = wanted_settings(found, confirm, confirm_seeds)
-    return _forecast(dataset, asked, study, found, settings, device, threads_of(asked.record, n_threads))
+    companion = companion_of(found, database) if found is not None and database is not None else None
+    n_threads = threads_of(asked.record, n_threads)
+    return _forecast(dataset, asked, study, found, companion, settings, device, n_threads)
 
 
 def plan_ahead(
-    dataset: Dataset, asked: Plan, study: Study, settings: Settings, device: Device, n_threads: int | None
+    dataset: Dataset,
+    asked: Plan,
+    study: Study,
+    companion: Study | None,
+    settings: Settings,
+    device: Device,
+    n_threads: int | None,
 ) -> Forecast | None:
     """Return the forecast of a study that is about to run, and keep it there; None where nothing could be measured."""
     try:
-        found = _forecast(dataset, asked, study.study_name, study, settings, device, n_threads)
+        found = _forecast(dataset, asked, study.study_name, study, companion, settings, device, n_threads)
     except (HRNNError, RuntimeError, MemoryError) as error:  # the same configuration will fail as trial 0, on record
         _log.warning("No plan: the defaults could not be measured (%s).", error)
         return None
@@ -79,6 +94,7 @@ def _forecast(
     asked: Plan,
     name: str,
     study: Study | None,
+    companion: Study | None,
     settings: Settings,
     device: Device,
     n_threads: int | None,
@@ -90,9 +106,10 @@ def _forecast(
     n_done = count_trials(study.get_trials(deepcopy=False)).done if study is not None else 0
 
     def confirm_runs(n_trials: int | None) -> int:
-        if n_trials is None:
-            return (settings.k + 1) * settings.n_seeds if settings.k else 0
-        k = min(n_confirmed(settings, n_trials, asked.record), n_trials - 1)
-        return (k + 1) * settings.n_seeds if k > 0 else 0
+        k = n_confirmed(settings, n_trials or 0, asked.record)
+        if n_trials is not None:
+            k = min(k, n_trials - 1)  # the defaults are one of the trials
+        done = [run for run in confirmation_runs(companion) if run.state.name == "COMPLETE"] if companion else []
+        return max((k + 1) * settings.n_seeds - len(done), 0) if k > 0 else 0
 
     return forecast(asked, known, name, n_done=n_done, confirm_runs=confirm_runs)

@@ -126,7 +126,7 @@ def _header(story: _Story) -> Html:
     now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     lead = f"{story.space.name} on {record.data}, protocol {record.protocol}. {states}. Written {now}."
     fidelity = read_fidelity(story.study)
-    told = "" if fidelity is None else element("p", fidelity.sentence()).text
+    told = "" if fidelity is None or not fidelity.passed else element("p", fidelity.sentence()).text
     return Html(element("h1", f"Study {story.study.study_name}").text + element("p", lead, "lead").text + told)
 
 

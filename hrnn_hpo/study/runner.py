@@ -25,7 +25,7 @@ from hrnn_hpo.search.space import SearchSpace
 from hrnn_hpo.study.attributes import last_attempts, read_confirmation, winner_trial
 from hrnn_hpo.study.confirm import begin_confirmation, check_settings, companion_of, conclude, settle
 from hrnn_hpo.study.control import Control, Progress, count_trials, signals_ask
-from hrnn_hpo.study.fidelity import FIDELITY, check_fidelity, was_compared
+from hrnn_hpo.study.fidelity import check_fidelity
 from hrnn_hpo.study.leaderboard import Leaderboard, open_test_part, winning_configuration
 from hrnn_hpo.study.limits import BUDGET_KEY, Limits
 from hrnn_hpo.study.loop import Callback
@@ -121,7 +121,8 @@ def tune(
     at most five; 0 leaves it out. The time budget is the search's alone.
 
     With `user_fraction` the search trains on that part of the training users. It begins only where some configurations,
-    trained on the part and on all, rank alike, and at least one configuration is confirmed, on all users.
+    trained on the part and on all, rank alike (else StudyError), and at least one configuration is confirmed, on all
+    users.
 
     Several objectives (metrics, and the costs `n_parameters` and `seconds`, which are minimized) make a study without a
     pruner, whose `front` is the result; its best trial is the one that is best in the first objective.
@@ -170,23 +171,10 @@ def tune(
         require_names(plan, extra_metrics, callbacks)
         addresses = Addresses(_path_of(data, dataset), database.url, tracker.uri, device, n_threads)
         team = make_team(launcher, addresses, n_workers, plan.budget, gpus_per_trial, ray_address)
-    observer = observer or Silent()
-    fidelity = None
-    if plan.record.user_fraction is not None and not was_compared(study, database):
-        fidelity = check_fidelity(
-            dataset, study, plan.space, plan.record, device=device, n_threads=n_threads, compared=observer.compared
-        )
     found = begin_or_continue(study, database, plan)
-    if fidelity is not None:
-        found.set_user_attr(FIDELITY, fidelity.content())
     mirror = Mirror(tracker, study, plan.record)
     mirror.open_parent(found)
-    settings = settle(found, confirm, confirm_seeds)
-    expected = plan_ahead(dataset, plan, found, settings, device, n_threads)
-    if expected is not None:
-        observer.planned(expected)
-    write_budget(found, plan)  # again: the clock starts now
-    control = Control(plan.budget.timeout)
+    observer = observer or Silent()
 
     def run_trials(trials_of: Study, n_trials: int | None, timeout: float | None = None) -> str:
         """Run a study's trials, the search's or its confirmation's, here or in workers; return why it ended."""
@@ -212,6 +200,23 @@ def tune(
 
     state = "failed"
     try:
+        if plan.record.user_fraction is not None:
+            check_fidelity(
+                found,
+                plan.record,
+                dataset,
+                plan.space,
+                device=device,
+                n_threads=n_threads,
+                extra_metrics=extra_metrics,
+                compared=observer.compared,
+            )
+        settings = settle(found, confirm, confirm_seeds)
+        expected = plan_ahead(dataset, plan, found, companion_of(found, database), settings, device, n_threads)
+        if expected is not None:
+            observer.planned(expected)
+        write_budget(found, plan)  # again: the clock starts now
+        control = Control(plan.budget.timeout)
         with signals_ask(control, "stopping after this epoch; Ctrl-C again stops at once"):
             stopped = run_trials(found, plan.budget.n_trials, plan.budget.timeout)
             companion = None
@@ -224,7 +229,12 @@ def tune(
         if not control.ended:
             if companion is not None and conclude(found, plan.record, companion, settings) is None:
                 _log.warning("The defaults could not be trained again: there is no verdict on the study's winner.")
-            board = open_test_part(found, plan.record, dataset, device=device, again=again)
+            if plan.record.user_fraction is None or read_confirmation(found) is not None:
+                board = open_test_part(
+                    found, plan.record, dataset, device=device, again=again, extra_metrics=extra_metrics
+                )
+            else:
+                _log.warning("The test users stay closed: no configuration was confirmed on all training users.")
         result = _result(found, stopped, database, tracker, board, out, control)
         state = "stopped" if board is None else "complete"
         if out is not None:

@@ -13,7 +13,8 @@ from hrnn_hpo.study.record import StudyRecord, read_record
 from hrnn_hpo.study.storage import load_study
 
 N_CONFIGURATIONS = 5
-COMPARED = ("data_hash", "protocol", "split_seed", "seen", "objective")  # what makes two studies' scores comparable
+# What makes two studies' scores comparable.
+COMPARED = ("data_hash", "protocol", "split_seed", "seen", "objective", "user_fraction")
 
 
 def warm_start(

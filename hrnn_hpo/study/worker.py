@@ -14,6 +14,7 @@ from hrnn_hpo.errors import ConfigError
 from hrnn_hpo.experiment import Device
 from hrnn_hpo.study.confirm import CONFIRMS, ConfirmLoop, ConfirmObjective, companion_of, runs_left
 from hrnn_hpo.study.control import Control, signals_ask
+from hrnn_hpo.study.fidelity import require_compared
 from hrnn_hpo.study.limits import BUDGET_KEY
 from hrnn_hpo.study.loop import Callback, Loop
 from hrnn_hpo.study.mirror import Mirror
@@ -38,13 +39,15 @@ def work(
 ) -> str:
     """Run trials of a study that `tune` began, until its budget is used up, and return why it ended.
 
-    `parent` is the process whose end is this worker's too. Raises StudyError where the data is not the study's.
+    `parent` is the process whose end is this worker's too. Raises StudyError where the data is not the study's,
+    or where its part of the users was not found to stand for all.
     """
     database = open_storage(storage)
     confirmed = load_study(study, database).user_attrs.get(CONFIRMS)  # the study whose confirmation this one is
     record = read_record(load_study(confirmed or study, database))
     dataset = data if isinstance(data, Dataset) else load_dataset(data)
     check_same(study, record, None, data_hash=dataset.content_hash)
+    require_compared(load_study(confirmed or study, database), record)
     budget = load_study(study, database).user_attrs[BUDGET_KEY]
     space = record.search_space()
     n_threads = threads_of(record, n_threads)

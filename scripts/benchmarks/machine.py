@@ -1,11 +1,14 @@
 """What the benchmark scripts share: repeated timing, the machine's description, and where results are written."""
 
 import argparse
+import contextlib
 import math
+import os
 import platform
 import statistics
+import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,6 +25,16 @@ def median_seconds(work: Callable[[], object], repeats: int = 9) -> float:
         work()
         times.append(time.perf_counter() - began)
     return statistics.median(times[2:])
+
+
+@contextlib.contextmanager
+def own_stores() -> Iterator[None]:
+    """Work in an empty folder with stores of its own, whatever the environment names."""
+    for name in ("HRNN_HPO_STORAGE", "MLFLOW_TRACKING_URI"):
+        os.environ.pop(name, None)
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        os.environ["HRNN_HPO_HOME"] = folder
+        yield
 
 
 def describe_machine() -> str:

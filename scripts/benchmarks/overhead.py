@@ -7,12 +7,9 @@ trial's start to the last one's end that no epoch accounts for (training and val
 what a training alone needs as well, such as making the model and writing it, so it is an upper bound. Target: 3 %.
 """
 
-import contextlib
-import os
-import tempfile
 from pathlib import Path
 
-from machine import publish, script_parser, table
+from machine import own_stores, publish, script_parser, table
 
 from hrnn_hpo.config import Configuration, parse_hyperparameters
 from hrnn_hpo.data.prepared import load_dataset
@@ -46,8 +43,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20.0, help="of a trial")
     options = parser.parse_args()
     data = options.data.absolute()
-    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
-        os.environ["HRNN_HPO_HOME"] = folder
+    with own_stores():
         epochs = max(1, round(options.seconds / epoch_seconds(data)))
         Path("space.yaml").write_text(SPACE.format(epochs=epochs), encoding="utf-8")
         tune(data, "overhead", Path("space.yaml"), n_trials=options.trials, n_threads=1, pruner="none", confirm=0)

@@ -6,12 +6,9 @@ Each study plans, runs, and is compared from its first trial's start to its last
 Target: within 25 %. About three minutes a study on two quiet cores; a machine that others use too breaks any plan.
 """
 
-import contextlib
-import os
-import tempfile
 from pathlib import Path
 
-from machine import publish, script_parser, table
+from machine import own_stores, publish, script_parser, table
 
 from hrnn_hpo.study.attributes import epochs_of, last_attempts
 from hrnn_hpo.study.forecast import FORECAST_KEY
@@ -32,8 +29,7 @@ def main() -> None:
     data = options.data.absolute()
     rows: list[list[object]] = []
     misses = []
-    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
-        os.environ["HRNN_HPO_HOME"] = folder
+    with own_stores():
         for workers, pruner in STUDIES:
             name = f"{workers}-{pruner}"
             tune(

@@ -11,9 +11,7 @@ pruner after every epoch; the answer is the curve of the recorded configuration 
 import itertools
 import json
 import math
-import os
 import statistics
-import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,7 +20,7 @@ from typing import Any
 import numpy as np
 import optuna
 import torch
-from machine import publish, script_parser, table
+from machine import own_stores, publish, script_parser, table
 from scipy.stats import spearmanr
 
 from hrnn_hpo.config import Configuration
@@ -162,8 +160,7 @@ def informative(curves: list[Curve]) -> str:
 def real_study(data: Path, pruner: str, seed: int) -> str:
     """Return how a real pruned TPE study compares with a real random search: epochs until the same best score."""
     common: dict[str, Any] = {"protocol": "leave-one-out", "objective": OBJECTIVE, "n_threads": 1, "confirm": 0}
-    with tempfile.TemporaryDirectory() as folder:
-        os.environ["HRNN_HPO_HOME"] = folder
+    with own_stores():
         space = benchmark_space()
         found = tune(data, "random", space, sampler="random", pruner="none", n_trials=N_RANDOM, seed=seed, **common)
         best = found.best_value

@@ -7,16 +7,13 @@ and validation score to the last digit.
 """
 
 import argparse
-import contextlib
-import os
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-from machine import describe_machine, script_parser, table, write_section
+from machine import describe_machine, own_stores, script_parser, table, write_section
 
 from hrnn_hpo.study.attributes import CONFIGURATION, epochs_of, last_attempts
 from hrnn_hpo.study.storage import load_study, open_storage
@@ -61,8 +58,7 @@ def main() -> None:
     options = parser.parse_args()
     data, parts = options.data.absolute(), [int(part) for part in options.parts.split(",")]
     seconds = {}
-    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
-        os.environ["HRNN_HPO_HOME"] = folder
+    with own_stores():
         Path("space.yaml").write_text(SPACE, encoding="utf-8")
         for study, steps in (("whole", [sum(parts)]), ("parts", parts)):
             began = time.monotonic()

@@ -7,14 +7,11 @@ first trial's start to the last one's end, as the storage has them: the start of
 2 x 1 at least 1.7 times 1 x 1, and more than 1 x 2.
 """
 
-import contextlib
-import os
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
-from machine import publish, script_parser, table
+from machine import own_stores, publish, script_parser, table
 from optuna.trial import TrialState
 
 from hrnn_hpo.study.storage import load_study, open_storage
@@ -64,8 +61,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=8)
     options = parser.parse_args()
     data = options.data.absolute()
-    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
-        os.environ["HRNN_HPO_HOME"] = folder
+    with own_stores():
         Path("space.yaml").write_text(SPACE.format(epochs=options.epochs), encoding="utf-8")
         speed = {
             (workers, threads): trials_per_hour(data, workers, threads, options.trials)

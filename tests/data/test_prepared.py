@@ -260,3 +260,13 @@ def test_meta_that_names_other_arrays_is_refused(source: Path, tmp_path: Path) -
     (out / "meta.json").write_text(json.dumps({**meta, "bytes": {"../../items": 3}}))
     with pytest.raises(DataError, match="must name user_offsets, items"):
         load_dataset(out)
+
+
+def test_milliseconds_are_noticed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    seconds, milliseconds = tmp_path / "seconds.csv", tmp_path / "milliseconds.csv"
+    seconds.write_text("USER_ID,ITEM_ID,TIMESTAMP\nu,a,1700000000\n", encoding="utf-8")
+    milliseconds.write_text("USER_ID,ITEM_ID,TIMESTAMP\nu,a,1700000000000\n", encoding="utf-8")
+    load_dataset(seconds)
+    assert caplog.text == ""
+    load_dataset(milliseconds)
+    assert "milliseconds.csv: times lie beyond the year 9999" in caplog.text

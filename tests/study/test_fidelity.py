@@ -1,5 +1,6 @@
 """A search on a part of the users: allowed only where configurations rank alike, confirmed on all of them."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,10 +17,14 @@ from hrnn_hpo.stores import study_folder
 from hrnn_hpo.study import fidelity
 from hrnn_hpo.study.attributes import CONFIGURATION
 from hrnn_hpo.study.confirm import companion_of, confirmation_runs
+from hrnn_hpo.study.export import export
 from hrnn_hpo.study.fidelity import N_COMPARED, Fidelity, read_fidelity
+from hrnn_hpo.study.leaderboard import openings
 from hrnn_hpo.study.report import render_report
 from hrnn_hpo.study.runner import StudyResult, tune
-from hrnn_hpo.study.storage import load_study, open_storage, study_names
+from hrnn_hpo.study.status import delete_study
+from hrnn_hpo.study.storage import load_study, open_storage
+from hrnn_hpo.study.worker import work
 
 
 def searched(shop: Dataset, space: SearchSpace, **options: Any) -> StudyResult:
@@ -83,18 +88,23 @@ def test_the_search_trains_on_the_part_and_the_confirmation_on_all(
     assert len(found.part) == len(found.whole) == N_COMPARED
     assert found.part != found.whole
     assert found.sentence() in render_report(study)
-    assert not list(study_folder("s").glob("*.safetensors"))
+    assert not list(study_folder("s").glob("fidelity-*.safetensors"))
 
 
-def test_where_ranks_disagree_no_study_begins(
+def test_where_ranks_disagree_no_trial_begins(
     shop: Dataset, shop_space: SearchSpace, tracker: Any, scores: list[tuple[float | None, float | None]]
 ) -> None:
     scores += [pair for n in range(N_COMPARED) for pair in ((0.5, 0.1 + n), (None, 0.2 - n))]
-    with pytest.raises(ConfigError, match=r"--user-fraction 0\.5.*rank correlation at least 0\.643, but it is -1\.00"):
+    with pytest.raises(StudyError, match=r"--user-fraction 0\.5.*rank correlation at least 0\.642, but it is -1\.00"):
         searched(shop, shop_space)
-    assert study_names(open_storage()) == []
-    with pytest.raises(ConfigError, match="rank correlation"):  # the answer is known: nothing trains
+    with pytest.raises(StudyError, match="studies delete s"):  # the answer is known: nothing trains
         searched(shop, shop_space)
+    with pytest.raises(StudyError, match="no trials to run"):
+        work(shop, "s")
+    assert {trial.state.name for trial in load_study("s", open_storage()).trials} == {"WAITING"}
+    delete_study("s")
+    scores += [pair for n in range(N_COMPARED) for pair in ((0.9, 0.1 + n), (None, 0.2 + n))]
+    searched(shop, shop_space, user_fraction=0.9)
 
 
 def test_an_interrupted_comparison_goes_on_and_a_failed_training_ranks_last(
@@ -103,6 +113,8 @@ def test_an_interrupted_comparison_goes_on_and_a_failed_training_ranks_last(
     scores += [(0.5, None), (None, None), (0.5, 0.1)]
     with pytest.raises(IndexError):
         searched(shop, shop_space)
+    with pytest.raises(StudyError, match="still being compared"):
+        work(shop, "s")
     scores += [pair for n in range(1, N_COMPARED) for pair in ((0.5, 0.1 * n), (None, 0.2 * n))]
     searched(shop, shop_space)
     found = read_fidelity(load_study("s", open_storage()))
@@ -111,6 +123,34 @@ def test_an_interrupted_comparison_goes_on_and_a_failed_training_ranks_last(
     assert found.rank_correlation == 1.0
     assert scores == []
     searched(shop, shop_space, n_trials=4, user_fraction=None)  # goes on without comparing again
+
+
+def test_test_users_stay_closed_where_nothing_was_confirmed(
+    shop: Dataset,
+    shop_space: SearchSpace,
+    tracker: Any,
+    scores: list[tuple[float | None, float | None]],
+    tmp_path: Path,
+) -> None:
+    scores += [pair for n in range(N_COMPARED) for pair in ((0.5, 0.1 * n), (None, 0.2 * n))]
+    result = searched(shop, shop_space, n_trials=1)  # the defaults have no challenger
+    assert (result.confirmation, result.leaderboard) == (None, None)
+    assert openings(load_study("s", open_storage())) == 0
+    assert result.configuration is not None
+    assert result.configuration.user_fraction == 0.5
+    written = export("s", tmp_path / "best.yaml").read_text("utf-8")
+    assert "trained on 50% of the training users" in written
+
+
+def test_a_metric_of_ones_own_may_be_the_objective(
+    shop: Dataset, shop_space: SearchSpace, tracker: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fidelity, "LEAST_CORRELATION", -1.0)
+    hits = {"share_of_hits": lambda top_items, truth: truth.hits(top_items).mean(axis=1)}
+    searched(shop, shop_space, objective="share_of_hits", extra_metrics=hits)
+    found = read_fidelity(load_study("s", open_storage()))
+    assert found is not None
+    assert all(score is not None and score > 0 for score in (*found.part, *found.whole))
 
 
 def test_a_study_keeps_its_fraction_and_must_be_confirmed(
@@ -140,5 +180,5 @@ def test_a_training_that_diverges_is_no_end_of_the_comparison(
         raise RunFailedError("the loss is not finite")
 
     monkeypatch.setattr(fidelity, "run_experiment", diverge)
-    with pytest.raises(ConfigError, match="rank correlation"):
+    with pytest.raises(StudyError, match="rank correlation"):
         searched(shop, shop_space)
