@@ -38,7 +38,7 @@ def test_two_workers_outlast_a_server_that_is_away(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    write_project(tmp_path)
+    write_project(tmp_path, epochs=32)  # so long that all three are at work before the trials are done
     n_trials = 7
     tune = start("--n-trials", str(n_trials), "--storage", server.url)
     running_trial(tune, 1, server.url)
