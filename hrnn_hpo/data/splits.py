@@ -163,3 +163,18 @@ def _split_by_time(dataset: Dataset, users: NDArray[np.int64], seed: int) -> Spl
         EvalPart(users[validated], first[validated], second[validated]),
         EvalPart(users[tested], second[tested], stops[tested]),
     )
+
+
+def expand_ranges(
+    starts: NDArray[np.integer], stops: NDArray[np.integer]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return (owners, positions): every position of the ranges `starts : stops`, in order, and the range it is from.
+
+    >>> owners, positions = expand_ranges(np.array([5, 8]), np.array([7, 9]))
+    >>> owners.tolist(), positions.tolist()
+    ([0, 0, 1], [5, 6, 8])
+    """
+    lengths = np.maximum(np.asarray(stops, dtype=np.int64) - np.asarray(starts, dtype=np.int64), 0)
+    owners = np.repeat(np.arange(len(lengths), dtype=np.int64), lengths)
+    firsts = np.cumsum(lengths) - lengths
+    return owners, np.arange(len(owners), dtype=np.int64) + (np.asarray(starts, dtype=np.int64) - firsts)[owners]

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from hrnn_hpo.data.repeats import repeat_share
 from hrnn_hpo.data.schema import EVENT_VALUE, Dataset
-from hrnn_hpo.data.splits import EvalPart
+from hrnn_hpo.data.splits import EvalPart, expand_ranges
 from hrnn_hpo.errors import ConfigError, DataError, RunFailedError
 from hrnn_hpo.evaluation.metrics import (
     COVERAGE,
@@ -213,21 +213,6 @@ def write_rankings(path: Path, dataset: Dataset, part: EvalPart, evaluation: Eva
     finally:
         with suppress(OSError):  # a parent that is a file has been told above
             draft.unlink(missing_ok=True)
-
-
-def expand_ranges(
-    starts: NDArray[np.integer], stops: NDArray[np.integer]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return (owners, positions): every position of the ranges `starts : stops`, in order, and the range it is from.
-
-    >>> owners, positions = expand_ranges(np.array([5, 8]), np.array([7, 9]))
-    >>> owners.tolist(), positions.tolist()
-    ([0, 0, 1], [5, 6, 8])
-    """
-    lengths = np.maximum(np.asarray(stops, dtype=np.int64) - np.asarray(starts, dtype=np.int64), 0)
-    owners = np.repeat(np.arange(len(lengths), dtype=np.int64), lengths)
-    firsts = np.cumsum(lengths) - lengths
-    return owners, np.arange(len(owners), dtype=np.int64) + (np.asarray(starts, dtype=np.int64) - firsts)[owners]
 
 
 def input_events(

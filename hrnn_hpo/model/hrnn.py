@@ -6,7 +6,9 @@ Reads packed steps (inputs) and returns states and scores; what is learned from 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -89,6 +91,7 @@ class HRNN(nn.Module):
         self.hidden_dimension = hp.hidden_dimension
         self.state_width = hp.hidden_dimension * (1 if hp.architecture == "control" else 2)
         self.sparse = hp.n_negatives > 0
+        self.repeat_weight = hp.repeat_weight
         width = hp.hidden_dimension
         self.item_embedding = nn.Parameter(torch.randn(catalogue.n_items + 1, width) * 0.02)  # last row: start token
         self.item_bias = nn.Parameter(torch.zeros(catalogue.n_items))
@@ -169,6 +172,19 @@ class HRNN(nn.Module):
     def score(self, outputs: Tensor) -> Tensor:
         """Return the scores of all items, (N, V), logits of the softmax."""
         return torch.addmm(self.score_bias(), outputs, self.item_embedding[:-1].t())
+
+    def score_after(self, outputs: Tensor, owners: NDArray[np.int64], past_items: NDArray[np.int32]) -> Tensor:
+        """Return the scores of all items, (N, V), for users who had events: row `owners[i]` one with `past_items[i]`.
+
+        A state of H units cannot count the events of many items, so `repeat_weight` x log(1 + count) is added to their
+        scores. Training does not see this term; validation and recommendations do.
+        """
+        scores = self.score(outputs)
+        if self.repeat_weight:
+            places, counts = np.unique(owners * self.catalogue.n_items + past_items, return_counts=True)
+            bonus = torch.from_numpy(self.repeat_weight * np.log1p(counts)).to(scores)
+            scores.view(-1).index_add_(0, torch.from_numpy(places).to(scores.device), bonus)
+        return scores
 
     def _session_starts(self, inputs: PackedInputs) -> list[Tensor | None]:
         """Return per step the rows of users who open a session there; the control architecture needs none."""

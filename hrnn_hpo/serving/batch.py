@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from hrnn_hpo.data.featurize import NEW_USER, event_features
 from hrnn_hpo.data.schema import Dataset
+from hrnn_hpo.data.splits import expand_ranges
 from hrnn_hpo.errors import ConfigError, DataError
-from hrnn_hpo.evaluation.protocols import SCORE_BLOCK_BYTES, expand_ranges
+from hrnn_hpo.evaluation.protocols import SCORE_BLOCK_BYTES
 from hrnn_hpo.model.encode import USERS_AT_ONCE, encode
 from hrnn_hpo.model.folder import SavedModel
 from hrnn_hpo.model.inputs import StepInputs

@@ -81,17 +81,19 @@ class Recommender:
 
 @torch.no_grad()
 def best_items(
-    recommender: Recommender, outputs: Tensor, owners: NDArray[np.int64], seen_items: NDArray[np.int32], k: int
+    recommender: Recommender, outputs: Tensor, owners: NDArray[np.int64], past_items: NDArray[np.int32], k: int
 ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
     """Return the `k` best items for outputs (b, H), best first, -1 pads, and their scores, both (b, k).
 
-    Row `owners[i]` has seen `seen_items[i]`, which leaves its list where the recommender removes seen items.
+    Row `owners[i]` has had an event with `past_items[i]`, which leaves its list where seen items are removed.
     """
-    scores = torch.softmax(recommender.saved.model.score(outputs), dim=1).cpu().numpy()  # (b, V)
+    scores = (
+        torch.softmax(recommender.saved.model.score_after(outputs, owners, past_items), dim=1).cpu().numpy()
+    )  # (b, V)
     candidates = scores
     if recommender.seen == "remove":
         candidates = scores.copy()
-        candidates[owners, seen_items] = -np.inf
+        candidates[owners, past_items] = -np.inf
     items = top_k(candidates, k)
     return items, np.take_along_axis(scores, np.maximum(items, 0), axis=1)
 

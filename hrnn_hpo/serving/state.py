@@ -3,7 +3,7 @@
 The first event of a user reads the stored history once. What a client may send, and over which protocol, is server's.
 """
 
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from threading import Lock
@@ -44,7 +44,7 @@ class UserState:
     output: Tensor  # (1, H)
     last_timestamp: int | None  # None: no event yet
     last_session: int | str | None  # of the log: its code; live: its name
-    seen: set[int]  # item codes
+    past: Counter[int]  # events by item code
     inherited: deque[tuple[Event, str]] = field(default_factory=lambda: deque(maxlen=MAX_JOINED_EVENTS))
 
 
@@ -107,8 +107,8 @@ class UserStates:
             raise ConfigError(f"`1 <= k <= {MAX_RESULTS}` must hold, but got {k=}.")
         with self._lock:
             user = self._find(user_id)
-            output, seen = user.output, np.fromiter(user.seen, dtype=np.int32)
-        items, scores = best_items(self.recommender, output, np.zeros(len(seen), dtype=np.int64), seen, k)
+            output, past = user.output, np.fromiter(user.past.elements(), dtype=np.int32)
+        items, scores = best_items(self.recommender, output, np.zeros(len(past), dtype=np.int64), past, k)
         names = self.recommender.saved.histories.item_ids
         return [
             Recommendation(str(names[item]), float(score))
@@ -174,7 +174,7 @@ class UserStates:
             output=output,
             last_timestamp=int(history.timestamps[-1]) if has_events else None,
             last_session=int(sessions[-1]) if has_events and sessions is not None else None,
-            seen=set(history.items.tolist()),
+            past=Counter(history.items.tolist()),
         )
 
     def _advance(self, user: UserState, events: Iterable[tuple[Event, str]]) -> None:
@@ -198,7 +198,7 @@ class UserStates:
             values.append(event.event_value or 0.0)
             user.last_timestamp = max(event.timestamp, user.last_timestamp or 0)
             user.last_session = session
-            user.seen.add(code)
+            user.past[code] += 1
         steps = StepInputs(
             items=np.array(items, dtype=np.int32),
             gap_buckets=np.array(gaps, dtype=np.uint8),

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from strategies import DAY, dataset_of, datasets, eval_part_of, eval_parts
 
 from hrnn_hpo.data.repeats import repeat_share
-from hrnn_hpo.data.splits import EvalPart
+from hrnn_hpo.data.splits import EvalPart, expand_ranges
 from hrnn_hpo.errors import ConfigError, DataError, RunFailedError
 from hrnn_hpo.evaluation import protocols
 from hrnn_hpo.evaluation.metrics import METRICS, USER_METRICS, VALUE_WEIGHTED_METRICS, Truth
@@ -22,7 +22,6 @@ from hrnn_hpo.evaluation.protocols import (
     evaluate,
     evaluate_both,
     evaluate_ranking,
-    expand_ranges,
     input_events,
     rank,
     resolve_seen,

@@ -39,9 +39,12 @@ def dataset() -> Dataset:
     return skewed_log()
 
 
-@pytest.fixture(scope="module", params=["control", "hierarchical"])
+@pytest.fixture(scope="module", params=[("control", 0.0), ("control", 2.0), ("hierarchical", 0.0)])
 def saved(request: pytest.FixtureRequest, dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> SavedModel:
-    experiment, result = run_small(dataset, architecture=request.param, epochs=10, batch_size=8)
+    architecture, repeat_weight = request.param
+    experiment, result = run_small(
+        dataset, architecture=architecture, repeat_weight=repeat_weight, epochs=10, batch_size=8
+    )
     folder: Path = tmp_path_factory.mktemp("models") / "model"
     save_experiment(folder, experiment, result)
     return load_model(folder)
