@@ -178,3 +178,16 @@ def expand_ranges(
     owners = np.repeat(np.arange(len(lengths), dtype=np.int64), lengths)
     firsts = np.cumsum(lengths) - lengths
     return owners, np.arange(len(owners), dtype=np.int64) + (np.asarray(starts, dtype=np.int64) - firsts)[owners]
+
+
+def input_events(
+    dataset: Dataset, part: EvalPart, rows: NDArray[np.int64], *, last: int | None = None
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return (owners, events): the events that some rows of the part may look at, at most the `last` ones of each.
+
+    Owners count from 0 within `rows`; a row's events are in order of time.
+    """
+    starts, stops = dataset.user_offsets[part.users[rows]], part.truth_starts[rows]
+    if last is not None:
+        starts = np.maximum(starts, stops - last)
+    return expand_ranges(starts, stops)

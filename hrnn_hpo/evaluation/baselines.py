@@ -12,14 +12,13 @@ from numpy.typing import NDArray
 
 from hrnn_hpo.data.featurize import SECONDS_PER_DAY
 from hrnn_hpo.data.schema import Dataset
-from hrnn_hpo.data.splits import EvalPart, TrainPart, expand_ranges
+from hrnn_hpo.data.splits import EvalPart, TrainPart, expand_ranges, input_events
 from hrnn_hpo.evaluation.protocols import (
     Evaluation,
     ScoreRows,
     Seen,
     UserMetric,
     evaluate,
-    input_events,
     top_k,
 )
 

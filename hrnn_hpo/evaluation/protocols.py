@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from hrnn_hpo.data.repeats import repeat_share
 from hrnn_hpo.data.schema import EVENT_VALUE, Dataset
-from hrnn_hpo.data.splits import EvalPart, expand_ranges
+from hrnn_hpo.data.splits import EvalPart, expand_ranges, input_events
 from hrnn_hpo.errors import ConfigError, DataError, RunFailedError
 from hrnn_hpo.evaluation.metrics import (
     COVERAGE,
@@ -213,19 +213,6 @@ def write_rankings(path: Path, dataset: Dataset, part: EvalPart, evaluation: Eva
     finally:
         with suppress(OSError):  # a parent that is a file has been told above
             draft.unlink(missing_ok=True)
-
-
-def input_events(
-    dataset: Dataset, part: EvalPart, rows: NDArray[np.int64], *, last: int | None = None
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return (owners, events): the events that some rows of the part may look at, at most the `last` ones of each.
-
-    Owners count from 0 within `rows`; a row's events are in order of time.
-    """
-    starts, stops = dataset.user_offsets[part.users[rows]], part.truth_starts[rows]
-    if last is not None:
-        starts = np.maximum(starts, stops - last)
-    return expand_ranges(starts, stops)
 
 
 def _rank_modes(

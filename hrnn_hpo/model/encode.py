@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hrnn_hpo.data.schema import Dataset
-from hrnn_hpo.data.splits import EvalPart, expand_ranges
+from hrnn_hpo.data.splits import EvalPart, input_events
 from hrnn_hpo.model.hrnn import HRNN
 from hrnn_hpo.model.inputs import StepInputs, pack
 
@@ -69,7 +69,7 @@ def score_rows(
 
     @torch.no_grad()
     def score(rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        owners, events = expand_ranges(starts[rows], part.truth_starts[rows])
+        owners, events = input_events(dataset, part, rows)
         some = outputs[torch.from_numpy(rows).to(outputs.device)]
         scores: NDArray[np.float32] = model.score_after(some, owners, np.asarray(dataset.items)[events]).cpu().numpy()
         return scores

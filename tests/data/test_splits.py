@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from strategies import DAY, dataset_of, eval_part_of
 
 from hrnn_hpo.data.schema import Dataset
-from hrnn_hpo.data.splits import PROTOCOLS, EvalPart, Protocol, Split, make_split
+from hrnn_hpo.data.splits import PROTOCOLS, EvalPart, Protocol, Split, expand_ranges, input_events, make_split
 from hrnn_hpo.data.synthetic import make_dataset
 from hrnn_hpo.errors import ConfigError, DataError
 
@@ -241,3 +242,22 @@ def test_what_holds_for_every_split(
 
 def rows(starts: np.ndarray, stops: np.ndarray) -> set[int]:
     return {row for start, stop in zip(starts, stops, strict=True) for row in range(start, stop)}
+
+
+# ranges of events
+
+
+@given(st.lists(st.tuples(st.integers(0, 50), st.integers(0, 6)), max_size=8))
+def test_ranges_expand_like_nested_loops(pairs: list[tuple[int, int]]) -> None:
+    starts = np.array([start for start, _ in pairs], dtype=np.int64)
+    stops = np.array([start + length for start, length in pairs], dtype=np.int64)
+    owners, positions = expand_ranges(starts, stops)
+    expected = [(owner, p) for owner, (start, length) in enumerate(pairs) for p in range(start, start + length)]
+    assert list(zip(owners.tolist(), positions.tolist(), strict=True)) == expected
+
+
+def test_the_last_input_events_end_where_the_truth_starts() -> None:
+    dataset = dataset_of([[0, 1, 2, 3], [4, 5]], times=[[0, DAY, DAY, 2 * DAY], [0, 1]])
+    owners, events = input_events(dataset, eval_part_of(dataset), np.array([0, 1]), last=2)
+    assert owners.tolist() == [0, 0, 1]
+    assert events.tolist() == [1, 2, 4]

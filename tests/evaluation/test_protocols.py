@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
-from strategies import DAY, dataset_of, datasets, eval_part_of, eval_parts
+from strategies import dataset_of, datasets, eval_part_of, eval_parts
 
 from hrnn_hpo.data.repeats import repeat_share
-from hrnn_hpo.data.splits import EvalPart, expand_ranges
+from hrnn_hpo.data.splits import EvalPart
 from hrnn_hpo.errors import ConfigError, DataError, RunFailedError
 from hrnn_hpo.evaluation import protocols
 from hrnn_hpo.evaluation.metrics import METRICS, USER_METRICS, VALUE_WEIGHTED_METRICS, Truth
@@ -22,7 +22,6 @@ from hrnn_hpo.evaluation.protocols import (
     evaluate,
     evaluate_both,
     evaluate_ranking,
-    input_events,
     rank,
     resolve_seen,
     top_k,
@@ -296,22 +295,3 @@ def test_rankings_that_cannot_be_written_say_so_and_leave_nothing(tmp_path: Path
     with pytest.raises(ConfigError, match="cannot be written"):
         write_rankings(tmp_path / "folder", dataset, part, found)
     assert [file.name for file in tmp_path.iterdir()] == ["folder"]
-
-
-# ---- ranges
-
-
-@given(st.lists(st.tuples(st.integers(0, 50), st.integers(0, 6)), max_size=8))
-def test_ranges_expand_like_nested_loops(pairs: list[tuple[int, int]]) -> None:
-    starts = np.array([start for start, _ in pairs], dtype=np.int64)
-    stops = np.array([start + length for start, length in pairs], dtype=np.int64)
-    owners, positions = expand_ranges(starts, stops)
-    expected = [(owner, p) for owner, (start, length) in enumerate(pairs) for p in range(start, start + length)]
-    assert list(zip(owners.tolist(), positions.tolist(), strict=True)) == expected
-
-
-def test_the_last_input_events_end_where_the_truth_starts() -> None:
-    dataset = dataset_of([[0, 1, 2, 3], [4, 5]], times=[[0, DAY, DAY, 2 * DAY], [0, 1]])
-    owners, events = input_events(dataset, eval_part_of(dataset), np.array([0, 1]), last=2)
-    assert owners.tolist() == [0, 0, 1]
-    assert events.tolist() == [1, 2, 4]
