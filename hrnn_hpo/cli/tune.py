@@ -365,7 +365,8 @@ def _show(result: "StudyResult") -> None:
                 f"were opened. Trial {result.best_trial} is ahead now; --again opens them once more, and says so."
             )
     if result.out is not None:
-        results.print(f"Written to {result.out}: best.yaml, model/, trials.csv, leaderboard.json.", soft_wrap=True)
+        last = ", leaderboard.json" if board is not None else ""
+        results.print(f"Written to {result.out}: best.yaml, model/, trials.csv{last}.", soft_wrap=True)
     if result.interrupted:
         results.print("The same command continues the study.")
     results.print(f"Every run: {ui_line(result.tracking_uri)}", soft_wrap=True)

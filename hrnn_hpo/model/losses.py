@@ -10,7 +10,7 @@ from torch import Tensor
 
 # A block of logits should stay in the cache (1.2 MB of float32), have enough rows for its products to be worth their
 # start (the gradient of the items is read and written once a block), and never pass 32 MiB, where the allocator maps
-# and unmaps it at every use. docs/benchmarks.md has the figures.
+# and unmaps it at every use.
 CACHED_ELEMENTS = 300_000
 LEAST_ROWS = 128
 MOST_ELEMENTS = 8_000_000

@@ -87,9 +87,8 @@ def best_items(
 
     Row `owners[i]` has had an event with `past_items[i]`, which leaves its list where seen items are removed.
     """
-    scores = (
-        torch.softmax(recommender.saved.model.score_after(outputs, owners, past_items), dim=1).cpu().numpy()
-    )  # (b, V)
+    logits = recommender.saved.model.score_after(outputs, owners, past_items)
+    scores = torch.softmax(logits, dim=1).cpu().numpy()  # (b, V)
     candidates = scores
     if recommender.seen == "remove":
         candidates = scores.copy()

@@ -66,14 +66,18 @@ class Settings:
     n_seeds: int = DEFAULT_SEEDS
 
 
-def check_settings(k: int | None, n_seeds: int | None, user_fraction: float | None = None) -> None:
-    """Raise ConfigError for numbers of configurations or seeds that cannot be, in a search on so many of the users."""
-    if k == 0 and user_fraction is not None:
-        raise ConfigError("A search on a part of the users must be confirmed on all: `--confirm >= 1`, but got 0.")
+def check_settings(k: int | None, n_seeds: int | None) -> None:
+    """Raise ConfigError for numbers of configurations or seeds that cannot be."""
     if k is not None and k < 0:
         raise ConfigError(f"`--confirm >= 0` must hold, but got {k}.")
     if n_seeds is not None and n_seeds < 2:
         raise ConfigError(f"`--confirm-seeds >= 2` must hold (one run says nothing about chance), but got {n_seeds}.")
+
+
+def require_confirmation(k: int | None, record: StudyRecord) -> None:
+    """Raise ConfigError where a study that searches on a part of the users is not to be confirmed on all."""
+    if k == 0 and record.user_fraction is not None:
+        raise ConfigError("A search on a part of the users must be confirmed on all: `--confirm >= 1`, but got 0.")
 
 
 def companion_name(study: str) -> str:

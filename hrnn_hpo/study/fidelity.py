@@ -7,7 +7,7 @@ interrupted comparison goes on, on any machine; workers are refused until it has
 import logging
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import optuna
@@ -117,8 +117,7 @@ def check_fidelity(
                 )
                 checkpoint = folder / f"fidelity-{number}-{side}.safetensors"
                 scores.append(_score(dataset, configuration, record, device, checkpoint, extra_metrics))
-            found.part.append(scores[0])
-            found.whole.append(scores[1])
+            found = replace(found, part=[*found.part, scores[0]], whole=[*found.whole, scores[1]])
             study.set_user_attr(FIDELITY, asdict(found))
             compared(number + 1, N_COMPARED, *scores)
         for checkpoint in folder.glob("fidelity-*.safetensors"):

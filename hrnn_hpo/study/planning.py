@@ -17,6 +17,7 @@ from hrnn_hpo.study.confirm import (
     companion_of,
     confirmation_runs,
     n_confirmed,
+    require_confirmation,
     wanted_settings,
 )
 from hrnn_hpo.study.control import count_trials
@@ -48,6 +49,7 @@ def plan(
     """
     dataset = data if isinstance(data, Dataset) else load_dataset(data)
     resolve_device(device)
+    check_settings(confirm, confirm_seeds)
     try:
         database = open_storage(storage)
     except StudyError:  # there is none yet
@@ -63,7 +65,7 @@ def plan(
     for note in asked.notes:
         _log.warning("%s", note)
     found = load_study(study, database) if database is not None and has_study(study, database) else None
-    check_settings(confirm, confirm_seeds, asked.record.user_fraction)
+    require_confirmation(confirm, asked.record)
     settings = wanted_settings(found, confirm, confirm_seeds)
     companion = companion_of(found, database) if found is not None and database is not None else None
     n_threads = threads_of(asked.record, n_threads)

@@ -23,7 +23,14 @@ from hrnn_hpo.evaluation.protocols import UserMetric
 from hrnn_hpo.experiment import Device, resolve_device
 from hrnn_hpo.search.space import SearchSpace
 from hrnn_hpo.study.attributes import last_attempts, read_confirmation, winner_trial
-from hrnn_hpo.study.confirm import begin_confirmation, check_settings, companion_of, conclude, settle
+from hrnn_hpo.study.confirm import (
+    begin_confirmation,
+    check_settings,
+    companion_of,
+    conclude,
+    require_confirmation,
+    settle,
+)
 from hrnn_hpo.study.control import Control, Progress, count_trials, signals_ask
 from hrnn_hpo.study.fidelity import check_fidelity
 from hrnn_hpo.study.leaderboard import Leaderboard, open_test_part, winning_configuration
@@ -132,7 +139,7 @@ def tune(
     """
     dataset = data if isinstance(data, Dataset) else load_dataset(data)
     resolve_device(device)
-    check_settings(confirm, confirm_seeds, user_fraction)
+    check_settings(confirm, confirm_seeds)
     if out is not None:
         require_results_target(out)
     database = open_storage(storage, create=True)
@@ -161,7 +168,7 @@ def tune(
         user_fraction=user_fraction,
         limits=Limits(patience_trials, target),
     )
-    check_settings(confirm, confirm_seeds, plan.record.user_fraction)
+    require_confirmation(confirm, plan.record)
     n_threads = threads_of(plan.record, n_threads)
     for note in plan.notes:
         _log.warning("%s", note)
