@@ -11,7 +11,8 @@ beside the batch's own, with log-q correction), which saves it most of the work 
 the hidden units and has its own defaults otherwise (batches of 64, Adagrad with .05).
 
 After each epoch all are asked the same: ndcg_at_10 of every user's last but one event, the whole catalogue ranked, seen
-items removed. Seconds are of training alone. The time to a score is taken at the best that the other library reached.
+items removed. Seconds are of training alone. Ratios are to the first row, this trainer's `control`; its time to a score
+is taken at the best that the other row reached.
 """
 
 import json
