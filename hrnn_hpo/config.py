@@ -203,8 +203,10 @@ def read_yaml_mapping(path: Path) -> dict[str, Any]:
 
 
 def nearest(word: str, known: Mapping[str, Any] | list[str]) -> str:
-    """Return ", did you mean 'x'?" for the closest known spelling, or nothing."""
+    """Return ", did you mean 'x'?" for the closest known spelling or beginning of one, or nothing."""
+    begins = {name[: len(word) + 1]: name for name in reversed(list(known))}
     close = difflib.get_close_matches(word, list(known), n=1)
+    close = close or [begins[begin] for begin in difflib.get_close_matches(word, begins, n=1, cutoff=0.8)]
     return f", did you mean {close[0]!r}?" if close else ""
 
 

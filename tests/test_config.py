@@ -150,6 +150,7 @@ def test_a_number_in_scientific_notation_is_one() -> None:
         ("bptt", "--set wants NAME=VALUE, but got 'bptt'"),
         ("=3", "--set wants NAME=VALUE, but got '=3'"),
         ("bbptt=3", "'bbptt' is not a hyperparameter, did you mean 'bptt'?"),
+        ("hiden=3", "'hiden' is not a hyperparameter, did you mean 'hidden_dimension'?"),
         ("bptt=[3", "--set bptt=[3: is not valid YAML"),
         ("bptt={", "--set bptt={: is not valid YAML"),
     ],

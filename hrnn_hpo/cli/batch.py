@@ -43,4 +43,6 @@ def batch(
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("users", total=source.stat().st_size)
         report = recommend_file(recommender, source, target, k, lambda n_bytes: bar.advance(task, n_bytes))
+    if report.n_lines and report.n_errors == report.n_lines:
+        raise DataError(f"{source}: none of its {report.n_lines} lines could be answered; {target} says why for each.")
     console.print(f"Wrote {report.n_lines} lines to {target}, {report.n_errors} of them with an error.", soft_wrap=True)

@@ -69,7 +69,7 @@ def recommend(
             f"What counts for item {explained} (gradient x input): {len(strongest)} of {len(influences)} events",
             ["event", "session", "item", "influence", "share"],
             [
-                [str(number), str(event.session), event.item, event.influence, event.share]
+                [str(number), str(event.session), event.item, f"{event.influence:+.3g}", f"{event.share:.1%}"]
                 for number, event in strongest
             ],
         )

@@ -37,6 +37,7 @@ class Description:
     name: str
     content_hash: str
     n_interactions: int
+    n_duplicates: int  # rows left out as exact copies of another
     n_users: int
     n_items: int
     n_items_used: int
@@ -83,6 +84,7 @@ def describe(dataset: Dataset, session_gap: int = 1800) -> Description:
         name=dataset.name,
         content_hash=dataset.content_hash,
         n_interactions=dataset.n_events,
+        n_duplicates=dataset.n_duplicates,
         n_users=dataset.n_users,
         n_items=dataset.n_items,
         n_items_used=len(np.unique(dataset.items)),
@@ -187,7 +189,10 @@ def _facts(description: Description) -> list[tuple[str, str]]:
     d = description
     unused = d.n_items - d.n_items_used
     facts = [
-        ("interactions", f"{d.n_interactions:,}"),
+        (
+            "interactions",
+            f"{d.n_interactions:,}" + (f" ({d.n_duplicates:,} exact duplicates left out)" if d.n_duplicates else ""),
+        ),
         ("users", f"{d.n_users:,}"),
         ("items", f"{d.n_items:,}" + (f" ({unused:,} without an interaction)" if unused else "")),
         ("sessions", f"{d.n_sessions:,} (a pause of {d.session_gap} s ends one)"),

@@ -10,10 +10,10 @@ from hrnn_hpo.data.schema import Dataset
 
 
 def with_content_hash(dataset: Dataset) -> Dataset:
-    """Return the dataset with `content_hash` computed from every other field but its name."""
+    """Return the dataset with `content_hash` computed from every other field that is compared."""
     digest = hashlib.sha256()
     for field in dataclasses.fields(Dataset):
-        if field.name in ("content_hash", "name"):
+        if field.name == "content_hash" or not field.compare:
             continue
         value = getattr(dataset, field.name)
         digest.update(f"\n{field.name}:".encode())

@@ -40,6 +40,7 @@ from hrnn_hpo.errors import DataError
 MIN_INTERACTIONS = 1_000  # the service's own minimum
 MIN_USERS = 25
 CHUNK_ROWS = 4_000_000
+GZIP = b"\x1f\x8b"  # how its files begin
 
 Rules = list[tuple[str, str, Rule]]  # (SQL column, name, rule)
 
@@ -131,6 +132,8 @@ def _load_tables(connection: duckdb.DuckDBPyConnection, source: Source, spill: P
 
 def _read_columns(connection: duckdb.DuckDBPyConnection, path: Path) -> list[str]:
     try:
+        if _begins_with(path, GZIP):
+            raise DataError(f"{path}: must be plain CSV or Parquet, but is packed with gzip; unpack it first.")
         if not _is_parquet(path):
             return read_header(path)
         return [
@@ -143,10 +146,12 @@ def _read_columns(connection: duckdb.DuckDBPyConnection, path: Path) -> list[str
 
 
 def _is_parquet(path: Path) -> bool:
-    if path.suffix.lower() == ".parquet":
-        return True
+    return path.suffix.lower() == ".parquet" or _begins_with(path, b"PAR1")
+
+
+def _begins_with(path: Path, mark: bytes) -> bool:
     with path.open("rb") as file:
-        return file.read(4) == b"PAR1"
+        return file.read(len(mark)) == mark
 
 
 def _load_table(
@@ -256,8 +261,8 @@ def _encode(
         f"CREATE TABLE events AS SELECT {selected} FROM (SELECT min(rowid) AS place, {cells} FROM interactions "
         f"GROUP BY {cells}) ORDER BY users, timestamps, place"
     )
+    n_rows, n_events = _count(connection, "interactions"), _count(connection, "events")
     connection.execute("DROP TABLE interactions")
-    n_events = _count(connection, "events")
     arrays = {field: allocate(field, n_events, dtype) for field, (_, dtype) in fields.items() if field != "users"}
     lengths = np.zeros(len(user_ids), dtype=np.int64)
     for start in range(0, n_events, CHUNK_ROWS):
@@ -277,6 +282,7 @@ def _encode(
             item_ids=item_ids,
             content_hash="",
             event_type_names=event_type_names,
+            n_duplicates=n_rows - n_events,
             name=name,
             **arrays,
         )

@@ -26,7 +26,7 @@ from hrnn_hpo.errors import DataError
 
 _log = logging.getLogger(__name__)
 
-FORMAT = 1  # of the folder and of what ingest makes of a file; raise it when either changes its meaning
+FORMAT = 2  # of the folder and of what ingest makes of a file; raise it when either changes its meaning
 LAST_SECOND = 253_402_300_799  # of the year 9999
 META = "meta.json"
 REQUIRED_ARRAYS = ("user_offsets", "items", "timestamps", "user_ids", "item_ids")
@@ -99,6 +99,7 @@ def load_prepared(folder: Path) -> Dataset:
     return Dataset(
         content_hash=meta["content_hash"],
         event_type_names=tuple(meta["event_type_names"]),
+        n_duplicates=meta["n_duplicates"],
         name=meta["name"],
         **arrays,
     )
@@ -134,6 +135,7 @@ def _build(source: Source, source_hash: str, target: Path, name: str) -> Path:
             "content_hash": dataset.content_hash,
             "source_hash": source_hash,
             "event_type_names": list(dataset.event_type_names),
+            "n_duplicates": dataset.n_duplicates,
             "bytes": {field: (folder / f"{field}.npy").stat().st_size for field in fields},
         }
         (folder / META).write_text(json.dumps(meta, indent=2), encoding="utf-8")

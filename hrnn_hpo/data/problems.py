@@ -76,6 +76,12 @@ def check_header(path: Path, columns: Sequence[str], required: Sequence[str], pr
     """Add a problem for each required column that is missing and for each name that stands twice."""
     for name in dict.fromkeys(column for column in columns if columns.count(column) > 1):
         problems.add(f"{path}: column names must be unique, but {name!r} stands {columns.count(name)} times.")
+    separators = [mark for mark in ";\t|" if len(columns) == 1 and mark in columns[0]]
+    if separators:
+        problems.add(
+            f"{path}: cells must be separated by commas, but the header has {separators[0]!r}: {columns[0]!r}."
+        )
+        return
     for name in required:
         if name not in columns:
             found = ", ".join(columns) if columns else "none"

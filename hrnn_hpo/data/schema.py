@@ -38,6 +38,7 @@ class Dataset:
     event_types: NDArray[np.int32] | None = None  # (N,) codes into event_type_names; -1 where empty
     event_type_names: tuple[str, ...] = ()
     event_values: NDArray[np.float32] | None = None  # (N,) NaN where empty
+    n_duplicates: int = field(default=0, compare=False)  # rows of the files left out as exact copies of another
     name: str = field(default="", compare=False)  # where it came from, for messages and tags
 
     @property

@@ -163,6 +163,9 @@ def _read_line(line: bytes) -> dict[str, Any]:
     text = line.strip().decode("utf-8", errors="replace")
     try:
         value = json.loads(line.decode("utf-8-sig"), parse_constant=_refuse_constant)
+    except json.JSONDecodeError as error:
+        reason = f"{error.msg} at character {error.pos + 1}"  # its own "line 1" would be taken for the file's
+        return {"input": text, "output": None, "error": f"The line must be a JSON object, but {reason}."}
     except (ValueError, RecursionError) as error:
         return {"input": text, "output": None, "error": f"The line must be a JSON object, but {error}."}
     problem = None

@@ -14,7 +14,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from hrnn_hpo import __version__
-from hrnn_hpo.errors import StudyError
+from hrnn_hpo.errors import ConfigError, StudyError
 from hrnn_hpo.search.parameter import Parameter, show
 from hrnn_hpo.search.space import SearchSpace
 from hrnn_hpo.study.advice import MIN_TRIALS_FOR_ADVICE, advice_of, named_space, next_space_text
@@ -73,8 +73,11 @@ class _Story:
 def report(study: str, out: Path, *, storage: str | None = None) -> Path:
     """Write a study as one HTML file and return the file.
 
-    Raises StudyError for a study that the storage does not hold, or where no trial has begun.
+    Raises StudyError for a study that the storage does not hold, or where no trial has begun, ConfigError for a file
+    that is not to be HTML.
     """
+    if out.suffix.lower() not in (".html", ".htm"):
+        raise ConfigError(f"{out}: a report is an HTML file, so its name must end in .html.")
     database = open_storage(storage)
     label = storage_label(database)
     text = render_report(load_study(study, database), storage=label, storage_asked=label if storage else None)

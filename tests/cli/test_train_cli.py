@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from hrnn_hpo.cli.main import app
 from hrnn_hpo.data.synthetic import markov, write_csv
-from hrnn_hpo.errors import RunFailedError
+from hrnn_hpo.errors import DataError, RunFailedError
 
 FAST = [
     *("--device", "cpu", "--threads", "1"),
@@ -41,6 +41,17 @@ def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models") / "model"
     assert run("train", data, "--out", folder, *FAST).exit_code == 0
     return folder
+
+
+def test_a_batch_without_one_good_line_fails_and_keeps_the_reasons(tmp_path: Path, trained: Path) -> None:
+    source, target = tmp_path / "users.jsonl", tmp_path / "out.jsonl"
+    source.write_text('u07\n{"user": "u07"}\n')
+    failed = run("batch", trained, "--input", source, "--output", target)
+    assert failed.exit_code == DataError.exit_code
+    assert f"none of its 2 lines could be answered; {target} says why" in failed.stderr
+    assert [json.loads(line)["output"] for line in target.read_text().splitlines()] == [None, None]
+    source.write_text('u07\n{"userId": "u07"}\n')
+    assert run("batch", trained, "--input", source, "--output", target).exit_code == 0
 
 
 def test_train_evaluate_recommend_one_after_the_other(tmp_path: Path, data: Path) -> None:

@@ -1,6 +1,7 @@
 """Figures of a log, counted by hand."""
 
 import json
+from dataclasses import replace
 from io import StringIO
 from itertools import pairwise
 from pathlib import Path
@@ -62,8 +63,9 @@ def test_the_histogram_counts_every_user_once_in_groups_that_touch(lengths: list
 
 def test_the_table_shows_figures_histogram_and_percentiles(dataset: Dataset) -> None:
     written = StringIO()
-    Console(width=120, file=written).print(render(describe(dataset)))
+    Console(width=120, file=written).print(render(describe(replace(dataset, n_duplicates=3))))
     text = written.getvalue()
+    assert "8 (3 exact duplicates left out)" in text
     assert "4 (1 without an interaction)" in text
     assert "1970-01-01 01:23:21 UTC" in text
     assert dataset.content_hash in text

@@ -1,6 +1,7 @@
 """Reading CSV and Parquet: what comes out, and every way in which a file can be wrong."""
 
 import csv
+import gzip
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -102,6 +103,7 @@ def test_exact_duplicates_count_once_and_rows_that_differ_anywhere_stay(write: W
         write("log.csv", f"{HEADER},PRICE", "u,a,1,5", "u,b,1,5", "u,a,1,5", "u,a,1,6", "u,a,1,", "u,a,1,")
     )
     assert rows_of(dataset) == [("u", "a", 1), ("u", "b", 1), ("u", "a", 1), ("u", "a", 1)]
+    assert dataset.n_duplicates == 2
 
 
 def test_quotes_commas_line_ends_and_byte_order_marks_are_read(tmp_path: Path) -> None:
@@ -258,6 +260,11 @@ def test_problems_of_all_tables_come_together(write: Write) -> None:
         ("user_id,ITEM_ID,TIMESTAMP", "column USER_ID is missing, did you mean 'user_id'?"),
         ("USER_ID, ITEM_ID,TIMESTAMP", "column ITEM_ID is missing, did you mean ' ITEM_ID'?"),
         ("USER_ID,PRODUCT,TIMESTAMP", "column ITEM_ID is missing (columns: USER_ID, PRODUCT, TIMESTAMP)."),
+        (
+            "USER_ID;ITEM_ID;TIMESTAMP",
+            "cells must be separated by commas, but the header has ';': 'USER_ID;ITEM_ID;TIMESTAMP'.",
+        ),
+        ("USER_ID\tITEM_ID\tTIMESTAMP", r"cells must be separated by commas, but the header has '\t'"),
         ("USER_ID,ITEM_ID,TIMESTAMP,ITEM_ID", "column names must be unique, but 'ITEM_ID' stands 2 times."),
     ],
 )
@@ -270,6 +277,12 @@ def test_every_wrong_header_is_reported_at_once(write: Write) -> None:
     write("items.csv", "ITEM", "a")
     write("users.csv", "AGE", "3")
     assert len(error_of(folder).splitlines()) == 5
+
+
+def test_a_packed_file_is_named_as_such(tmp_path: Path) -> None:
+    packed = tmp_path / "log.csv.gz"
+    packed.write_bytes(gzip.compress(b"USER_ID,ITEM_ID,TIMESTAMP\nu,a,1\n"))
+    assert f"{packed}: must be plain CSV or Parquet, but is packed with gzip" in error_of(packed)
 
 
 def test_empty_files_are_refused(write: Write) -> None:

@@ -250,7 +250,7 @@ def test_a_folder_of_another_format_is_refused(source: Path, tmp_path: Path) -> 
     out = prepare(source, tmp_path / "out")
     meta = json.loads((out / "meta.json").read_text())
     (out / "meta.json").write_text(json.dumps({**meta, "format": 99}))
-    with pytest.raises(DataError, match=r"format 1 must stand in meta\.json, but got 99"):
+    with pytest.raises(DataError, match=r"format 2 must stand in meta\.json, but got 99"):
         load_dataset(out)
 
 

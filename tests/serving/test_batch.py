@@ -82,7 +82,7 @@ def test_a_good_line_is_answered_in_amazons_format() -> None:
 @pytest.mark.parametrize(
     ("line", "error"),
     [
-        (b'{"userId": ', "The line must be a JSON object, but Expecting value"),
+        (b'{"userId": ', "The line must be a JSON object, but Expecting value at character 12."),
         (b'["u07"]', 'The line must be a JSON object, but got ["u07"].'),
         (b'{"userid": "u07"}', """The line must have the key "userId", but got the keys ['userid']."""),
         (b'{"userId": 7}', '"userId" must be a string of at least one character, but got 7.'),

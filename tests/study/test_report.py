@@ -347,6 +347,9 @@ def test_unknown_studies_and_bad_places_are_refused(finished: Study, tmp_path: P
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match="cannot be written"):
         report("s", tmp_path / "file" / "report.html")
+    with pytest.raises(ConfigError, match=r"must end in \.html"):
+        report("s", tmp_path / "report.pdf")
+    assert not (tmp_path / "report.pdf").exists()
 
 
 def test_axes_place_values_on_their_own_scale() -> None:
