@@ -59,9 +59,13 @@ class Hyperparameters(BaseModel):
     time_gaps: Annotated[bool, Field(description="Feed the bucketed log time gap to the previous event.")] = True
     control_signal: Annotated[bool, Field(description="Feed the signal continue / new session / new user.")] = True
     event_inputs: Annotated[bool, Field(description="Feed event type and event value where the data has them.")] = True
-    repeat_weight: Annotated[
-        float, Field(ge=0, description="Added to an item's score times log(1 + its events in the user's history).")
-    ] = 0.0
+    repeats: Annotated[
+        Literal["auto", "mixed", "ignored"],
+        Field(
+            description="mixed: a learned gate between all items and the user's own, by count and time since; "
+            "auto: mixed where 1 % of the events or more repeat an item of the user."
+        ),
+    ] = "auto"
     input_dropout: Annotated[float, Field(ge=0, lt=1, description="Dropout on the input embedding.")] = 0.2
     hidden_dropout: Annotated[float, Field(ge=0, lt=1, description="Dropout on each residual branch.")] = 0.2
     output_dropout: Annotated[float, Field(ge=0, lt=1, description="Dropout on the state that scores the items.")] = 0.2

@@ -22,6 +22,7 @@ from hrnn_hpo.data.featurize import (
     some_users,
 )
 from hrnn_hpo.data.ingest import check_minimum
+from hrnn_hpo.data.repeats import occurrences, repeats_are_rare
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.data.splits import EvalPart, Split, TrainPart, make_split
 from hrnn_hpo.errors import ConfigError
@@ -68,7 +69,7 @@ def prepare_experiment(
     train_seed: int | None = None,
     refit: bool = False,
 ) -> Experiment:
-    """Return what a configuration makes of a dataset.
+    """Return what a configuration, settled, makes of a dataset.
 
     `train_seed` redraws training and validation users and leaves the test users closed. `refit` adds the validation
     data to the training data; the configuration's `user_fraction` leaves a part of the training users. Raises DataError
@@ -80,6 +81,7 @@ def prepare_experiment(
             f"The configuration was made with data {configuration.data_hash}, but got {dataset.content_hash}; "
             "remove data_hash from it to train on other data."
         )
+    configuration = settle(dataset, configuration)
     hp = configuration.hyperparameters
     split = make_split(dataset, configuration.protocol, configuration.split_seed, train_seed=train_seed)
     if refit:
@@ -96,6 +98,14 @@ def prepare_experiment(
             split, dataset, hp.min_user_history_length_percentile, hp.max_user_history_length_percentile
         ),
     )
+
+
+def settle(dataset: Dataset, configuration: Configuration) -> Configuration:
+    """Return the configuration with what the data decides in place of `auto`: whether repeats are mixed in."""
+    if configuration.hyperparameters.repeats != "auto":
+        return configuration
+    found = "ignored" if repeats_are_rare(dataset) else "mixed"
+    return configuration.with_hyperparameters({"repeats": found}, "repeats")
 
 
 def run_experiment(
@@ -143,13 +153,15 @@ def run_experiment(
     model.to(resolve_device(device))
     weights = recency_weights(dataset, experiment.train, hp.recency_half_life) if hp.recency_mask else None
 
+    past = occurrences(dataset) if hp.repeats == "mixed" else None
+
     def validation_metrics(model: HRNN) -> dict[str, float]:
         assert part is not None
         return evaluate_model(model, experiment, part, extra_metrics=extra_metrics).metrics
 
     fitted = fit(
         model,
-        TrainingData(dataset, experiment.inputs, experiment.train, weights),
+        TrainingData(dataset, experiment.inputs, experiment.train, weights, past),
         hp,
         seed=configuration.seed,
         evaluate=None if part is None else validation_metrics,

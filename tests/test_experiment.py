@@ -10,6 +10,7 @@ from small_runs import run_small, same_weights, small_configuration
 from strategies import dataset_of
 
 from hrnn_hpo import experiment as experiments
+from hrnn_hpo.config import Configuration, Hyperparameters
 from hrnn_hpo.data.featurize import log_popularity
 from hrnn_hpo.data.fingerprint import with_content_hash
 from hrnn_hpo.data.schema import Dataset
@@ -17,7 +18,7 @@ from hrnn_hpo.data.splits import EvalPart, make_split
 from hrnn_hpo.data.synthetic import markov
 from hrnn_hpo.errors import ConfigError, DataError
 from hrnn_hpo.evaluation.metrics import METRICS
-from hrnn_hpo.experiment import evaluate_model, prepare_experiment, resolve_device, run_experiment
+from hrnn_hpo.experiment import evaluate_model, prepare_experiment, resolve_device, run_experiment, settle
 from hrnn_hpo.training.progress import EpochReport
 
 DATASET = markov(n_users=60, n_items=15, n_events=20)
@@ -213,3 +214,24 @@ def test_a_device_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) 
     assert resolve_device("auto") == torch.device("mps")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert resolve_device("auto") == torch.device("cuda")
+
+
+@pytest.mark.parametrize(
+    ("histories", "settled"), [([[0, 1, 2], [2, 1, 0]], "ignored"), ([[0, 1, 0], [2, 1, 0]], "mixed")]
+)
+def test_the_data_says_whether_repeats_are_mixed_in_unless_the_configuration_does(
+    histories: list[list[int]], settled: str
+) -> None:
+    log = dataset_of(histories)
+    assert settle(log, Configuration()).hyperparameters.repeats == settled
+    for choice in ("mixed", "ignored"):
+        told = Configuration(hyperparameters=Hyperparameters(repeats=choice))  # type: ignore[arg-type]
+        assert settle(log, told) is told
+
+
+def test_a_trained_configuration_names_what_was_settled() -> None:
+    _, result = run_small(DATASET, epochs=1)
+    assert result.configuration.hyperparameters.repeats == "mixed"  # every user of this log repeats items
+    assert result.model.repeats is not None
+    again = prepare_experiment(DATASET, result.configuration)
+    assert again.configuration == result.configuration

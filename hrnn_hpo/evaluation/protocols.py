@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from hrnn_hpo.data.repeats import repeat_share
+from hrnn_hpo.data.repeats import repeats_are_rare
 from hrnn_hpo.data.schema import EVENT_VALUE, Dataset
 from hrnn_hpo.data.splits import EvalPart, expand_ranges, input_events
 from hrnn_hpo.errors import ConfigError, DataError, RunFailedError
@@ -35,7 +35,6 @@ ScoreRows = Callable[[NDArray[np.int64]], NDArray[np.float32]]
 # A custom metric: lists (R, 25) of item codes, best first, -1 pads; and the truth sets -> a finite value per user (R,).
 UserMetric = Callable[[NDArray[np.int32], Truth], NDArray[np.float64]]
 
-MAX_REPEAT_SHARE = 0.01  # `--seen auto` removes seen items below this share of repeated events
 SCORE_BLOCK_BYTES = 8 * 1024**2  # near the cache, and far below where the allocator maps and unmaps at each use
 
 
@@ -50,13 +49,10 @@ class Evaluation:
 
 
 def resolve_seen(dataset: Dataset, seen: Literal["auto", "remove", "keep"]) -> Seen:
-    """Return whether items of the input leave the list; `auto` removes them where repeats are rare.
-
-    Rare means: fewer than 1 % of the events repeat an earlier item of the same user.
-    """
+    """Return whether items of the input leave the list; `auto` removes them where repeats are rare."""
     if seen != "auto":
         return seen
-    return "remove" if repeat_share(dataset) < MAX_REPEAT_SHARE else "keep"
+    return "remove" if repeats_are_rare(dataset) else "keep"
 
 
 def rank(

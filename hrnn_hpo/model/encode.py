@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from hrnn_hpo.data.repeats import own_items_after
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.data.splits import EvalPart, input_events
 from hrnn_hpo.model.hrnn import HRNN
@@ -69,9 +70,13 @@ def score_rows(
 
     @torch.no_grad()
     def score(rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        owners, events = input_events(dataset, part, rows)
         some = outputs[torch.from_numpy(rows).to(outputs.device)]
-        scores: NDArray[np.float32] = model.score_after(some, owners, np.asarray(dataset.items)[events]).cpu().numpy()
+        if model.repeats is None:  # spared the sort of everybody's history
+            plain: NDArray[np.float32] = model.score(some).cpu().numpy()
+            return plain
+        owners, events = input_events(dataset, part, rows)
+        own = own_items_after(owners, np.asarray(dataset.items)[events], np.asarray(dataset.timestamps)[events])
+        scores: NDArray[np.float32] = model.score_after(some, own).cpu().numpy()
         return scores
 
     return score

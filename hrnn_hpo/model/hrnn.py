@@ -6,17 +6,17 @@ Reads packed steps (inputs) and returns states and scores; what is learned from 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hrnn_hpo.config import Hyperparameters
 from hrnn_hpo.data.featurize import N_GAP_BUCKETS, NEW_SESSION
+from hrnn_hpo.data.repeats import OwnItems
 from hrnn_hpo.model.dropout import Dropout
 from hrnn_hpo.model.inputs import PackedInputs
 from hrnn_hpo.model.recurrence import ControlGRU, HierarchicalGRU
+from hrnn_hpo.model.repeats import OwnEntries, RepeatMixture
 
 N_CONTROL_SIGNALS = 3
 
@@ -80,7 +80,7 @@ class HRNN(nn.Module):
 
     Scores of a state h are h E^T + b, E the input embedding itself (tied), b a bias per item that starts at the log
     frequency; with `recency_mask`, plus one learned multiple of the items' log popularity in the last window of the
-    training data.
+    training data. With `repeats: mixed` their softmax is mixed with a distribution over the user's own items.
     """
 
     def __init__(self, catalogue: Catalogue, hyperparameters: Hyperparameters) -> None:
@@ -91,7 +91,6 @@ class HRNN(nn.Module):
         self.hidden_dimension = hp.hidden_dimension
         self.state_width = hp.hidden_dimension * (1 if hp.architecture == "control" else 2)
         self.sparse = hp.n_negatives > 0
-        self.repeat_weight = hp.repeat_weight
         width = hp.hidden_dimension
         self.item_embedding = nn.Parameter(torch.randn(catalogue.n_items + 1, width) * 0.02)  # last row: start token
         self.item_bias = nn.Parameter(torch.zeros(catalogue.n_items))
@@ -115,6 +114,7 @@ class HRNN(nn.Module):
         )
         self.norm = nn.LayerNorm(width)
         self.output_dropout = Dropout(hp.output_dropout)
+        self.repeats = RepeatMixture(width) if hp.repeats == "mixed" else None
 
     def set_popularity(self, log_popularity: Tensor, log_recent_popularity: Tensor) -> None:
         """Start the item bias at the training log's log frequencies (V,), and keep those of its last window (V,)."""
@@ -173,18 +173,15 @@ class HRNN(nn.Module):
         """Return the scores of all items, (N, V), logits of the softmax."""
         return torch.addmm(self.score_bias(), outputs, self.item_embedding[:-1].t())
 
-    def score_after(self, outputs: Tensor, owners: NDArray[np.int64], past_items: NDArray[np.int32]) -> Tensor:
-        """Return the scores of all items, (N, V), for users who had events: row `owners[i]` one with `past_items[i]`.
+    def score_after(self, outputs: Tensor, own: OwnItems) -> Tensor:
+        """Return the scores of all items, (N, V), for users who had items before: those of row i are `own.rows == i`.
 
-        A state of H units cannot count the events of many items, so `repeat_weight` x log(1 + count) is added to their
-        scores. Training does not see this term; validation and recommendations do.
+        With `repeats: mixed` these are log probabilities of the mixture, otherwise what `score` returns.
         """
         scores = self.score(outputs)
-        if self.repeat_weight:
-            places, counts = np.unique(owners * self.catalogue.n_items + past_items, return_counts=True)
-            bonus = torch.from_numpy(self.repeat_weight * np.log1p(counts)).to(scores)
-            scores.view(-1).index_add_(0, torch.from_numpy(places).to(scores.device), bonus)
-        return scores
+        if self.repeats is None:
+            return scores
+        return self.repeats.mix(scores, outputs, OwnEntries.of(own, outputs.device))
 
     def _session_starts(self, inputs: PackedInputs) -> list[Tensor | None]:
         """Return per step the rows of users who open a session there; the control architecture needs none."""

@@ -16,16 +16,30 @@ LEAST_ROWS = 128
 MOST_ELEMENTS = 8_000_000
 
 
+# Two logarithms (N,) for a target probability that is only partly the softmax's: the softmax's share, and what another
+# distribution adds. The loss is then -log(exp(share) softmax[target] + exp(added)).
+Shares = tuple[Tensor, Tensor]
+
+
 def softmax_cross_entropy(
-    states: Tensor, items: Tensor, bias: Tensor, targets: Tensor, weights: Tensor | None = None
+    states: Tensor,
+    items: Tensor,
+    bias: Tensor,
+    targets: Tensor,
+    weights: Tensor | None = None,
+    shares: Shares | None = None,
 ) -> Tensor:
     """Return the mean over N states of weight x -log softmax(states @ items.T + bias)[target], a scalar.
 
-    states (N, H), items (V, H), bias (V,), targets (N,) in [0, V), weights (N,) or None for all ones. The loss and
-    its gradients come from one pass over blocks of rows: no N x V matrix is ever held. Under autocast the three
-    products are made in its dtype, the softmax and all sums over blocks in float32.
+    states (N, H), items (V, H), bias (V,), targets (N,) in [0, V), weights (N,) or None for all ones; `shares` mixes
+    the softmax with another distribution. The loss and its gradients come from one pass over blocks of rows: no N x V
+    matrix is ever held. Under autocast the three products are made in its dtype, the softmax and all sums over blocks
+    in float32.
     """
-    loss: Tensor = _BlockwiseSoftmax.apply(states, items, bias, targets, weights)  # type: ignore[no-untyped-call]
+    share, added = shares or (None, None)
+    loss: Tensor = _BlockwiseSoftmax.apply(  # type: ignore[no-untyped-call]
+        states, items, bias, targets, weights, share, added
+    )
     return loss
 
 
@@ -36,7 +50,14 @@ def _block_rows(n_columns: int) -> int:
 class _BlockwiseSoftmax(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, states: Tensor, items: Tensor, bias: Tensor, targets: Tensor, weights: Tensor | None
+        ctx: Any,
+        states: Tensor,
+        items: Tensor,
+        bias: Tensor,
+        targets: Tensor,
+        weights: Tensor | None,
+        share: Tensor | None,
+        added: Tensor | None,
     ) -> Tensor:
         n_rows, n_items = len(states), len(items)
         needs_grad = any(ctx.needs_input_grad)
@@ -48,11 +69,12 @@ class _BlockwiseSoftmax(torch.autograd.Function):
         states_in, items_in, bias_in = states.to(dtype), items.to(dtype), bias.to(dtype)
         buffer = probabilities_buffer.to(dtype)
         target_probabilities = states.new_empty(n_rows)
+        weighted = weights is not None or share is not None
         if needs_grad:
             grad_states = torch.empty_like(states_in)
             grad_items = torch.zeros_like(items)
             grad_bias = torch.zeros_like(bias)
-            row_weights = states.new_ones(n_rows) if weights is None else weights
+            row_weights = states.new_ones(n_rows) if weights is None else weights.clone()
         for begin in range(0, n_rows, block_rows):
             end = min(begin + block_rows, n_rows)
             block, target = states_in[begin:end], targets[begin:end, None]
@@ -62,35 +84,48 @@ class _BlockwiseSoftmax(torch.autograd.Function):
             at_target = probabilities.gather(1, target)
             target_probabilities[begin:end] = at_target[:, 0]
             if needs_grad:
+                if share is not None and added is not None:
+                    row_weights[begin:end] *= _mix(at_target[:, 0], share[begin:end], added[begin:end])[1]
                 probabilities.scatter_(1, target, at_target - 1.0)  # d loss / d logits
                 grad_bias.addmv_(probabilities.t(), row_weights[begin:end])
                 slopes = logits.copy_(probabilities) if dtype != states.dtype else probabilities
                 torch.mm(slopes, items_in, out=grad_states[begin:end])
-                if weights is not None:
-                    block = block * weights[begin:end, None].to(dtype)
+                if weighted:
+                    block = block * row_weights[begin:end, None].to(dtype)
                 if dtype == states.dtype:
                     grad_items.addmm_(slopes.t(), block)
                 else:
                     grad_items += torch.mm(slopes.t(), block)
-        if needs_grad:
-            grad_states = grad_states.to(states.dtype)
-        losses = -target_probabilities.clamp_min(torch.finfo(states.dtype).tiny).log()
+        losses, part = _mix(target_probabilities, share, added)
         if weights is not None:
             losses = losses * weights
         if needs_grad:
             scale = 1.0 / n_rows
-            if weights is None:
-                grad_states.mul_(scale)
-            else:
-                grad_states.mul_((weights * scale)[:, None])
-            ctx.save_for_backward(grad_states, grad_items.mul_(scale), grad_bias.mul_(scale))
+            grad_states = grad_states.to(states.dtype)
+            grad_states.mul_((row_weights * scale)[:, None] if weighted else scale)
+            share_grads: tuple[Tensor, ...] = ()
+            if share is not None:
+                full = torch.full_like(part, scale) if weights is None else weights * scale
+                share_grads = (-part * full, (part - 1.0) * full)
+            ctx.save_for_backward(grad_states, grad_items.mul_(scale), grad_bias.mul_(scale), *share_grads)
         return losses.mean()
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        grad_states, grad_items, grad_bias = ctx.saved_tensors
         (scale,) = grads
-        return grad_states * scale, grad_items * scale, grad_bias * scale, None, None
+        states, items, bias, *shares = (grad * scale for grad in ctx.saved_tensors)
+        share, added = shares or (None, None)
+        return states, items, bias, None, None, share, added
+
+
+def _mix(probabilities: Tensor, share: Tensor | None, added: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Return -log of the targets' mixed probabilities (N,), and the part of each that is the softmax's (N,)."""
+    log_softmax = probabilities.clamp_min(torch.finfo(probabilities.dtype).tiny).log()
+    if share is None or added is None:
+        return -log_softmax, torch.ones_like(log_softmax)
+    mine = share + log_softmax
+    mixed = torch.logaddexp(mine, added)
+    return -mixed, torch.exp(mine - mixed)
 
 
 def sampled_softmax_cross_entropy(
@@ -103,6 +138,7 @@ def sampled_softmax_cross_entropy(
     negatives: Tensor,
     negative_log_q: Tensor,
     weights: Tensor | None = None,
+    shares: Shares | None = None,
 ) -> Tensor:
     """Return the mean over N states of weight x -log softmax over the target and M shared negatives, a scalar.
 
@@ -110,8 +146,9 @@ def sampled_softmax_cross_entropy(
     negative_bias (M,) and the item codes `negatives` (M,) are shared by all states. The negatives' scores are
     corrected by their log expected count `negative_log_q` (M,), the target's is not (Bengio & Senecal 2008;
     correcting the target too biases the estimate, since it is always in the sum). A negative that happens to be
-    the target of a row is masked in that row.
+    the target of a row is masked in that row. `shares` mixes the softmax with another distribution.
     """
+    share, added = shares or (None, None)
     loss: Tensor = _SampledSoftmax.apply(  # type: ignore[no-untyped-call]
         states,
         target_items,
@@ -121,6 +158,8 @@ def sampled_softmax_cross_entropy(
         targets,
         negatives,
         weights,
+        share,
+        added,
     )
     return loss
 
@@ -137,11 +176,13 @@ class _SampledSoftmax(torch.autograd.Function):
         targets: Tensor,
         negatives: Tensor,
         weights: Tensor | None,
+        share: Tensor | None,
+        added: Tensor | None,
     ) -> Tensor:
         n_rows, n_negatives = len(states), len(negatives)
         block_rows = min(n_rows, _block_rows(n_negatives))
         buffer = states.new_empty(block_rows, n_negatives + 1)
-        losses = states.new_empty(n_rows)
+        losses, part = states.new_empty(n_rows), states.new_empty(n_rows)
         grad_states = torch.empty_like(states)
         grad_targets = torch.empty_like(target_items)
         grad_target_bias = torch.empty_like(target_bias)
@@ -162,19 +203,25 @@ class _SampledSoftmax(torch.autograd.Function):
             hits = hit_rows[(hit_rows >= begin) & (hit_rows < end)]
             scores[hits - begin, column[hits] + 1] = float("-inf")
             torch.softmax(scores, dim=1, out=scores)
-            losses[begin:end] = -scores[:, 0].clamp_min(torch.finfo(scores.dtype).tiny).log()
+            shares = (None, None) if share is None or added is None else (share[begin:end], added[begin:end])
+            losses[begin:end], part[begin:end] = _mix(scores[:, 0], *shares)
             scores[:, 0] -= 1.0
-            scores.mul_(weight[:, None])
+            scores.mul_((weight * part[begin:end])[:, None])
             at_target, at_negatives = scores[:, 0], scores[:, 1:]
             torch.addmm(at_target[:, None] * own, at_negatives, negative_items, out=grad_states[begin:end])
             torch.mul(at_target[:, None], block, out=grad_targets[begin:end])
             grad_target_bias[begin:end] = at_target
             grad_negatives.addmm_(at_negatives.t(), block)
             grad_negative_bias.add_(at_negatives.sum(0))
-        ctx.save_for_backward(grad_states, grad_targets, grad_target_bias, grad_negatives, grad_negative_bias)
+        share_grads = (-part * row_weights, (part - 1.0) * row_weights) if share is not None else ()
+        ctx.save_for_backward(
+            grad_states, grad_targets, grad_target_bias, grad_negatives, grad_negative_bias, *share_grads
+        )
         return (losses * row_weights).sum()
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         (scale,) = grads
-        return (*(grad * scale for grad in ctx.saved_tensors), None, None, None)
+        found = [grad * scale for grad in ctx.saved_tensors]
+        share, added = found[5:] or (None, None)
+        return (*found[:5], None, None, None, share, added)

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hrnn_hpo.data.featurize import NEW_USER, event_features
+from hrnn_hpo.data.repeats import own_items_after
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.data.splits import expand_ranges
 from hrnn_hpo.errors import ConfigError, DataError
@@ -108,7 +109,8 @@ def recommend_many(
         rows = slice(begin, min(begin + block, log.n_users))
         bounds = log.user_offsets[rows.start : rows.stop + 1]
         owners, events = expand_ranges(bounds[:-1], bounds[1:])
-        items[rows], scores[rows] = best_items(recommender, outputs[rows], owners, log.items[events], k)
+        own = own_items_after(owners, log.items[events], log.timestamps[events])
+        items[rows], scores[rows] = best_items(recommender, outputs[rows], own, k)
     return items, scores
 
 

@@ -2,7 +2,7 @@
 
 The measure is gradient times input: the change of the score to first order if an event's embedded step were taken away
 (Simonyan et al. 2013; Ancona et al. 2018). It is local: what the gates have let through for this user, at this moment.
-What `repeat_weight` adds for events with the item itself is no matter of gates, and is left out.
+What `repeats: mixed` adds for events with the item itself is no matter of the recurrence's gates, and is left out.
 """
 
 from dataclasses import dataclass

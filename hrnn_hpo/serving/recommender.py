@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hrnn_hpo.data.featurize import event_features
+from hrnn_hpo.data.repeats import OwnItems, own_items_after
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.errors import ConfigError
 from hrnn_hpo.evaluation.protocols import Seen, top_k
@@ -55,7 +56,8 @@ class Recommender:
             history.n_items,
         )
         outputs = encode(self.saved.model, steps, np.zeros(1, np.int64), np.array([len(steps.items)]))  # (1, H)
-        items, scores = best_items(self, outputs, np.zeros(len(history.items), np.int64), history.items, k)
+        own = own_items_after(np.zeros(history.n_events, np.int64), history.items, history.timestamps)
+        items, scores = best_items(self, outputs, own, k)
         return [
             Recommendation(str(history.item_ids[item]), float(score))
             for item, score in zip(items[0], scores[0], strict=True)
@@ -81,18 +83,18 @@ class Recommender:
 
 @torch.no_grad()
 def best_items(
-    recommender: Recommender, outputs: Tensor, owners: NDArray[np.int64], past_items: NDArray[np.int32], k: int
+    recommender: Recommender, outputs: Tensor, own: OwnItems, k: int
 ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
     """Return the `k` best items for outputs (b, H), best first, -1 pads, and their scores, both (b, k).
 
-    Row `owners[i]` has had an event with `past_items[i]`, which leaves its list where seen items are removed.
+    A row's own items leave its list where seen items are removed.
     """
-    logits = recommender.saved.model.score_after(outputs, owners, past_items)
+    logits = recommender.saved.model.score_after(outputs, own)
     scores = torch.softmax(logits, dim=1).cpu().numpy()  # (b, V)
     candidates = scores
     if recommender.seen == "remove":
         candidates = scores.copy()
-        candidates[owners, past_items] = -np.inf
+        candidates[own.rows, own.items] = -np.inf
     items = top_k(candidates, k)
     return items, np.take_along_axis(scores, np.maximum(items, 0), axis=1)
 

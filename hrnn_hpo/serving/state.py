@@ -3,16 +3,18 @@
 The first event of a user reads the stored history once. What a client may send, and over which protocol, is server's.
 """
 
-from collections import Counter, OrderedDict, deque
+from collections import OrderedDict, deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from threading import Lock
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from hrnn_hpo.data.featurize import CONTINUE, NEW_SESSION, NEW_USER, gap_bucket
+from hrnn_hpo.data.repeats import OwnItems
 from hrnn_hpo.errors import ConfigError
 from hrnn_hpo.model.encode import WINDOW_ROWS
 from hrnn_hpo.model.hrnn import HRNN
@@ -44,7 +46,7 @@ class UserState:
     output: Tensor  # (1, H)
     last_timestamp: int | None  # None: no event yet
     last_session: int | str | None  # of the log: its code; live: its name
-    past: Counter[int]  # events by item code
+    past: dict[int, tuple[int, int]]  # item code -> number of events, unix seconds of the newest
     inherited: deque[tuple[Event, str]] = field(default_factory=lambda: deque(maxlen=MAX_JOINED_EVENTS))
 
 
@@ -107,8 +109,8 @@ class UserStates:
             raise ConfigError(f"`1 <= k <= {MAX_RESULTS}` must hold, but got {k=}.")
         with self._lock:
             user = self._find(user_id)
-            output, past = user.output, np.fromiter(user.past.elements(), dtype=np.int32)
-        items, scores = best_items(self.recommender, output, np.zeros(len(past), dtype=np.int64), past, k)
+            output, own = user.output, _own_items(user)
+        items, scores = best_items(self.recommender, output, own, k)
         names = self.recommender.saved.histories.item_ids
         return [
             Recommendation(str(names[item]), float(score))
@@ -174,7 +176,7 @@ class UserStates:
             output=output,
             last_timestamp=int(history.timestamps[-1]) if has_events else None,
             last_session=int(sessions[-1]) if has_events and sessions is not None else None,
-            past=Counter(history.items.tolist()),
+            past=_past_of(history.items, history.timestamps),
         )
 
     def _advance(self, user: UserState, events: Iterable[tuple[Event, str]]) -> None:
@@ -198,7 +200,7 @@ class UserStates:
             values.append(event.event_value or 0.0)
             user.last_timestamp = max(event.timestamp, user.last_timestamp or 0)
             user.last_session = session
-            user.past[code] += 1
+            user.past[code] = (user.past.get(code, (0, 0))[0] + 1, user.last_timestamp)
         steps = StepInputs(
             items=np.array(items, dtype=np.int32),
             gap_buckets=np.array(gaps, dtype=np.uint8),
@@ -213,6 +215,23 @@ class UserStates:
 
     def _item_code(self, item: str) -> int | None:
         return code_of(self.recommender.saved.histories.item_ids, item)
+
+
+def _past_of(items: NDArray[np.int32], timestamps: NDArray[np.int64]) -> dict[int, tuple[int, int]]:
+    past: dict[int, tuple[int, int]] = {}
+    for item, timestamp in zip(items.tolist(), timestamps.tolist(), strict=True):  # in order of time
+        past[item] = (past.get(item, (0, 0))[0] + 1, timestamp)
+    return past
+
+
+def _own_items(user: UserState) -> OwnItems:
+    counts, newest = np.array(list(user.past.values()), dtype=np.int64).reshape(-1, 2).T
+    return OwnItems(
+        rows=np.zeros(len(counts), dtype=np.int64),
+        items=np.fromiter(user.past, dtype=np.int64),
+        counts=counts,
+        gap_buckets=gap_bucket((user.last_timestamp or 0) - newest),
+    )
 
 
 @torch.no_grad()

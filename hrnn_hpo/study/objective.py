@@ -19,7 +19,7 @@ from hrnn_hpo.config import Configuration, dump_configuration
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.errors import RunFailedError
 from hrnn_hpo.evaluation.protocols import UserMetric
-from hrnn_hpo.experiment import Device, Experiment, ExperimentResult, prepare_experiment, run_experiment
+from hrnn_hpo.experiment import Device, Experiment, ExperimentResult, prepare_experiment, run_experiment, settle
 from hrnn_hpo.model.folder import SplitRecord, save_model
 from hrnn_hpo.search.space import SearchSpace
 from hrnn_hpo.stores import trial_folder
@@ -138,7 +138,7 @@ class Objective:
 
     def _configuration(self, trial: Trial) -> Configuration:
         """Return what the trial trains: the sampler's values over the space's constants, with the trial's own seed."""
-        return Configuration(
+        asked = Configuration(
             hyperparameters=self.space.resolve(self.space.suggest(trial)),
             protocol=self.record.protocol,
             split_seed=self.record.split_seed,
@@ -146,6 +146,7 @@ class Objective:
             n_threads=self.n_threads,
             user_fraction=self.record.user_fraction,
         )
+        return settle(self.dataset, asked)
 
     def _experiment(self, trial: FrozenTrial, configuration: Configuration) -> Experiment:
         """Return the data and the split that the trial trains on."""

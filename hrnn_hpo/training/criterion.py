@@ -1,4 +1,7 @@
-"""What an update minimizes: the softmax over all items, or over the target and a few negatives drawn for the update."""
+"""What an update minimizes: the softmax over all items, or over the target and a few negatives drawn for the update.
+
+Either may be mixed with the distribution over the user's own items.
+"""
 
 import numpy as np
 import torch
@@ -6,8 +9,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from hrnn_hpo.data.repeats import Occurrences, own_items_before_repeats
+from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.model.hrnn import HRNN
-from hrnn_hpo.model.losses import sampled_softmax_cross_entropy, softmax_cross_entropy
+from hrnn_hpo.model.inputs import PackedInputs
+from hrnn_hpo.model.losses import Shares, sampled_softmax_cross_entropy, softmax_cross_entropy
+from hrnn_hpo.model.repeats import OwnEntries, RepeatMixture
+from hrnn_hpo.training.batches import Window
 
 
 class NegativeSampler:
@@ -30,9 +38,24 @@ class NegativeSampler:
         return items, np.log(-np.expm1(self.n_negatives * np.log1p(-q))).astype(np.float32)
 
 
-def full_softmax(model: HRNN, outputs: Tensor, targets: Tensor, weights: Tensor | None) -> Tensor:
+def repeat_shares(
+    mixture: RepeatMixture, outputs: Tensor, inputs: PackedInputs, dataset: Dataset, known: Occurrences, window: Window
+) -> Shares:
+    """Return what the mixture makes of a window's N targets, given the states (N, H) that predict them."""
+    own, targets = own_items_before_repeats(dataset, known, window.starts, window.lengths)
+    return mixture.shares(
+        outputs,
+        OwnEntries.of(own, outputs.device),
+        torch.from_numpy(targets).to(outputs.device),
+        has_past=inputs.items != dataset.n_items,  # all but the start token
+    )
+
+
+def full_softmax(
+    model: HRNN, outputs: Tensor, targets: Tensor, weights: Tensor | None, shares: Shares | None = None
+) -> Tensor:
     """Return the mean weighted cross-entropy of N targets over all V items, a scalar."""
-    return softmax_cross_entropy(outputs, model.item_embedding[:-1], model.score_bias(), targets, weights)
+    return softmax_cross_entropy(outputs, model.item_embedding[:-1], model.score_bias(), targets, weights, shares)
 
 
 def sampled_softmax(
@@ -42,6 +65,7 @@ def sampled_softmax(
     weights: Tensor | None,
     sampler: NegativeSampler,
     rng: np.random.Generator,
+    shares: Shares | None = None,
 ) -> Tensor:
     """Return the mean weighted cross-entropy over each target and negatives shared by the batch, a scalar.
 
@@ -60,4 +84,5 @@ def sampled_softmax(
         negatives,
         torch.from_numpy(log_q).to(targets.device),
         weights,
+        shares,
     )

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from hrnn_hpo.config import Hyperparameters
 from hrnn_hpo.data.featurize import training_events
+from hrnn_hpo.data.repeats import Occurrences
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.data.splits import TrainPart
 from hrnn_hpo.errors import RunFailedError
@@ -25,7 +26,7 @@ from hrnn_hpo.model.inputs import StepInputs, pack
 from hrnn_hpo.training.averaging import AveragedWeights
 from hrnn_hpo.training.batches import epoch_windows, window_steps
 from hrnn_hpo.training.checkpoint import load_checkpoint, save_checkpoint
-from hrnn_hpo.training.criterion import NegativeSampler, full_softmax, sampled_softmax
+from hrnn_hpo.training.criterion import NegativeSampler, full_softmax, repeat_shares, sampled_softmax
 from hrnn_hpo.training.optimizer import Optimizer
 from hrnn_hpo.training.progress import EpochReport, TrainingState
 
@@ -40,7 +41,8 @@ class TrainingData:
     dataset: Dataset
     inputs: StepInputs
     train: TrainPart
-    weights: NDArray[np.float32] | None  # (N,) per event row, mean 1 over the targets; None: all 1
+    weights: NDArray[np.float32] | None = None  # (N,) per event row, mean 1 over the targets; None: all 1
+    occurrences: Occurrences | None = None  # of the whole log; wanted by a model that mixes in the user's own items
 
     @property
     def n_targets(self) -> int:
@@ -160,10 +162,14 @@ def _train_epoch(
 
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=low_precision):
             outputs, final = model(inputs, lanes[:, order], hp.bptt)  # (N, H)
+            shares = None
+            if model.repeats is not None:
+                assert data.occurrences is not None
+                shares = repeat_shares(model.repeats, outputs, inputs, data.dataset, data.occurrences, window)
             if sampler is None:
-                loss = full_softmax(model, outputs, targets, weights)
+                loss = full_softmax(model, outputs, targets, weights, shares)
             else:
-                loss = sampled_softmax(model, outputs, targets, weights, sampler, rng)
+                loss = sampled_softmax(model, outputs, targets, weights, sampler, rng, shares)
         lanes[:, order] = final  # carried without gradient: the border of truncated back-propagation
 
         optimizer.zero_grad()

@@ -43,9 +43,10 @@ def label_smoothing(share: float) -> Iterator[None]:
         """The gradient is linear in the targets: that of smoothed ones adds a share of the mean item's."""
 
         @staticmethod
-        def forward(ctx: Any, states: Any, items: Any, bias: Any, targets: Any, weights: Any) -> Any:
+        def forward(ctx: Any, states: Any, items: Any, bias: Any, targets: Any, weights: Any, *shares: Any) -> Any:
+            assert shares == (None, None), "smoothing is written for the plain softmax, `repeats: ignored`"
             ctx.given = states.detach(), items.detach(), targets, weights
-            return plain.forward(ctx, states, items, bias, targets, weights)
+            return plain.forward(ctx, states, items, bias, targets, weights, *shares)
 
         @staticmethod
         def backward(ctx: Any, *grads: Any) -> Any:
@@ -82,8 +83,8 @@ def late_targets(alpha: float) -> Iterator[None]:
     """Weigh a target that lies k steps before a user's last one by alpha ** k (Petrov & Macdonald 2022), mean 1."""
 
     class Weighted(trainer.TrainingData):
-        def __init__(self, dataset: Any, inputs: Any, train: Any, _: Any) -> None:
-            super().__init__(dataset, inputs, train, None)
+        def __init__(self, dataset: Any, inputs: Any, train: Any, _: Any, past: Any) -> None:
+            super().__init__(dataset, inputs, train, None, past)
             weights = np.zeros(dataset.n_events, dtype=np.float32)
             for start, stop in zip(dataset.user_offsets[train.users], train.stops, strict=True):
                 weights[start:stop] = alpha ** np.arange(stop - start - 1, -1, -1)

@@ -21,3 +21,10 @@ def test_models_differ_in_what_they_know_of_sessions_alone() -> None:
         hierarchy.configuration_of(model, 50, 0, 8).hyperparameters.model_dump() for model in ("plain", "control")
     )
     assert {name for name in plain if plain[name] != control[name]} == {"control_signal", "time_gaps"}
+
+
+def test_own_products_are_all_that_a_model_gains_by_its_ending() -> None:
+    plain, own = (
+        hierarchy.configuration_of(model, 50, 0, 8).hyperparameters.model_dump() for model in ("plain", "plain+own")
+    )
+    assert {name for name in plain if plain[name] != own[name]} == {"repeats"}

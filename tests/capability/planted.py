@@ -29,6 +29,7 @@ PLAIN: dict[str, Any] = {
     "hidden_dropout": 0.0,
     "output_dropout": 0.0,
     "max_user_history_length_percentile": 1.0,
+    "repeats": "ignored",  # what is planted here must come from the recurrence
 }
 
 
@@ -148,4 +149,15 @@ def humans_and_robots(n_users: int = 400, seed: int = 0) -> Dataset:
         name, length = ("h", 10) if user % 2 == 0 else ("r", 30)
         start = int(generator.integers(10))
         histories.append([(f"{name}{(start + 3 * step) % 10}", EPOCH + MINUTE * step) for step in range(length)])
+    return make_dataset(histories)
+
+
+def own_favourites(n_users: int, n_items: int, n_favourites: int, n_events: int, seed: int = 0) -> Dataset:
+    """Return a log in which each user takes items of an own random set, each time any of them, an hour apart."""
+    generator = np.random.default_rng(seed)
+    histories: list[list[Event]] = []
+    for _ in range(n_users):
+        own = generator.choice(n_items, size=n_favourites, replace=False)
+        items = generator.choice(own, size=n_events)
+        histories.append([(f"i{item:03d}", EPOCH + 60 * MINUTE * step) for step, item in enumerate(items)])
     return make_dataset(histories)

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from planted import event_value_dependence, hit_rate, session_start_dependence, train
+from planted import event_value_dependence, hit_rate, own_favourites, session_start_dependence, train
 
 from hrnn_hpo.data.synthetic import event_type_dependence, preference_across_sessions, time_gap_dependence
 from hrnn_hpo.experiment import test_part as part_of
@@ -48,6 +48,15 @@ def test_the_control_signal_tells_the_control_architecture_of_a_session_start() 
 def test_the_hierarchical_architecture_knows_a_session_start_without_the_signal() -> None:
     log = session_start_dependence()
     assert hit_rate(log, control_signal=False, architecture="hierarchical", epochs=10) >= SOLVED
+
+
+@bodies
+def test_what_a_user_has_again_and_again_is_told_by_the_users_own_items(body: dict[str, str]) -> None:
+    """Every user repeats 15 items out of 300, in no order: more than 32 units hold, and all there is to know."""
+    log = own_favourites(n_users=300, n_items=300, n_favourites=15, n_events=45)
+    arguments: dict[str, Any] = {"protocol": "personalize-last", "k": 15, "epochs": 8, **body}
+    assert hit_rate(log, repeats="mixed", **arguments) >= 0.85
+    assert hit_rate(log, repeats="ignored", **arguments) <= 0.6
 
 
 @bodies

@@ -1,13 +1,18 @@
-"""Repeats of a log, counted in blocks of users."""
+"""Repeats of a log: their share, and what a user had before an event, against literal counting."""
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from small_runs import inputs_of
 from strategies import datasets
 
 from hrnn_hpo.data import repeats
+from hrnn_hpo.data.featurize import gap_bucket
 from hrnn_hpo.data.schema import Dataset
+from hrnn_hpo.data.splits import expand_ranges
+from hrnn_hpo.model.inputs import pack
 
 
 @given(datasets(), st.sampled_from([1, 3, 7, 1000]))
@@ -17,3 +22,52 @@ def test_repeats_are_counted_alike_in_blocks(dataset: Dataset, block: int) -> No
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(repeats, "BLOCK_EVENTS", block)
         assert repeats.repeat_share(dataset) == n_repeats / dataset.n_events
+
+
+def literal_own_items(dataset: Dataset, begin: int, stop: int) -> dict[int, tuple[int, int]]:
+    """Return {item: (count, gap bucket)} of the events `begin : stop`."""
+    own: dict[int, tuple[int, int]] = {}
+    for event in range(begin, stop):
+        item = int(dataset.items[event])
+        gap = int(dataset.timestamps[stop - 1] - dataset.timestamps[event])
+        own[item] = (own.get(item, (0, 0))[0] + 1, int(gap_bucket(gap)))
+    return own
+
+
+def by_row(own: repeats.OwnItems) -> dict[int, dict[int, tuple[int, int]]]:
+    found: dict[int, dict[int, tuple[int, int]]] = {}
+    for row, item, count, bucket in zip(own.rows, own.items, own.counts, own.gap_buckets, strict=True):
+        assert int(item) not in found.setdefault(int(row), {}), "an item stands once"
+        found[int(row)][int(item)] = (int(count), int(bucket))
+    assert (np.diff(own.rows) >= 0).all()
+    return found
+
+
+@given(datasets(min_events=1), st.data())
+def test_own_items_after_some_events_are_counted_and_dated(dataset: Dataset, data: st.DataObject) -> None:
+    starts = np.asarray(dataset.user_offsets)[:-1]
+    stops = starts + np.array([data.draw(st.integers(0, int(length))) for length in dataset.history_lengths])
+    owners, events = expand_ranges(starts, stops)
+    own = repeats.own_items_after(owners, dataset.items[events], dataset.timestamps[events])
+    expected = {row: literal_own_items(dataset, *pair) for row, pair in enumerate(zip(starts, stops, strict=True))}
+    assert by_row(own) == {row: items for row, items in expected.items() if items}
+
+
+@given(datasets(max_events=20, max_items=8), st.data(), st.sampled_from([1, 5, 1000]))
+def test_own_items_before_a_windows_repeats(dataset: Dataset, data: st.DataObject, block: int) -> None:
+    starts, stops = np.asarray(dataset.user_offsets)[:-1], np.asarray(dataset.user_offsets)[1:]
+    begins = starts + np.array([data.draw(st.integers(0, int(n) - 1)) for n in stops - starts])
+    lengths = np.array([data.draw(st.integers(1, int(n))) for n in stops - begins])
+    order = np.argsort(-lengths, kind="stable")
+    begins, lengths, starts = begins[order], lengths[order], starts[order]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(repeats, "BLOCK_ENTRIES", block)
+        own, targets = repeats.own_items_before_repeats(dataset, repeats.occurrences(dataset), begins, lengths)
+
+    _, rows = pack(inputs_of(dataset), begins, lengths, torch.device("cpu"))
+    firsts = {int(row): int(starts[np.flatnonzero((begins <= row) & (row < begins + lengths))[0]]) for row in rows}
+    expected = {row: literal_own_items(dataset, firsts[int(event)], int(event)) for row, event in enumerate(rows)}
+    repeated = [row for row, event in enumerate(rows) if int(dataset.items[event]) in expected[row]]
+    assert by_row(own) == {row: expected[row] for row in repeated}
+    assert own.rows[targets].tolist() == repeated
+    assert own.items[targets].tolist() == dataset.items[rows[repeated]].tolist()

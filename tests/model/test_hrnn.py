@@ -1,7 +1,5 @@
 """The whole network: chunks and single events equal the batch, the future stays unknown, scores are tied."""
 
-import math
-
 import numpy as np
 import pytest
 import torch
@@ -156,21 +154,6 @@ def test_scores_start_at_the_log_frequencies() -> None:
     model = HRNN(Catalogue(n_items=3), Hyperparameters(hidden_dimension=4))
     model.set_popularity(torch.tensor([-1.0, -2.0, -3.0]), torch.tensor([-5.0, -5.0, 0.0]))
     torch.testing.assert_close(model.score(torch.zeros(1, 4)), torch.tensor([[-1.0, -2.0, -3.0]]))
-
-
-@torch.no_grad()
-def test_a_users_past_items_gain_by_the_log_of_their_count(dataset: Dataset) -> None:
-    owners, past = np.array([0, 0, 0, 2]), np.array([4, 1, 4, 0], dtype=np.int32)
-    model = model_for(dataset, repeat_weight=1.5)
-    outputs = torch.randn(3, model.hidden_dimension)
-    gains = model.score_after(outputs, owners, past) - model.score(outputs)
-    expected = torch.zeros(3, dataset.n_items)
-    expected[0, 4], expected[0, 1], expected[2, 0] = 1.5 * math.log(3), 1.5 * math.log(2), 1.5 * math.log(2)
-    torch.testing.assert_close(gains, expected, atol=1e-5, rtol=0)
-    nobody = np.empty(0, dtype=np.int64)
-    assert torch.equal(model.score_after(outputs, nobody, nobody.astype(np.int32)), model.score(outputs))
-    plain = model_for(dataset)
-    assert torch.equal(plain.score_after(outputs, owners, past), plain.score(outputs))
 
 
 def test_recency_mask_adds_one_learned_multiple_of_recent_popularity() -> None:

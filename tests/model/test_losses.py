@@ -161,3 +161,62 @@ def test_with_every_item_a_sure_negative_the_sampled_loss_is_the_full_one() -> N
     targets = torch.tensor([0, 8, 3, 3, 5, 1])
     everything = sampled(states, items, bias, targets, torch.arange(9), torch.zeros(9, dtype=torch.double), None)
     torch.testing.assert_close(everything, softmax_cross_entropy(states, items, bias, targets))
+
+
+def draw_shares(n_rows: int) -> tuple[Tensor, Tensor]:
+    """Return the logarithms of a share and of what is added to it; every third row gets nothing added."""
+    share = torch.linspace(0.1, 1.0, n_rows, dtype=torch.double)
+    added = torch.where(torch.arange(n_rows) % 3 > 0, (1 - share) / 2, 0.0)
+    return share.log().requires_grad_(), added.log().requires_grad_()
+
+
+@pytest.mark.usefixtures("_blocks")
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_mixed_full_softmax_is_the_logarithm_of_the_sum(weighted: bool) -> None:
+    states, items, bias = draw(10, 4, seed=1), draw(7, 4, seed=2), draw(7, seed=3)
+    targets, weights = torch.arange(10) * 5 % 7, weights_of(10, weighted)
+    share, added = draw_shares(10)
+
+    loss = softmax_cross_entropy(states, items, bias, targets, weights, (share, added))
+    probabilities = torch.softmax(states @ items.t() + bias, dim=1)[torch.arange(10), targets]
+    per_row = -(share.exp() * probabilities + added.exp()).log()
+    expected = (per_row if weights is None else per_row * weights).mean()
+    torch.testing.assert_close(loss, expected)
+    leaves = [states, items, bias, share, added]
+    for found, wanted in zip(torch.autograd.grad(3 * loss, leaves), literal_grads(3 * expected, leaves), strict=True):
+        torch.testing.assert_close(found, wanted)
+
+
+def literal_grads(loss: Tensor, leaves: list[Tensor]) -> list[Tensor]:
+    """Return the gradients; what was never added (a logarithm of -infinity) has the gradient 0, not NaN."""
+    return [grad.nan_to_num(0.0) for grad in torch.autograd.grad(loss, leaves)]
+
+
+@pytest.mark.usefixtures("_blocks")
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_mixed_sampled_softmax_is_the_logarithm_of_the_sum(weighted: bool) -> None:
+    states, items, bias = draw(10, 4, seed=1), draw(7, 4, seed=2), draw(7, seed=3)
+    targets, weights = torch.arange(10) * 5 % 7, weights_of(10, weighted)
+    negatives, log_q = torch.tensor([5, 1, 2]), torch.tensor([-0.5, -1.0, -2.0], dtype=torch.double)
+    share, added = draw_shares(10)
+
+    loss = sampled_softmax_cross_entropy(
+        states, items[targets], bias[targets], items[negatives], bias[negatives], targets, negatives, log_q, weights,
+        (share, added),
+    )  # fmt: skip
+    per_row = []
+    for row, target in enumerate(targets.tolist()):
+        own = states[row] @ items[target] + bias[target]
+        others = [
+            states[row] @ items[item] + bias[item] - log_q[place]
+            for place, item in enumerate(negatives.tolist())
+            if item != target
+        ]
+        probability = torch.softmax(torch.stack([own, *others]), dim=0)[0]
+        per_row.append(-(share[row].exp() * probability + added[row].exp()).log())
+    losses = torch.stack(per_row)
+    expected = (losses if weights is None else losses * weights).mean()
+    torch.testing.assert_close(loss, expected)
+    leaves = [states, items, bias, share, added]
+    for found, wanted in zip(torch.autograd.grad(3 * loss, leaves), literal_grads(3 * expected, leaves), strict=True):
+        torch.testing.assert_close(found, wanted)

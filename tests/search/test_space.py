@@ -307,7 +307,7 @@ def test_a_configuration_is_checked_name_by_name_before_it_is_enqueued() -> None
             space, {"hidden_dimension": 512, "hiden": 1, "epochs": 40, "recency_mask": 1, "bptt": True}, "f"
         )
     assert str(caught.value).splitlines() == [
-        "f: hiden: is not a hyperparameter.",
+        "f: hiden: is not a hyperparameter, did you mean 'hidden_dimension'?",
         "f: hidden_dimension: must lie in [32, 96], but got 512.",
         "f: epochs: is fixed at 10, but got 40.",
         "f: recency_mask: must be one of true, false, but got 1.",

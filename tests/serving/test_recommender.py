@@ -39,12 +39,10 @@ def dataset() -> Dataset:
     return skewed_log()
 
 
-@pytest.fixture(scope="module", params=[("control", 0.0), ("control", 2.0), ("hierarchical", 0.0)])
+@pytest.fixture(scope="module", params=[("control", "ignored"), ("control", "mixed"), ("hierarchical", "ignored")])
 def saved(request: pytest.FixtureRequest, dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> SavedModel:
-    architecture, repeat_weight = request.param
-    experiment, result = run_small(
-        dataset, architecture=architecture, repeat_weight=repeat_weight, epochs=10, batch_size=8
-    )
+    architecture, repeats = request.param
+    experiment, result = run_small(dataset, architecture=architecture, repeats=repeats, epochs=10, batch_size=8)
     folder: Path = tmp_path_factory.mktemp("models") / "model"
     save_experiment(folder, experiment, result)
     return load_model(folder)

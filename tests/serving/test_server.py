@@ -71,7 +71,7 @@ def scores(answers: Any) -> dict[str, float]:
 @pytest.mark.parametrize("user", ["u3", "u9 is new"])
 def test_event_by_event_equals_the_batch_computation(architecture: str, user: str, with_sessions: bool) -> None:
     histories = stored_histories(with_sessions)
-    recommender = recommender_for(log_of(histories), architecture=architecture, n_blocks=2, repeat_weight=1.5)
+    recommender = recommender_for(log_of(histories), architecture=architecture, n_blocks=2, repeats="mixed")
     states = UserStates(recommender)
     histories.setdefault(user, [])
     session, now = 0, NOW
