@@ -23,6 +23,7 @@ from hrnn_hpo.model.inputs import PackedInputs
 from hrnn_hpo.training.optimizer import Optimizer
 
 N_TARGETS, STEPS = 8192, 32  # of the window whose parts are measured
+USERS, BPTT = 256, 64  # of an update of the trainer: its fastest of 128 to 384 users and 32 or 64 steps on two threads
 
 
 def machine_limit(hidden: int, n_items: int) -> dict[str, float]:
@@ -95,7 +96,8 @@ def trainer_speed(data: Path, hidden: int, architecture: str, threads: int, epoc
             "hidden_dimension": hidden,
             "architecture": architecture,
             "feed_forward": 0,
-            "batch_size": 128,
+            "batch_size": USERS,
+            "bptt": BPTT,
             "max_user_history_length_percentile": 1.0,
         },
         "benchmark",
