@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from hrnn_hpo.cli import options
-from hrnn_hpo.cli.output import console, print_json, print_table
+from hrnn_hpo.cli.output import console, print_json, print_table, results
 
 N_EXPLAINED = 20
 
@@ -49,10 +49,15 @@ def recommend(
     if explain:
         from hrnn_hpo.serving import explain as explaining
 
-        explained, influences = explaining.explain(recommender, user, item)
-        answer |= {"explained_item": explained, "influences": [asdict(event) for event in influences]}
+        explanation = explaining.explain(recommender, user, item)
+        influences = explanation.influences
+        answer |= {
+            "explained_item": explanation.item,
+            "influences": [asdict(event) for event in influences],
+            "repeat_share": explanation.repeat_share,
+        }
         if plot is not None:
-            explaining.plot(influences, f"What counts for item {explained}, user {user}", plot)
+            explaining.plot(influences, f"What counts for item {explanation.item}, user {user}", plot)
     if json:
         print_json(answer)
         return
@@ -66,10 +71,16 @@ def recommend(
     if explain:
         strongest = sorted(enumerate(influences, start=1), key=lambda entry: -entry[1].share)[:N_EXPLAINED]
         print_table(
-            f"What counts for item {explained} (gradient x input): {len(strongest)} of {len(influences)} events",
+            f"What counts for item {explanation.item} (gradient x input): {len(strongest)} of {len(influences)} events",
             ["event", "session", "item", "influence", "share"],
             [
                 [str(number), str(event.session), event.item, f"{event.influence:+.3g}", f"{event.share:.1%}"]
                 for number, event in strongest
             ],
         )
+        if explanation.repeat_share is not None:
+            n_before = sum(event.item == explanation.item for event in influences)
+            events = "1 event" if n_before == 1 else f"{n_before} events"
+            results.print(
+                f"{explanation.repeat_share:.0%} of its probability is for the {events} with the item itself."
+            )

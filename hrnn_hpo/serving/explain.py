@@ -2,18 +2,24 @@
 
 The measure is gradient times input: the change of the score to first order if an event's embedded step were taken away
 (Simonyan et al. 2013; Ancona et al. 2018). It is local: what the gates have let through for this user, at this moment.
-What `repeats: mixed` adds for events with the item itself is no matter of the recurrence's gates, and is left out.
+A model that mixes in the user's own items (`repeats: mixed`) also says how much of the probability comes from there.
 """
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
+from torch.nn import functional as F
 
 from hrnn_hpo.data.featurize import event_features
+from hrnn_hpo.data.repeats import own_items_after
+from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.data.sessions import session_starts
 from hrnn_hpo.errors import ConfigError
+from hrnn_hpo.model.hrnn import HRNN
 from hrnn_hpo.model.inputs import history_inputs, pack
 from hrnn_hpo.serving.recommender import Recommender
 
@@ -29,8 +35,18 @@ class Influence:
     share: float
 
 
-def explain(recommender: Recommender, user_id: str, item_id: str | None = None) -> tuple[str, list[Influence]]:
-    """Return the explained item (the best one unless it is named) and every event's influence, oldest first.
+@dataclass(frozen=True)
+class Explanation:
+    item: str  # the one that is explained
+    influences: list[Influence]  # of every event, oldest first
+    repeat_share: (
+        float | None
+    )  # the part of the item's probability that is the user's own items'; None: none is mixed in
+
+
+@torch.enable_grad()
+def explain(recommender: Recommender, user_id: str, item_id: str | None = None) -> Explanation:
+    """Return what counts for an item, the user's best one unless it is named.
 
     Raises ConfigError for a user without history and for an item that the model does not know.
     """
@@ -52,16 +68,31 @@ def explain(recommender: Recommender, user_id: str, item_id: str | None = None) 
     influence = (gradient * embedded).sum(dim=1)[1:].detach().cpu().numpy()  # the start token is no event
     total = float(np.abs(influence).sum()) or 1.0
     sessions = np.cumsum(session_starts(history, gap))
-    return chosen, [
-        Influence(
-            item=str(history.item_ids[history.items[event]]),
-            timestamp=int(history.timestamps[event]),
-            session=int(sessions[event]),
-            influence=float(influence[event]),
-            share=float(abs(influence[event]) / total),
-        )
-        for event in range(history.n_events)
-    ]
+    return Explanation(
+        chosen,
+        [
+            Influence(
+                item=str(history.item_ids[history.items[event]]),
+                timestamp=int(history.timestamps[event]),
+                session=int(sessions[event]),
+                influence=float(influence[event]),
+                share=float(abs(influence[event]) / total),
+            )
+            for event in range(history.n_events)
+        ],
+        _repeat_share(model, outputs[-1:].detach(), history, item),
+    )
+
+
+@torch.no_grad()
+def _repeat_share(model: HRNN, output: Tensor, history: Dataset, item: int) -> float | None:
+    """Return which part of an item's probability the mixture takes from the user's own items; `output` is (1, H)."""
+    if model.repeats is None:
+        return None
+    own = own_items_after(np.zeros(history.n_events, np.int64), history.items, history.timestamps)
+    mixed = model.score_after(output, own)[0, item]
+    rest = torch.log_softmax(model.score(output), dim=1)[0, item] + F.logsigmoid(-model.repeats.gate_logits(output))[0]
+    return max(0.0, -math.expm1(float(rest - mixed)))
 
 
 def plot(influences: list[Influence], title: str, file: Path) -> None:
