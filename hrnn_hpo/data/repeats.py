@@ -13,13 +13,17 @@ from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.data.splits import expand_ranges
 
 RARE_REPEATS = 0.01
+OWN_EVENTS = 1_000  # an item counts as a user's own until so many events after its last one: bounds work and memory
 BLOCK_EVENTS = 4_000_000  # bounds the memory of counting
 BLOCK_ENTRIES = 32_768
 
 
 @dataclass(frozen=True)
 class OwnItems:
-    """The distinct items of some users' pasts: arrays of P entries, those of a row side by side, rows ascending."""
+    """The distinct items of some users' last OWN_EVENTS events: P entries, those of a row side by side, rows ascending.
+
+    Counts are of the whole history.
+    """
 
     rows: NDArray[np.int64]  # (P,) whose past, in [0, n_rows)
     items: NDArray[np.int64]  # (P,) item codes
@@ -29,9 +33,10 @@ class OwnItems:
 
 @dataclass(frozen=True)
 class Occurrences:
-    """For each event of a log: where its item comes again, and how often the user has had it."""
+    """For each event of a log: when the same user has its item again, had it before, and how often."""
 
     next_rows: NDArray[np.int64]  # (N,) row of the user's next event with the same item; the user's stop if none
+    since: NDArray[np.int32]  # (N,) events since the user's last one with the same item; 0 if none
     counts: NDArray[np.int32]  # (N,) the user's events with the item up to this one: 1 for the first
 
 
@@ -61,10 +66,12 @@ def occurrences(dataset: Dataset) -> Occurrences:
     next_rows = np.asarray(dataset.user_offsets)[1:][users]
     follows = np.flatnonzero(~first)
     next_rows[order[follows - 1]] = order[follows]
+    since = np.zeros(len(order), dtype=np.int32)
+    since[order[follows]] = order[follows] - order[follows - 1]
     places = np.arange(len(order))
     counts = np.empty(len(order), dtype=np.int32)
     counts[order] = 1 + places - np.maximum.accumulate(np.where(first, places, 0))
-    return Occurrences(next_rows, counts)
+    return Occurrences(next_rows, since, counts)
 
 
 def own_items_after(owners: NDArray[np.int64], items: NDArray[np.integer], timestamps: NDArray[np.int64]) -> OwnItems:
@@ -75,14 +82,15 @@ def own_items_after(owners: NDArray[np.int64], items: NDArray[np.integer], times
     order, first = _by_owner_and_item(owners, items)
     begins = np.flatnonzero(first)
     ends = np.append(begins[1:], len(order))[: len(begins)]
-    newest = order[ends - 1]
-    rows = owners[newest]
-    now = timestamps[np.searchsorted(owners, rows, side="right") - 1]
+    newest, counts = order[ends - 1], ends - begins
+    last = np.searchsorted(owners, owners[newest], side="right") - 1  # the row's last event
+    kept = last - newest < OWN_EVENTS
+    newest, counts, last = newest[kept], counts[kept], last[kept]
     return OwnItems(
-        rows=rows,
+        rows=owners[newest],
         items=np.asarray(items[newest], dtype=np.int64),
-        counts=ends - begins,
-        gap_buckets=gap_bucket(now - timestamps[newest]),
+        counts=counts,
+        gap_buckets=gap_bucket(timestamps[last] - timestamps[newest]),
     )
 
 
@@ -92,16 +100,17 @@ def own_items_before_repeats(
     """Return the own items before each event of a window that repeats one, and which entry that is, (R,).
 
     The window is the events `starts : starts + lengths` of B users by descending length; rows count them step by step,
-    the users of a step in order, as `pack` does. Of the N rows the R repeats have entries, in order of rows.
+    the users of a step in order, as `pack` does. Of the N rows the R whose item is one of the own items have entries.
     """
     steps, lanes = np.nonzero(np.arange(lengths[0])[:, None] < lengths)  # (N,) each
-    rows = np.flatnonzero(known.counts[starts[lanes] + steps] > 1)  # (R,)
+    since = known.since[starts[lanes] + steps]
+    rows = np.flatnonzero((since > 0) & (since <= OWN_EVENTS))  # (R,)
     steps, lanes = steps[rows], lanes[rows]
     targets = starts[lanes] + steps
 
     # Each lane's candidates, in order of time: what is its item's newest event before the window, then the window.
     offsets = np.asarray(dataset.user_offsets)
-    begins = offsets[np.searchsorted(offsets, starts, side="right") - 1]
+    begins = np.maximum(offsets[np.searchsorted(offsets, starts, side="right") - 1], starts - OWN_EVENTS)
     candidate_lanes, candidates = expand_ranges(begins, starts + lengths)
     older = candidates < starts[candidate_lanes]
     kept = ~older | (known.next_rows[candidates] >= starts[candidate_lanes])
@@ -109,24 +118,23 @@ def own_items_before_repeats(
     firsts = np.searchsorted(candidate_lanes, lanes)
     n_candidates = np.bincount(candidate_lanes[older], minlength=len(starts))[lanes] + steps
 
-    # A row's entries: its lane's candidates so far that are still their item's newest. There is one for every target
-    # and item that its user ever had, so rows are taken in blocks that fit the cache: half the time.
+    # A row's entries: its lane's candidates so far that are still their item's newest, and new enough. There is one for
+    # every target and own item, so rows are taken in blocks that fit the cache: half the time.
     items, counts = np.asarray(dataset.items)[candidates].astype(np.int64), known.counts[candidates]
     times, now = np.asarray(dataset.timestamps)[candidates], np.asarray(dataset.timestamps)[targets - 1]
     next_rows, n_until = known.next_rows[candidates], np.cumsum(n_candidates)
-    blocks = []
-    n_entries = 0
-    hits = []
+    blocks, hits, n_entries = [], [], 0
     for block in np.split(np.arange(len(rows)), np.flatnonzero(np.diff(n_until // BLOCK_ENTRIES)) + 1):
         n = n_candidates[block]
         owners = np.repeat(block, n)
         places = np.arange(len(owners)) + np.repeat(firsts[block] - (np.cumsum(n) - n), n)
-        until = next_rows.take(places) - targets.take(owners)
-        newest = np.flatnonzero(until >= 0)
-        owners, places = owners.take(newest), places.take(newest)
+        of_owner = targets.take(owners)
+        until = next_rows.take(places) - of_owner
+        own = np.flatnonzero((until >= 0) & (of_owner - candidates.take(places) <= OWN_EVENTS))
+        owners, places = owners.take(own), places.take(own)
         gaps = now.take(owners) - times.take(places)
         blocks.append((rows.take(owners), items.take(places), counts.take(places), gap_bucket(gaps)))
-        hits.append(n_entries + np.flatnonzero(until.take(newest) == 0))
+        hits.append(n_entries + np.flatnonzero(until.take(own) == 0))
         n_entries += len(owners)
     return OwnItems(*(np.concatenate(parts) for parts in zip(*blocks, strict=True))), np.concatenate(hits)
 

@@ -110,7 +110,7 @@ def recommend_many(
         bounds = log.user_offsets[rows.start : rows.stop + 1]
         owners, events = expand_ranges(bounds[:-1], bounds[1:])
         own = own_items_after(owners, log.items[events], log.timestamps[events])
-        items[rows], scores[rows] = best_items(recommender, outputs[rows], own, k)
+        items[rows], scores[rows] = best_items(recommender, outputs[rows], own, (owners, log.items[events]), k)
     return items, scores
 
 

@@ -56,8 +56,9 @@ class Recommender:
             history.n_items,
         )
         outputs = encode(self.saved.model, steps, np.zeros(1, np.int64), np.array([len(steps.items)]))  # (1, H)
-        own = own_items_after(np.zeros(history.n_events, np.int64), history.items, history.timestamps)
-        items, scores = best_items(self, outputs, own, k)
+        owners = np.zeros(history.n_events, np.int64)
+        own = own_items_after(owners, history.items, history.timestamps)
+        items, scores = best_items(self, outputs, own, (owners, history.items), k)
         return [
             Recommendation(str(history.item_ids[item]), float(score))
             for item, score in zip(items[0], scores[0], strict=True)
@@ -83,18 +84,23 @@ class Recommender:
 
 @torch.no_grad()
 def best_items(
-    recommender: Recommender, outputs: Tensor, own: OwnItems, k: int
+    recommender: Recommender,
+    outputs: Tensor,
+    own: OwnItems,
+    past: tuple[NDArray[np.int64], NDArray[np.integer]],
+    k: int,
 ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
     """Return the `k` best items for outputs (b, H), best first, -1 pads, and their scores, both (b, k).
 
-    A row's own items leave its list where seen items are removed.
+    `own` is what the model mixes in. `past` is (rows, items) of all that the rows had, in any order, which leaves their
+    lists where seen items are removed.
     """
     logits = recommender.saved.model.score_after(outputs, own)
     scores = torch.softmax(logits, dim=1).cpu().numpy()  # (b, V)
     candidates = scores
     if recommender.seen == "remove":
         candidates = scores.copy()
-        candidates[own.rows, own.items] = -np.inf
+        candidates[past] = -np.inf
     items = top_k(candidates, k)
     return items, np.take_along_axis(scores, np.maximum(items, 0), axis=1)
 

@@ -3,7 +3,7 @@
 The first event of a user reads the stored history once. What a client may send, and over which protocol, is server's.
 """
 
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from threading import Lock
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hrnn_hpo.data.featurize import CONTINUE, NEW_SESSION, NEW_USER, gap_bucket
-from hrnn_hpo.data.repeats import OwnItems
+from hrnn_hpo.data.repeats import OWN_EVENTS, OwnItems
 from hrnn_hpo.errors import ConfigError
 from hrnn_hpo.model.encode import WINDOW_ROWS
 from hrnn_hpo.model.hrnn import HRNN
@@ -38,6 +38,15 @@ class Event:
     event_value: float | None = None
 
 
+@dataclass(frozen=True)
+class ItemPast:
+    """What a user had of one item: how many events, and the newest one's time and place in the history."""
+
+    count: int
+    timestamp: int
+    place: int
+
+
 @dataclass
 class UserState:
     """Where one user is: what the next step reads, and what scores the items now."""
@@ -46,7 +55,8 @@ class UserState:
     output: Tensor  # (1, H)
     last_timestamp: int | None  # None: no event yet
     last_session: int | str | None  # of the log: its code; live: its name
-    past: dict[int, tuple[int, int]]  # item code -> number of events, unix seconds of the newest
+    past: dict[int, ItemPast]  # by item code
+    n_events: int
     inherited: deque[tuple[Event, str]] = field(default_factory=lambda: deque(maxlen=MAX_JOINED_EVENTS))
 
 
@@ -109,8 +119,8 @@ class UserStates:
             raise ConfigError(f"`1 <= k <= {MAX_RESULTS}` must hold, but got {k=}.")
         with self._lock:
             user = self._find(user_id)
-            output, own = user.output, _own_items(user)
-        items, scores = best_items(self.recommender, output, own, k)
+            output, own, seen = user.output, _own_items(user), np.fromiter(user.past, dtype=np.int64)
+        items, scores = best_items(self.recommender, output, own, (np.zeros_like(seen), seen), k)
         names = self.recommender.saved.histories.item_ids
         return [
             Recommendation(str(names[item]), float(score))
@@ -177,6 +187,7 @@ class UserStates:
             last_timestamp=int(history.timestamps[-1]) if has_events else None,
             last_session=int(sessions[-1]) if has_events and sessions is not None else None,
             past=_past_of(history.items, history.timestamps),
+            n_events=history.n_events,
         )
 
     def _advance(self, user: UserState, events: Iterable[tuple[Event, str]]) -> None:
@@ -200,7 +211,9 @@ class UserStates:
             values.append(event.event_value or 0.0)
             user.last_timestamp = max(event.timestamp, user.last_timestamp or 0)
             user.last_session = session
-            user.past[code] = (user.past.get(code, (0, 0))[0] + 1, user.last_timestamp)
+            before = user.past.get(code)
+            user.past[code] = ItemPast(1 + (before.count if before else 0), user.last_timestamp, user.n_events)
+            user.n_events += 1
         steps = StepInputs(
             items=np.array(items, dtype=np.int32),
             gap_buckets=np.array(gaps, dtype=np.uint8),
@@ -217,19 +230,23 @@ class UserStates:
         return code_of(self.recommender.saved.histories.item_ids, item)
 
 
-def _past_of(items: NDArray[np.int32], timestamps: NDArray[np.int64]) -> dict[int, tuple[int, int]]:
-    past: dict[int, tuple[int, int]] = {}
-    for item, timestamp in zip(items.tolist(), timestamps.tolist(), strict=True):  # in order of time
-        past[item] = (past.get(item, (0, 0))[0] + 1, timestamp)
-    return past
+def _past_of(items: NDArray[np.int32], timestamps: NDArray[np.int64]) -> dict[int, ItemPast]:
+    """Return the past of every item of a history, oldest event first."""
+    counts = Counter(items.tolist())
+    return {
+        item: ItemPast(counts[item], timestamp, place)
+        for place, (item, timestamp) in enumerate(zip(items.tolist(), timestamps.tolist(), strict=True))
+    }
 
 
 def _own_items(user: UserState) -> OwnItems:
-    counts, newest = np.array(list(user.past.values()), dtype=np.int64).reshape(-1, 2).T
+    """Return what `own_items_after` returns for the user's events."""
+    own = {item: past for item, past in user.past.items() if user.n_events - past.place <= OWN_EVENTS}
+    newest = np.array([past.timestamp for past in own.values()], dtype=np.int64)
     return OwnItems(
-        rows=np.zeros(len(counts), dtype=np.int64),
-        items=np.fromiter(user.past, dtype=np.int64),
-        counts=counts,
+        rows=np.zeros(len(own), dtype=np.int64),
+        items=np.fromiter(own, dtype=np.int64),
+        counts=np.array([past.count for past in own.values()], dtype=np.int64),
         gap_buckets=gap_bucket((user.last_timestamp or 0) - newest),
     )
 

@@ -25,13 +25,14 @@ def test_repeats_are_counted_alike_in_blocks(dataset: Dataset, block: int) -> No
 
 
 def literal_own_items(dataset: Dataset, begin: int, stop: int) -> dict[int, tuple[int, int]]:
-    """Return {item: (count, gap bucket)} of the events `begin : stop`."""
+    """Return {item: (count, gap bucket)} of the items in the last OWN_EVENTS of the events `begin : stop`."""
     own: dict[int, tuple[int, int]] = {}
     for event in range(begin, stop):
         item = int(dataset.items[event])
         gap = int(dataset.timestamps[stop - 1] - dataset.timestamps[event])
         own[item] = (own.get(item, (0, 0))[0] + 1, int(gap_bucket(gap)))
-    return own
+    recent = set(dataset.items[max(begin, stop - repeats.OWN_EVENTS) : stop].tolist())
+    return {item: found for item, found in own.items() if item in recent}
 
 
 def by_row(own: repeats.OwnItems) -> dict[int, dict[int, tuple[int, int]]]:
@@ -43,30 +44,37 @@ def by_row(own: repeats.OwnItems) -> dict[int, dict[int, tuple[int, int]]]:
     return found
 
 
-@given(datasets(min_events=1), st.data())
-def test_own_items_after_some_events_are_counted_and_dated(dataset: Dataset, data: st.DataObject) -> None:
+window_lengths = st.sampled_from([1, 4, 1000])  # OWN_EVENTS
+
+
+@given(datasets(min_events=1), st.data(), window_lengths)
+def test_own_items_after_some_events_are_counted_and_dated(
+    dataset: Dataset, data: st.DataObject, own_events: int
+) -> None:
     starts = np.asarray(dataset.user_offsets)[:-1]
     stops = starts + np.array([data.draw(st.integers(0, int(length))) for length in dataset.history_lengths])
     owners, events = expand_ranges(starts, stops)
-    own = repeats.own_items_after(owners, dataset.items[events], dataset.timestamps[events])
-    expected = {row: literal_own_items(dataset, *pair) for row, pair in enumerate(zip(starts, stops, strict=True))}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(repeats, "OWN_EVENTS", own_events)
+        own = repeats.own_items_after(owners, dataset.items[events], dataset.timestamps[events])
+        expected = {row: literal_own_items(dataset, *pair) for row, pair in enumerate(zip(starts, stops, strict=True))}
     assert by_row(own) == {row: items for row, items in expected.items() if items}
 
 
-@given(datasets(max_events=20, max_items=8), st.data(), st.sampled_from([1, 5, 1000]))
-def test_own_items_before_a_windows_repeats(dataset: Dataset, data: st.DataObject, block: int) -> None:
+@given(datasets(max_events=20, max_items=8), st.data(), st.sampled_from([1, 5, 1000]), window_lengths)
+def test_own_items_before_a_windows_repeats(dataset: Dataset, data: st.DataObject, block: int, own_events: int) -> None:
     starts, stops = np.asarray(dataset.user_offsets)[:-1], np.asarray(dataset.user_offsets)[1:]
     begins = starts + np.array([data.draw(st.integers(0, int(n) - 1)) for n in stops - starts])
     lengths = np.array([data.draw(st.integers(1, int(n))) for n in stops - begins])
     order = np.argsort(-lengths, kind="stable")
     begins, lengths, starts = begins[order], lengths[order], starts[order]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(repeats, "BLOCK_ENTRIES", block)
-        own, targets = repeats.own_items_before_repeats(dataset, repeats.occurrences(dataset), begins, lengths)
-
     _, rows = pack(inputs_of(dataset), begins, lengths, torch.device("cpu"))
     firsts = {int(row): int(starts[np.flatnonzero((begins <= row) & (row < begins + lengths))[0]]) for row in rows}
-    expected = {row: literal_own_items(dataset, firsts[int(event)], int(event)) for row, event in enumerate(rows)}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(repeats, "BLOCK_ENTRIES", block)
+        patch.setattr(repeats, "OWN_EVENTS", own_events)
+        own, targets = repeats.own_items_before_repeats(dataset, repeats.occurrences(dataset), begins, lengths)
+        expected = {row: literal_own_items(dataset, firsts[int(event)], int(event)) for row, event in enumerate(rows)}
     repeated = [row for row, event in enumerate(rows) if int(dataset.items[event]) in expected[row]]
     assert by_row(own) == {row: expected[row] for row in repeated}
     assert own.rows[targets].tolist() == repeated

@@ -20,6 +20,7 @@ import torch
 from small_runs import model_for, run_small, small_configuration
 
 from hrnn_hpo.api import save_experiment
+from hrnn_hpo.data import repeats
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.data.synthetic import EPOCH, MINUTE, make_dataset, markov
 from hrnn_hpo.errors import ConfigError
@@ -69,7 +70,12 @@ def scores(answers: Any) -> dict[str, float]:
 @pytest.mark.parametrize("with_sessions", [False, True], ids=["gaps", "session ids"])
 @pytest.mark.parametrize("architecture", ["control", "hierarchical"])
 @pytest.mark.parametrize("user", ["u3", "u9 is new"])
-def test_event_by_event_equals_the_batch_computation(architecture: str, user: str, with_sessions: bool) -> None:
+@pytest.mark.parametrize("own_events", [3, 1000])
+def test_event_by_event_equals_the_batch_computation(
+    architecture: str, user: str, with_sessions: bool, own_events: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (live, repeats):
+        monkeypatch.setattr(module, "OWN_EVENTS", own_events)
     histories = stored_histories(with_sessions)
     recommender = recommender_for(log_of(histories), architecture=architecture, n_blocks=2, repeats="mixed")
     states = UserStates(recommender)
