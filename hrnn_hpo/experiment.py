@@ -101,7 +101,10 @@ def prepare_experiment(
 
 
 def settle(dataset: Dataset, configuration: Configuration) -> Configuration:
-    """Return the configuration with what the data decides in place of `auto`: whether repeats are mixed in."""
+    """Return the configuration with what the data decides in place of `auto`: whether repeats are mixed in.
+
+    Like `resolve_seen` it asks the whole log whether repeats are rare, and nothing else of it.
+    """
     if configuration.hyperparameters.repeats != "auto":
         return configuration
     found = "ignored" if repeats_are_rare(dataset) else "mixed"

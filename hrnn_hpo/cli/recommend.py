@@ -78,7 +78,7 @@ def recommend(
                 for number, event in strongest
             ],
         )
-        if explanation.repeat_share is not None:
+        if explanation.repeat_share:
             n_before = sum(event.item == explanation.item for event in influences)
             events = "1 event" if n_before == 1 else f"{n_before} events"
             results.print(

@@ -60,7 +60,7 @@ def last_packed_rows(lengths: NDArray[np.int64], first: int) -> NDArray[np.int64
 def score_rows(
     model: HRNN, dataset: Dataset, inputs: StepInputs, part: EvalPart
 ) -> Callable[[NDArray[np.int64]], NDArray[np.float32]]:
-    """Return a function from rows of `part` (b,) to the scores of all items (b, V), float32 logits.
+    """Return a function from rows of `part` (b,) to the scores of all items (b, V), float32.
 
     The users' inputs are encoded here, once.
     """

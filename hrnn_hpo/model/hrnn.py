@@ -16,7 +16,7 @@ from hrnn_hpo.data.repeats import OwnItems
 from hrnn_hpo.model.dropout import Dropout
 from hrnn_hpo.model.inputs import PackedInputs
 from hrnn_hpo.model.recurrence import ControlGRU, HierarchicalGRU
-from hrnn_hpo.model.repeats import OwnEntries, RepeatMixture
+from hrnn_hpo.model.repeats import RepeatMixture
 
 N_CONTROL_SIGNALS = 3
 
@@ -181,7 +181,7 @@ class HRNN(nn.Module):
         scores = self.score(outputs)
         if self.repeats is None:
             return scores
-        return self.repeats.mix(scores, outputs, OwnEntries.of(own, outputs.device))
+        return self.repeats.mix(scores, outputs, own)
 
     def _session_starts(self, inputs: PackedInputs) -> list[Tensor | None]:
         """Return per step the rows of users who open a session there; the control architecture needs none."""

@@ -6,7 +6,7 @@ over the user's own items alone. RepeatNet attends to the states of a session; h
 whole history and the time since its last event, which is what personal frequency with decay ranks by.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -14,29 +14,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hrnn_hpo.data.featurize import N_GAP_BUCKETS
-from hrnn_hpo.data.repeats import OwnItems
+from hrnn_hpo.data.repeats import OwnItems, RepeatBlock
 
 # A few scalars must travel far within an epoch, at a learning rate made for matrices: they are kept at a tenth.
 SCALE = 10.0
-
-
-@dataclass(frozen=True)
-class OwnEntries:
-    """OwnItems as tensors on the model's device, (P,) each."""
-
-    rows: Tensor  # int64, ascending
-    items: Tensor  # int64
-    log_counts: Tensor  # float32
-    gap_buckets: Tensor  # int64
-
-    @classmethod
-    def of(cls, own: OwnItems, device: torch.device) -> "OwnEntries":
-        return cls(
-            rows=torch.from_numpy(own.rows).to(device),
-            items=torch.from_numpy(own.items).to(device),
-            log_counts=torch.from_numpy(own.counts).to(device, torch.float32).log(),
-            gap_buckets=torch.from_numpy(own.gap_buckets).to(device, torch.int64),
-        )
 
 
 class RepeatMixture(nn.Module):
@@ -51,66 +32,85 @@ class RepeatMixture(nn.Module):
 
     def gate_logits(self, outputs: Tensor) -> Tensor:
         """Return log(g / (1 - g)) of states (N, H), (N,)."""
-        return SCALE * ((outputs * self.gate).sum(dim=1) + self.gate_bias)  # no product: float32 under autocast too
+        return (outputs * self.gate).sum(dim=1) + SCALE * self.gate_bias  # no product: float32 under autocast too
 
-    def log_q(self, own: OwnEntries, n_rows: int) -> Tensor:
-        """Return the log probability of each own item among those of its row, (P,)."""
-        return _log_softmax_per_row(self._weights(), own, n_rows)[0]
-
-    def shares(self, outputs: Tensor, own: OwnEntries, targets: Tensor, has_past: Tensor) -> tuple[Tensor, Tensor]:
-        """Return what the mixed probability of N targets is made of, two logarithms (N,): 1 - g, and g q(target).
-
-        `own` holds the own items of the R rows whose target is one of them, `targets` (R,) that entry of each; q is 0
-        for the others. Rows without `has_past` (N,) have nothing to mix: g is 0.
-        """
-        logits = self.gate_logits(outputs)
-        log_rest = torch.where(has_past, F.logsigmoid(-logits), 0.0)
-        rows = own.rows[targets]
-        log_q: Tensor = _LogTargets.apply(self._weights(), own, targets, len(outputs))  # type: ignore[no-untyped-call]
-        log_own = log_q + F.logsigmoid(logits)[rows]
-        return log_rest, torch.full_like(logits, float("-inf")).index_copy(0, rows, log_own)
-
-    def mix(self, scores: Tensor, outputs: Tensor, own: OwnEntries) -> Tensor:
-        """Return the log of the mixed probability of every item, (N, V), from the softmax's scores (N, V)."""
-        has_past = torch.zeros(len(outputs), dtype=torch.bool, device=outputs.device)
-        has_past[own.rows] = True
-        logits = self.gate_logits(outputs)
-        mixed = torch.log_softmax(scores, dim=1) + torch.where(has_past, F.logsigmoid(-logits), 0.0)[:, None]
-        log_own = self.log_q(own, len(outputs)) + F.logsigmoid(logits)[own.rows]
-        mixed[own.rows, own.items] = torch.logaddexp(mixed[own.rows, own.items], log_own)
-        return mixed
-
-    def _weights(self) -> Tensor:
-        """Return recency and, last, count weight, (N_GAP_BUCKETS + 1,)."""
+    def weights(self) -> Tensor:
+        """Return what an own item is scored by: recency for each gap bucket and, last, the count weight, (G + 1,)."""
         return SCALE * torch.cat([self.recency, self.count_weight])
 
+    def shares(self, outputs: Tensor, repeats: Iterable[RepeatBlock], has_past: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what the mixed probability of N targets is made of, two logarithms (N,): 1 - g, and g q(target).
 
-class _LogTargets(torch.autograd.Function):
-    """log q of one entry a row, (R,); written out since entries are many and weights few."""
+        `repeats` are the rows whose target is an own item; q is 0 for the others. Rows without `has_past` (N,) have
+        nothing to mix: g is 0.
+        """
+        logits = self.gate_logits(outputs)
+        log_q: Tensor = _LogRepeats.apply(self.weights(), repeats, len(outputs))  # type: ignore[no-untyped-call]
+        return torch.where(has_past, F.logsigmoid(-logits), 0.0), log_q + F.logsigmoid(logits)
+
+    def mix(self, scores: Tensor, outputs: Tensor, own: OwnItems) -> Tensor:
+        """Return the log of the mixed probability of every item, (N, V), from the softmax's scores (N, V)."""
+        device = outputs.device
+        rows, items = torch.from_numpy(own.rows).to(device), torch.from_numpy(own.items).to(device)
+        has_past = torch.zeros(len(outputs), dtype=torch.bool, device=device)
+        has_past[rows] = True
+        logits = self.gate_logits(outputs)
+        mixed = torch.log_softmax(scores, dim=1) + torch.where(has_past, F.logsigmoid(-logits), 0.0)[:, None]
+        buckets, log_counts = _features(own, device)
+        log_own = _log_softmax_per_row(self.weights(), buckets, log_counts, rows, len(outputs))
+        log_own = log_own + F.logsigmoid(logits)[rows]
+        mixed[rows, items] = torch.logaddexp(mixed[rows, items], log_own)
+        return mixed
+
+
+class _LogRepeats(torch.autograd.Function):
+    """log q of repeated items, (N,), -infinity for rows that repeat none.
+
+    Entries are many and weights few, so the derivatives are made with the values, (R, G + 1), and no entry is kept.
+    """
 
     @staticmethod
-    def forward(ctx: Any, weights: Tensor, own: OwnEntries, targets: Tensor, n_rows: int) -> Tensor:
-        log_q, q = _log_softmax_per_row(weights, own, n_rows)
-        ctx.own, ctx.n_rows = own, n_rows
-        ctx.save_for_backward(q, targets)
-        return log_q[targets]
+    def forward(ctx: Any, weights: Tensor, repeats: Iterable[RepeatBlock], n_rows: int) -> Tensor:
+        log_q = weights.new_full((n_rows,), float("-inf"))
+        all_rows, all_slopes = [], []
+        for block in repeats:
+            owners = torch.from_numpy(block.owners).to(weights.device)
+            targets = torch.from_numpy(block.targets).to(weights.device)
+            rows = torch.from_numpy(block.rows).to(weights.device)
+            buckets, log_counts = _features(block, weights.device)
+            values = _log_softmax_per_row(weights, buckets, log_counts, owners, len(rows))
+            log_q[rows] = values[targets]
+            # d log q(target) / d weight: the target's own feature less the mean feature under q.
+            q = values.exp_()
+            slopes = weights.new_zeros(len(rows) * N_GAP_BUCKETS)
+            slopes = slopes.index_add_(0, owners * N_GAP_BUCKETS + buckets, q, alpha=-1).view(-1, N_GAP_BUCKETS)
+            slopes.scatter_add_(1, buckets[targets, None], torch.ones_like(slopes[:, :1]))
+            by_count = log_counts[targets] - weights.new_zeros(len(rows)).index_add_(0, owners, q * log_counts)
+            all_slopes.append(torch.cat([slopes, by_count[:, None]], dim=1))
+            all_rows.append(rows)
+        if all_rows:
+            ctx.save_for_backward(torch.cat(all_rows), torch.cat(all_slopes))
+        return log_q
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        (grad,) = grads  # (R,)
-        q, targets = ctx.saved_tensors
-        own = ctx.own
-        row_grads = grad.new_zeros(ctx.n_rows).index_copy(0, own.rows[targets], grad)
-        slopes = (-q * row_grads.index_select(0, own.rows)).index_add(0, targets, grad)  # d / d log-weight of an entry
-        by_recency = grad.new_zeros(N_GAP_BUCKETS).index_add(0, own.gap_buckets, slopes)
-        return torch.cat([by_recency, torch.dot(slopes, own.log_counts)[None]]), None, None, None
+        (grad,) = grads
+        if not ctx.saved_tensors:
+            return grad.new_zeros(N_GAP_BUCKETS + 1), None, None
+        rows, slopes = ctx.saved_tensors
+        return grad[rows] @ slopes, None, None
 
 
-def _log_softmax_per_row(weights: Tensor, own: OwnEntries, n_rows: int) -> tuple[Tensor, Tensor]:
-    """Return log softmax and softmax of the entries (P,) among those of the same row."""
-    values = torch.addcmul(weights[:-1].index_select(0, own.gap_buckets), weights[-1:], own.log_counts)
-    largest = values.new_full((n_rows,), float("-inf")).scatter_reduce(0, own.rows, values, "amax")
-    values -= largest.index_select(0, own.rows)
-    raw = values.exp()
-    totals = values.new_zeros(n_rows).index_add(0, own.rows, raw).index_select(0, own.rows)
-    return values - totals.log(), raw / totals
+def _features(own: OwnItems | RepeatBlock, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return the gap buckets (P,), int64, and the logarithms of the counts (P,), float32."""
+    buckets = torch.from_numpy(own.gap_buckets).to(device, torch.int64)
+    return buckets, torch.from_numpy(own.counts).to(device, torch.float32).log_()
+
+
+def _log_softmax_per_row(weights: Tensor, buckets: Tensor, log_counts: Tensor, rows: Tensor, n_rows: int) -> Tensor:
+    """Return the log softmax of P entries' scores among those of the same row, (P,)."""
+    values = torch.addcmul(weights[:-1].index_select(0, buckets), weights[-1:], log_counts)
+    largest = values.new_full((n_rows,), float("-inf")).scatter_reduce(0, rows, values, "amax")
+    values -= largest.index_select(0, rows)
+    totals = values.new_zeros(n_rows).index_add(0, rows, values.exp())
+    return values - totals.log().index_select(0, rows)

@@ -50,10 +50,14 @@ def solution_config_from(
 
 def left_out(hyperparameters: Hyperparameters) -> dict[str, Value]:
     """Return the hyperparameters that a solutionConfig has no place for and that differ from their defaults."""
-    defaults = Hyperparameters().model_dump()
+    defaults = {**Hyperparameters().model_dump(), "repeats": "ignored"}  # as the service does
     values = hyperparameters.model_dump()
     recipe = amazon_recipe()
-    return {name: value for name, value in values.items() if name not in recipe.parameters and value != defaults[name]}
+    return {
+        name: value
+        for name, value in values.items()
+        if name not in recipe.parameters and value not in (defaults[name], "auto")
+    }
 
 
 def _shared_ranges(space: SearchSpace, recipe: Recipe) -> dict[str, dict[str, Any]]:

@@ -230,7 +230,8 @@ class SearchSpace(ParsedSpace):
 
     def _constant_problem(self, name: str, value: Any) -> str | None:
         constant = self.constants.get(name, _field_default(name))
-        if same(value, constant):
+        settled = name == "repeats" and constant == "auto"  # a trained configuration says what the data made of it
+        if same(value, constant) or settled:
             return None
         reason = "is fixed at" if name in self.fixed else "is not tuned here and stays at"
         return f"{reason} {show(constant)}, but got {show(value)}."

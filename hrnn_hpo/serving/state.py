@@ -22,7 +22,8 @@ from hrnn_hpo.model.inputs import StepInputs, pack
 from hrnn_hpo.serving.batch import histories_of, start_and_events
 from hrnn_hpo.serving.recommender import MAX_RESULTS, Recommendation, Recommender, best_items, code_of
 
-# A state takes a few kilobytes. Beyond these numbers whoever was longest without an event or a question is forgotten.
+# A state takes a few kilobytes and some 200 bytes for each item of the user. Beyond these numbers whoever was longest
+# without an event or a question is forgotten.
 MAX_LIVE = 200_000  # users and anonymous sessions with events since the start
 MAX_READ = 10_000  # users who only asked
 MAX_JOINED_EVENTS = 1_000  # the newest events of an anonymous session that its user inherits
@@ -38,7 +39,7 @@ class Event:
     event_value: float | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ItemPast:
     """What a user had of one item: how many events, and the newest one's time and place in the history."""
 

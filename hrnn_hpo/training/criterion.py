@@ -14,7 +14,7 @@ from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.model.hrnn import HRNN
 from hrnn_hpo.model.inputs import PackedInputs
 from hrnn_hpo.model.losses import Shares, sampled_softmax_cross_entropy, softmax_cross_entropy
-from hrnn_hpo.model.repeats import OwnEntries, RepeatMixture
+from hrnn_hpo.model.repeats import RepeatMixture
 from hrnn_hpo.training.batches import Window
 
 
@@ -42,13 +42,8 @@ def repeat_shares(
     mixture: RepeatMixture, outputs: Tensor, inputs: PackedInputs, dataset: Dataset, known: Occurrences, window: Window
 ) -> Shares:
     """Return what the mixture makes of a window's N targets, given the states (N, H) that predict them."""
-    own, targets = own_items_before_repeats(dataset, known, window.starts, window.lengths)
-    return mixture.shares(
-        outputs,
-        OwnEntries.of(own, outputs.device),
-        torch.from_numpy(targets).to(outputs.device),
-        has_past=inputs.items != dataset.n_items,  # all but the start token
-    )
+    repeats = own_items_before_repeats(dataset, known, window.starts, window.lengths)
+    return mixture.shares(outputs, repeats, has_past=inputs.items != dataset.n_items)  # all but the start token
 
 
 def full_softmax(

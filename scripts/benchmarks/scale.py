@@ -66,6 +66,7 @@ def run_point(point: dict[str, int]) -> dict[str, float]:
         "hidden_dimension": point["hidden"],
         "n_negatives": point["negatives"],
         "max_user_history_length_percentile": 1.0,
+        "repeats": "ignored",  # what grows here is the catalogue
     }
     hyperparameters = parse_hyperparameters(values, "scale.py")
     experiment = prepare_experiment(

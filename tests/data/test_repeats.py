@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from small_runs import inputs_of
-from strategies import datasets
+from strategies import dataset_of, datasets
 
 from hrnn_hpo.data import repeats
 from hrnn_hpo.data.featurize import gap_bucket
@@ -70,12 +70,33 @@ def test_own_items_before_a_windows_repeats(dataset: Dataset, data: st.DataObjec
     begins, lengths, starts = begins[order], lengths[order], starts[order]
     _, rows = pack(inputs_of(dataset), begins, lengths, torch.device("cpu"))
     firsts = {int(row): int(starts[np.flatnonzero((begins <= row) & (row < begins + lengths))[0]]) for row in rows}
+    found: dict[int, tuple[list[tuple[int, int]], tuple[int, int]]] = {}  # row -> its entries, and the target's
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(repeats, "BLOCK_ENTRIES", block)
         patch.setattr(repeats, "OWN_EVENTS", own_events)
-        own, targets = repeats.own_items_before_repeats(dataset, repeats.occurrences(dataset), begins, lengths)
-        expected = {row: literal_own_items(dataset, firsts[int(event)], int(event)) for row, event in enumerate(rows)}
-    repeated = [row for row, event in enumerate(rows) if int(dataset.items[event]) in expected[row]]
-    assert by_row(own) == {row: expected[row] for row in repeated}
-    assert own.rows[targets].tolist() == repeated
-    assert own.items[targets].tolist() == dataset.items[rows[repeated]].tolist()
+        for part in repeats.own_items_before_repeats(dataset, repeats.occurrences(dataset), begins, lengths):
+            entries = list(zip(part.counts.tolist(), part.gap_buckets.tolist(), strict=True))
+            assert part.owners[part.targets].tolist() == list(range(len(part.rows)))
+            for place, row in enumerate(part.rows.tolist()):
+                assert row not in found
+                own = [entry for entry, owner in zip(entries, part.owners, strict=True) if owner == place]
+                found[row] = sorted(own), entries[part.targets[place]]
+        expected = {}
+        for row, event in enumerate(rows):
+            own_items = literal_own_items(dataset, firsts[int(event)], int(event))
+            if int(dataset.items[event]) in own_items:
+                expected[row] = sorted(own_items.values()), own_items[int(dataset.items[event])]
+    assert found == expected
+
+
+def test_occurrences_by_hand() -> None:
+    dataset = dataset_of([[0, 1, 0, 0], [1], [0, 1, 1]])
+    for block in (1, 2, 1000):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(repeats, "BLOCK_EVENTS", block)
+            found = repeats.occurrences(dataset)
+        assert found.since.tolist() == [0, 0, 2, 1, 0, 0, 0, 1]
+        assert found.counts.tolist() == [1, 1, 2, 3, 1, 1, 1, 2]
+        assert found.until[[0, 2, 6]].tolist() == [2, 1, 1]
+        left = [3, 2, 1, 0, 0, 2, 1, 0]  # events that the user has after each
+        assert all(found.until[event] > left[event] for event in (1, 3, 4, 5, 7))

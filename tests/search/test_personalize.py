@@ -75,6 +75,8 @@ def test_a_value_beyond_the_recipe_is_refused_whatever_the_space() -> None:
 def test_what_the_service_does_not_know_is_listed() -> None:
     changed = Hyperparameters(hidden_dimension=58, learning_rate=0.01, n_blocks=2)
     assert left_out(changed) == {"learning_rate": 0.01, "n_blocks": 2}
+    assert left_out(Hyperparameters(repeats="ignored")) == left_out(Hyperparameters()) == {}  # as the service does
+    assert left_out(Hyperparameters(repeats="mixed")) == {"repeats": "mixed"}
 
 
 @given(

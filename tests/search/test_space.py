@@ -315,6 +315,13 @@ def test_a_configuration_is_checked_name_by_name_before_it_is_enqueued() -> None
     ]
 
 
+def test_what_the_data_settled_may_be_enqueued_where_the_space_leaves_it_open() -> None:
+    open_space = load_space("quickstart")
+    check_assignment(open_space, {**open_space.defaults(), "repeats": "mixed"})
+    with pytest.raises(SpaceError, match="repeats: is fixed at ignored, but got mixed"):
+        check_assignment(open_space.narrow({}, {"repeats": "ignored"}, "mine"), {"repeats": "mixed"})
+
+
 def test_an_inactive_value_is_nobodys_business_in_a_check() -> None:
     check_assignment(load_space("hrnn"), {"recency_mask": False, "recency_half_life": 5000.0})
 

@@ -1,5 +1,6 @@
 """Explanations: influences are slopes of the score, sessions are counted, and repeats have their part."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,6 @@ from hrnn_hpo.errors import ConfigError
 from hrnn_hpo.model.encode import encode
 from hrnn_hpo.model.folder import SavedModel, SplitRecord
 from hrnn_hpo.model.inputs import StepInputs, history_inputs, pack
-from hrnn_hpo.model.repeats import OwnEntries
 from hrnn_hpo.serving.explain import explain, plot
 from hrnn_hpo.serving.recommender import Recommender
 
@@ -83,7 +83,11 @@ def test_the_part_of_repeats_is_that_of_the_mixture() -> None:
     # The gate's probability, shared out by count and time since.
     outputs = encode(model, steps_of(recommender, "u0"), np.zeros(1, np.int64), np.array([6]))
     own = own_items_after(np.zeros(5, np.int64), history.items, history.timestamps)
-    q = model.repeats.log_q(OwnEntries.of(own, torch.device("cpu")), 1).exp()
+    scored = [
+        float(model.repeats.weights()[bucket] + model.repeats.weights()[-1] * math.log(count))
+        for bucket, count in zip(own.gap_buckets.tolist(), own.counts.tolist(), strict=True)
+    ]
+    q = torch.softmax(torch.tensor(scored), dim=0)
     gate = torch.sigmoid(model.repeats.gate_logits(outputs))[0]
     for item, weight in zip(own.items, q, strict=True):
         name = f"i{item:02d}"

@@ -37,6 +37,17 @@ def test_another_trial_can_be_asked_for(log: Dataset, space: SearchSpace, tmp_pa
     assert not (tmp_path / "9.yaml").exists()
 
 
+def test_an_exported_configuration_can_be_tried_by_another_study(
+    log: Dataset, space: SearchSpace, tmp_path: Path
+) -> None:
+    tune(log, "s", space, n_trials=3)
+    best = export("s", tmp_path / "best.yaml")
+    tune(log, "t", space, n_trials=2, enqueue=[best])
+    found = load_configuration(best).hyperparameters
+    tried = load_configuration(export("t", tmp_path / "again.yaml", trial=1)).hyperparameters
+    assert tried == found
+
+
 def test_amazons_validator_accepts_the_solution_config(log: Dataset, space: SearchSpace, tmp_path: Path) -> None:
     small = space.narrow({}, {"hidden_dimension": 48}, "mine")
     tune(log, "s", small, n_trials=2)

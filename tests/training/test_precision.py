@@ -8,6 +8,7 @@ from small_runs import inputs_of, model_for, small_configuration
 from strategies import train_part_of
 
 from hrnn_hpo.config import Hyperparameters
+from hrnn_hpo.data.repeats import occurrences
 from hrnn_hpo.data.synthetic import markov
 from hrnn_hpo.model.hrnn import HRNN
 from hrnn_hpo.model.losses import softmax_cross_entropy
@@ -20,9 +21,8 @@ CPU = torch.device("cpu")
 def trained(precision: str, **changes: Any) -> tuple[HRNN, FitResult]:
     hyperparameters = small_configuration(precision=precision, epochs=30, learning_rate=0.02, **changes).hyperparameters
     model = model_for(DATASET, seed=0, scale=0.1, **changes)
-    return model, fit(
-        model, TrainingData(DATASET, inputs_of(DATASET), train_part_of(DATASET), None), hyperparameters, seed=0
-    )
+    data = TrainingData(DATASET, inputs_of(DATASET), train_part_of(DATASET), occurrences=occurrences(DATASET))
+    return model, fit(model, data, hyperparameters, seed=0)
 
 
 @pytest.mark.parametrize("weighted", [False, True])
@@ -48,8 +48,8 @@ def test_softmax_in_bfloat16_differs_by_rounding_alone(weighted: bool) -> None:
 
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"architecture": "hierarchical", "hierarchy": "all"}, {"n_negatives": 5}],
-    ids=["control", "hierarchical", "sampled softmax"],
+    [{}, {"architecture": "hierarchical", "hierarchy": "all"}, {"n_negatives": 5}, {"repeats": "mixed"}],
+    ids=["control", "hierarchical", "sampled softmax", "repeats"],
 )
 def test_training_in_bfloat16_learns_as_much(changes: dict[str, Any]) -> None:
     (exact, exact_fit), (rounded, rounded_fit) = trained("float32", **changes), trained("bfloat16", **changes)
