@@ -26,6 +26,7 @@ The confirmed study of these baskets that docs/benchmarks.md tells of:
         --n-trials 8 --confirm 1 --confirm-seeds 4 --threads 1
 """
 
+import json
 import math
 import statistics
 from pathlib import Path
@@ -38,7 +39,10 @@ from rows import Figures, read_row, run_row, run_rows, wanted_rows
 
 from hrnn_hpo.config import Configuration, parse_hyperparameters
 from hrnn_hpo.data.prepared import load_dataset
-from hrnn_hpo.data.schema import ITEM_ID, SESSION_ID, TIMESTAMP, USER_ID
+from hrnn_hpo.data.schema import ITEM_ID, SESSION_ID, TIMESTAMP, USER_ID, Dataset
+from hrnn_hpo.data.splits import make_split
+from hrnn_hpo.evaluation.baselines import BASELINES
+from hrnn_hpo.evaluation.protocols import evaluate
 
 SESSION_INPUTS = {
     "plain": {"architecture": "control", "control_signal": False, "time_gaps": False},
@@ -49,6 +53,7 @@ OWN = "+own"
 MODELS = {name: {**inputs, "repeats": "ignored"} for name, inputs in SESSION_INPUTS.items()} | {
     name + OWN: {**inputs, "repeats": "mixed"} for name, inputs in SESSION_INPUTS.items()
 }
+BASELINES_BESIDE = ("popularity", "own_items")  # rows of their own, without training: `own_items-0-SEED`
 HIDDEN, SEEDS = (50, 200), (0, 1, 2)
 LEAST_PURCHASES = 5
 LAST = "test leave-one-out"
@@ -86,17 +91,20 @@ def configuration_of(model: str, hidden: int, seed: int, epochs: int) -> Configu
 
 def report(folder: Path) -> str:
     """Return the table of the finished rows, and what session inputs add for each H, paired by seed."""
+    wanted = [(name, 0) for name in BASELINES_BESIDE] + [(model, hidden) for hidden in HIDDEN for model in MODELS]
     done = {
         (model, hidden): {
             seed: figures for seed in SEEDS if (figures := read_row(folder, f"{model}-{hidden}-{seed}")) is not None
         }
-        for hidden in HIDDEN
-        for model in MODELS
+        for model, hidden in wanted
     }
     rows: list[list[object]] = []
     for (model, hidden), by_seed in done.items():
         if by_seed:
             cells = [mean_and_error(values(by_seed, measure)) for measure in MEASURES]
+            if model in BASELINES_BESIDE:
+                rows.append(["", f"(baseline {model})", len(by_seed), *cells, "", ""])
+                continue
             minutes = sum(figures["seconds"] for figures in by_seed.values()) / len(by_seed) / 60
             epochs = ", ".join(str(figures["best_epoch"]) for figures in by_seed.values())
             rows.append([hidden, model, len(by_seed), *cells, epochs, minutes])
@@ -122,6 +130,19 @@ def report(folder: Path) -> str:
             if all(len(found) > 1 for found in gains.values()):
                 lines.append(f"- {measure}, {model}: {verdict(gains)}")
     return "\n".join(lines)
+
+
+def run_baseline(folder: Path, name: str, dataset: Dataset, baseline: str) -> Figures:
+    """Return a baseline's figures, as `run_row` returns a model's: fitted on what the models train on."""
+    train = make_split(dataset, "newest-tenth", 0).train
+    figures: Figures = {"seconds": 0.0}
+    for role, protocol in (("test", "newest-tenth"), (LAST, "leave-one-out")):
+        part = make_split(dataset, protocol, 0).test
+        assert part is not None
+        score = BASELINES[baseline](dataset, train, part)
+        figures[role] = {"keep": evaluate(dataset, part, score, seen="keep").metrics}
+    (folder / f"{name}.json").write_text(json.dumps(figures, indent=1), encoding="utf-8")
+    return figures
 
 
 def verdict(gains: dict[int, list[float]]) -> str:
@@ -168,11 +189,14 @@ def main() -> None:
             folder / f"users-{options.users}-seed-{seed}.csv",
             lambda events: make_log(events, options.users, seed),
         )
+        if model in BASELINES_BESIDE:
+            return run_baseline(folder, name, load_dataset(log), model)
         configuration = configuration_of(model, int(hidden), seed, options.epochs)
         return run_row(folder, name, load_dataset(log), configuration, also="leave-one-out")
 
     if not options.write:
-        known = [f"{model}-{hidden}-{seed}" for seed in SEEDS for hidden in HIDDEN for model in MODELS]
+        known = [f"{name}-0-{seed}" for seed in SEEDS for name in BASELINES_BESIDE]
+        known += [f"{model}-{hidden}-{seed}" for seed in SEEDS for hidden in HIDDEN for model in MODELS]
         run_rows(folder, {name: lambda name=name: run(name) for name in wanted_rows(options.rows, known)})
     body = report(folder)
     print(body)
