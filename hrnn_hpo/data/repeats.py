@@ -16,7 +16,7 @@ from hrnn_hpo.data.splits import expand_ranges
 RARE_REPEATS = 0.01
 OWN_EVENTS = 1_000  # an item counts as a user's own until so many events after its last one: bounds work and memory
 BLOCK_EVENTS = 4_000_000  # read at once: bounds the memory of counting
-BLOCK_ENTRIES = 32_768
+BLOCK_ENTRIES = 32_768  # of a RepeatBlock, where one row does not have more: what stays in the cache
 
 
 @dataclass(frozen=True)
