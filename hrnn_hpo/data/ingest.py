@@ -8,9 +8,8 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
@@ -36,6 +35,9 @@ from hrnn_hpo.data.schema import (
     Dataset,
 )
 from hrnn_hpo.errors import DataError
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
 
 MIN_INTERACTIONS = 1_000  # the service's own minimum
 MIN_USERS = 25
@@ -110,13 +112,15 @@ def check_minimum(dataset: Dataset) -> None:
 
 def read_source(source: Source, name: str, allocate: Allocate) -> Dataset:
     """Return the encoded log; the arrays of N events come from `allocate`, so that they may lie on disk."""
+    import duckdb  # here, since training on prepared data has no use for it
+
     with tempfile.TemporaryDirectory(prefix="hrnn-hpo-") as spill, duckdb.connect() as connection:
         connection.execute("SET temp_directory = ?", [spill])
         headers = _load_tables(connection, source, Path(spill))
         return _encode(connection, headers, name, allocate)
 
 
-def _load_tables(connection: duckdb.DuckDBPyConnection, source: Source, spill: Path) -> dict[str, list[str]]:
+def _load_tables(connection: "DuckDBPyConnection", source: Source, spill: Path) -> dict[str, list[str]]:
     """Fill a table of text columns c0, c1, … for each file; return the column names of each."""
     problems = Problems()
     headers: dict[str, list[str]] = {}
@@ -130,7 +134,9 @@ def _load_tables(connection: duckdb.DuckDBPyConnection, source: Source, spill: P
     return headers
 
 
-def _read_columns(connection: duckdb.DuckDBPyConnection, path: Path) -> list[str]:
+def _read_columns(connection: "DuckDBPyConnection", path: Path) -> list[str]:
+    import duckdb
+
     try:
         if _begins_with(path, GZIP):
             raise DataError(f"{path}: must be plain CSV or Parquet, but is packed with gzip; unpack it first.")
@@ -155,8 +161,10 @@ def _begins_with(path: Path, mark: bytes) -> bool:
 
 
 def _load_table(
-    connection: duckdb.DuckDBPyConnection, role: str, path: Path, columns: list[str], problems: Problems, spill: Path
+    connection: "DuckDBPyConnection", role: str, path: Path, columns: list[str], problems: Problems, spill: Path
 ) -> None:
+    import duckdb
+
     # Positions for names: DuckDB renames columns that differ in case alone.
     cells = [f"c{position}" for position in range(len(columns))]
     rules = [(cell, name, RULES[name]) for cell, name in zip(cells, columns, strict=True) if name in RULES]
@@ -193,7 +201,7 @@ def _load_table(
         _add_row_problems(connection, role, path, rules, problems)
 
 
-def _count_broken(connection: duckdb.DuckDBPyConnection, role: str, rules: Rules) -> tuple[int, int]:
+def _count_broken(connection: "DuckDBPyConnection", role: str, rules: Rules) -> tuple[int, int]:
     """Return the number of rows, and of rows with a cell that breaks a rule."""
     broken = " OR ".join(f"({rule.sql.format(cell=cell)})" for cell, _, rule in rules)
     row = connection.execute(f"SELECT count(*), count(*) FILTER (WHERE {broken}) FROM {role}").fetchone()
@@ -201,7 +209,7 @@ def _count_broken(connection: duckdb.DuckDBPyConnection, role: str, rules: Rules
     return int(row[0]), int(row[1])
 
 
-def _copy_csv(connection: duckdb.DuckDBPyConnection, role: str, path: Path, cells: list[str]) -> None:
+def _copy_csv(connection: "DuckDBPyConnection", role: str, path: Path, cells: list[str]) -> None:
     types = ", ".join(f"'{cell}': 'VARCHAR'" for cell in cells)
     connection.execute(
         f"CREATE TABLE {role} AS FROM read_csv(?, columns = {{{types}}}, auto_detect = false, header = true, "
@@ -210,7 +218,7 @@ def _copy_csv(connection: duckdb.DuckDBPyConnection, role: str, path: Path, cell
     )
 
 
-def _copy_parquet(connection: duckdb.DuckDBPyConnection, role: str, path: Path, columns: list[str]) -> None:
+def _copy_parquet(connection: "DuckDBPyConnection", role: str, path: Path, columns: list[str]) -> None:
     texts = ", ".join(
         f"nullif(CAST(p.{_quoted(name)} AS VARCHAR), '') AS c{position}" for position, name in enumerate(columns)
     )
@@ -218,7 +226,7 @@ def _copy_parquet(connection: duckdb.DuckDBPyConnection, role: str, path: Path, 
 
 
 def _add_row_problems(
-    connection: duckdb.DuckDBPyConnection, role: str, path: Path, rules: Rules, problems: Problems
+    connection: "DuckDBPyConnection", role: str, path: Path, rules: Rules, problems: Problems
 ) -> None:
     breaks = " UNION ALL ".join(
         f"SELECT rowid + 1 AS n, {order} AS o, '{name}', coalesce({cell}, '') FROM {role} "
@@ -229,9 +237,7 @@ def _add_row_problems(
         problems.add(f"{path}, row {row}: {name} {RULES[name].says}, but got {shorten(value)}.")
 
 
-def _encode(
-    connection: duckdb.DuckDBPyConnection, headers: dict[str, list[str]], name: str, allocate: Allocate
-) -> Dataset:
+def _encode(connection: "DuckDBPyConnection", headers: dict[str, list[str]], name: str, allocate: Allocate) -> Dataset:
     cell = {column: f"c{position}" for position, column in enumerate(headers["interactions"])}
     all_items = f"SELECT {cell[ITEM_ID]} FROM interactions"
     if "items" in headers:
@@ -289,7 +295,7 @@ def _encode(
     )
 
 
-def _create_codes(connection: duckdb.DuckDBPyConnection, table: str, texts: str) -> NDArray[np.str_]:
+def _create_codes(connection: "DuckDBPyConnection", table: str, texts: str) -> NDArray[np.str_]:
     """Fill a table (id, code) with the distinct texts in ascending order; return the texts, place = code."""
     connection.execute(
         f"CREATE TABLE {table} AS SELECT id, CAST(row_number() OVER (ORDER BY id) - 1 AS INTEGER) AS code "
@@ -299,11 +305,11 @@ def _create_codes(connection: duckdb.DuckDBPyConnection, table: str, texts: str)
     return np.array([row[0] for row in rows], dtype=np.str_)
 
 
-def _has_values(connection: duckdb.DuckDBPyConnection, cell: str) -> bool:
+def _has_values(connection: "DuckDBPyConnection", cell: str) -> bool:
     return bool(connection.execute(f"SELECT 1 FROM interactions WHERE {cell} IS NOT NULL LIMIT 1").fetchall())
 
 
-def _count(connection: duckdb.DuckDBPyConnection, table: str) -> int:
+def _count(connection: "DuckDBPyConnection", table: str) -> int:
     row = connection.execute(f"SELECT count(*) FROM {table}").fetchone()
     assert row is not None
     return int(row[0])
