@@ -82,5 +82,5 @@ def recommend(
             n_before = sum(event.item == explanation.item for event in influences)
             events = "1 event" if n_before == 1 else f"{n_before} events"
             results.print(
-                f"{explanation.repeat_share:.0%} of its probability is for the {events} with the item itself."
+                f"{explanation.repeat_share:.0%} of its probability comes from the {events} with the item itself."
             )
