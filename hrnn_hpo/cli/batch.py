@@ -27,20 +27,15 @@ def batch(
 
       hrnn-hpo batch models/best --input users.jsonl --output users.jsonl.out
     """
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-
+    from hrnn_hpo.cli.models import open_recommender
+    from hrnn_hpo.cli.progress import share_bar
     from hrnn_hpo.errors import DataError
-    from hrnn_hpo.model.folder import load_model
     from hrnn_hpo.serving.batch import recommend_file
-    from hrnn_hpo.serving.recommender import Recommender
-    from hrnn_hpo.serving.source import resolve_model
 
     if not source.is_file():  # said before the model is loaded
         raise DataError(f"{source}: the input must be a file of JSON lines, but there is none.")
-    asked = None if seen == "auto" else seen
-    recommender = Recommender(load_model(resolve_model(model, tracking_uri)), asked)
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    recommender = open_recommender(model, tracking_uri, seen)
+    with share_bar() as bar:
         task = bar.add_task("users", total=source.stat().st_size)
         report = recommend_file(recommender, source, target, k, lambda n_bytes: bar.advance(task, n_bytes))
     if report.n_lines and report.n_errors == report.n_lines:

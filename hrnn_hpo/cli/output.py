@@ -33,6 +33,11 @@ def print_warning(message: str) -> None:
     console.print(f"[yellow]warning:[/yellow] {_escaped(message)}", soft_wrap=True)
 
 
+def print_note(message: str) -> None:
+    """Write `note: message` to standard error, as it is: no markup, no wrapping."""
+    console.print(f"[cyan]note:[/cyan] {_escaped(message)}", soft_wrap=True)
+
+
 def print_table(title: str, columns: list[str], rows: list[list[Any]]) -> None:
     """Write a table to standard output: text on the left, numbers on the right with four decimals."""
     table = Table(title=title, title_justify="left")

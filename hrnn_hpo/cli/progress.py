@@ -1,13 +1,26 @@
-"""A study as it runs, on standard error: a line per finished trial, and below it a bar with the time left."""
+"""Work as it runs, on standard error: of a study a line per finished trial and below it a bar with the time left."""
 
 import time
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
 from hrnn_hpo.cli.output import console
+
+
+def share_bar() -> Progress:
+    """Return a bar that shows which share of a work is done and the time left, where standard error is a terminal."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
 class StudyProgress:

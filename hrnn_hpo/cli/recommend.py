@@ -17,7 +17,7 @@ def recommend(
     k: Annotated[int, typer.Option("--k", min=1, max=500, help="How many items.")] = 25,
     seen: options.Seen = "auto",
     explain: Annotated[
-        bool, typer.Option("--explain", help="Show how much each past event counts for the first item.")
+        bool, typer.Option("--explain", help="Show what each past event does to the first item's score.")
     ] = False,
     item: Annotated[str | None, typer.Option("--item", metavar="ID", help="With --explain: explain this item.")] = None,
     plot: Annotated[
@@ -34,30 +34,31 @@ def recommend(
 
       hrnn-hpo recommend models/best --user 42 --explain --plot influence.png
     """
-    if (item is not None or plot is not None) and not explain:
-        raise typer.BadParameter("go with --explain.", param_hint="--item, --plot")
+    if item is not None and not explain:
+        raise typer.BadParameter("goes with --explain.", param_hint="--item")
+    if plot is not None and not explain:
+        raise typer.BadParameter("goes with --explain.", param_hint="--plot")
     from dataclasses import asdict
 
-    from hrnn_hpo.model.folder import load_model
-    from hrnn_hpo.serving.recommender import Recommender
-    from hrnn_hpo.serving.source import resolve_model
+    from hrnn_hpo.cli.models import open_recommender
+    from hrnn_hpo.cli.progress import share_bar
 
-    recommender = Recommender(load_model(resolve_model(model, tracking_uri)), None if seen == "auto" else seen)
+    recommender = open_recommender(model, tracking_uri, seen)
     known = recommender.knows(user)
     items = recommender.recommend(user, k)
     answer: dict[str, Any] = {"user": user, "known": known, "items": [asdict(entry) for entry in items]}
+    explanation = None
     if explain:
         from hrnn_hpo.serving import explain as explaining
 
-        explanation = explaining.explain(recommender, user, item)
-        influences = explanation.influences
-        answer |= {
-            "explained_item": explanation.item,
-            "influences": [asdict(event) for event in influences],
-            "repeat_share": explanation.repeat_share,
-        }
+        with share_bar() as bar:
+            task = bar.add_task("events left out", total=None)
+            explanation = explaining.explain(
+                recommender, user, item, lambda done, total: bar.update(task, completed=done, total=total)
+            )
+        answer["explanation"] = asdict(explanation)
         if plot is not None:
-            explaining.plot(influences, f"What counts for item {explanation.item}, user {user}", plot)
+            explaining.plot(explanation, f"What counts for item {explanation.item}, user {user}", plot)
     if json:
         print_json(answer)
         return
@@ -68,19 +69,35 @@ def recommend(
         ["rank", "item", "score"],
         [[rank, entry.item, entry.score] for rank, entry in enumerate(items, start=1)],
     )
-    if explain:
-        strongest = sorted(enumerate(influences, start=1), key=lambda entry: -entry[1].share)[:N_EXPLAINED]
-        print_table(
-            f"What counts for item {explanation.item} (gradient x input): {len(strongest)} of {len(influences)} events",
-            ["event", "session", "item", "influence", "share"],
+    if explanation is not None:
+        _print_explanation(explanation)
+
+
+def _print_explanation(explanation: Any) -> None:
+    """Print the events that count most, strongest first, and what repeats have to do with it."""
+    from hrnn_hpo.data.repeats import OWN_EVENTS
+
+    strongest = sorted(explanation.influences, key=lambda event: -abs(event.influence))[:N_EXPLAINED]
+    n_measured = len(explanation.influences)
+    among = "" if n_measured == explanation.n_events else f"the newest {n_measured:,} of "
+    print_table(
+        f"What counts for item {explanation.item}, score {explanation.probability:.4f}: the {len(strongest)} strongest "
+        f"of {among}{explanation.n_events:,} events, each left out by itself",
+        ["event", "session", "item", "score without it", "change"],
+        [
             [
-                [str(number), str(event.session), event.item, f"{event.influence:+.3g}", f"{event.share:.1%}"]
-                for number, event in strongest
-            ],
+                str(event.event),
+                str(event.session),
+                event.item,
+                event.probability_without,
+                f"{event.probability_without / explanation.probability - 1:+.1%}",
+            ]
+            for event in strongest
+        ],
+    )
+    if explanation.repeat_share:
+        results.print(f"{explanation.repeat_share:.0%} of the score comes from the user's events with the item itself.")
+    elif explanation.repeat_share is not None:
+        results.print(
+            f"Nothing of the score comes from repeats: the item is in none of the last {OWN_EVENTS:,} events."
         )
-        if explanation.repeat_share:
-            n_before = sum(event.item == explanation.item for event in influences)
-            events = "1 event" if n_before == 1 else f"{n_before} events"
-            results.print(
-                f"{explanation.repeat_share:.0%} of its probability comes from the {events} with the item itself."
-            )

@@ -25,13 +25,10 @@ def serve(
 
       curl -H 'content-type: application/json' -d '{"userId": "42"}' http://127.0.0.1:8080/recommendations
     """
-    from hrnn_hpo.model.folder import load_model
+    from hrnn_hpo.cli.models import open_recommender
     from hrnn_hpo.serving import server
-    from hrnn_hpo.serving.recommender import Recommender
-    from hrnn_hpo.serving.source import resolve_model
 
-    asked = None if seen == "auto" else seen
-    recommender = Recommender(load_model(resolve_model(model, tracking_uri)), asked)
+    recommender = open_recommender(model, tracking_uri, seen)
 
     def ready(url: str) -> None:
         console.print(f"Serving {model} at {url} (Ctrl-C ends it).", soft_wrap=True)

@@ -59,19 +59,24 @@ def step_inputs(dataset: Dataset, features: EventFeatures) -> StepInputs:
     )
 
 
-def history_inputs(items: NDArray[np.int32], features: EventFeatures, n_items: int) -> StepInputs:
-    """Return the n + 1 steps of one user's history of n events: the start token, then every event."""
+def history_inputs(dataset: Dataset, features: EventFeatures) -> tuple[StepInputs, NDArray[np.int64]]:
+    """Return the steps of every user's whole history, the start token and then the events, and where each begins (U,).
+
+    A history of n events is n + 1 rows, so the log's N events and U users make N + U.
+    """
+    first_events = np.asarray(dataset.user_offsets)[:-1]
 
     def start_with(values: NDArray[A], start: float) -> NDArray[A]:
-        return np.concatenate([np.array([start], dtype=values.dtype), values])
+        return np.insert(values, first_events, start)
 
-    return StepInputs(
-        items=start_with(items, n_items),
+    steps = StepInputs(
+        items=start_with(dataset.items, dataset.n_items),
         gap_buckets=start_with(features.gap_buckets, 0),
         control=start_with(features.control, NEW_USER),
         event_types=None if features.event_types is None else start_with(features.event_types, 0),
         event_values=None if features.event_values is None else start_with(features.event_values, 0.0),
     )
+    return steps, first_events + np.arange(dataset.n_users)
 
 
 def pack(

@@ -7,24 +7,14 @@ import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, NoReturn
 
-import numpy as np
-from numpy.typing import NDArray
-
-from hrnn_hpo.data.featurize import NEW_USER, event_features
-from hrnn_hpo.data.repeats import own_items_after
-from hrnn_hpo.data.schema import Dataset
-from hrnn_hpo.data.splits import expand_ranges
 from hrnn_hpo.errors import ConfigError, DataError
-from hrnn_hpo.evaluation.protocols import SCORE_BLOCK_BYTES
-from hrnn_hpo.model.encode import USERS_AT_ONCE, encode
-from hrnn_hpo.model.folder import SavedModel
-from hrnn_hpo.model.inputs import StepInputs
-from hrnn_hpo.serving.recommender import MAX_RESULTS, Recommender, best_items, code_of
+from hrnn_hpo.model.encode import USERS_AT_ONCE
+from hrnn_hpo.serving.recommender import Recommender, check_k
 
 USER_KEY = "userId"
 MAX_SHOWN = 80  # characters of a bad line in its error
@@ -49,7 +39,7 @@ def recommend_file(
     `target` appears whole or not at all. `on_progress` is told the bytes of `source` that each block has dealt with.
     Raises DataError when `source` cannot be read, ConfigError when `target` cannot be written or k is out of range.
     """
-    _check_k(k)
+    check_k(k)
     if target.exists() and source.exists() and target.samefile(source):
         raise ConfigError(f"{target}: the output must be another file than the input.")
     draft = target.with_name(f".{target.name}.partial-{os.getpid()}")
@@ -79,7 +69,7 @@ def answer_lines(recommender: Recommender, lines: Sequence[bytes], k: int) -> li
     """Return {"input", "output", "error"} of each line; the good ones are encoded together."""
     answers = [_read_line(line) for line in lines]
     good = [answer for answer in answers if answer["error"] is None]
-    items, scores = recommend_many(recommender, [answer["input"][USER_KEY] for answer in good], k)
+    items, scores = recommender.recommend_many([answer["input"][USER_KEY] for answer in good], k)
     for answer, own_items, own_scores in zip(good, items, scores, strict=True):
         listed = own_items >= 0
         answer["output"] = {
@@ -87,67 +77,6 @@ def answer_lines(recommender: Recommender, lines: Sequence[bytes], k: int) -> li
             "scores": own_scores[listed].tolist(),
         }
     return answers
-
-
-def recommend_many(
-    recommender: Recommender, user_ids: Sequence[str], k: int = 25
-) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-    """Return the `k` best items of each user, best first, -1 pads, and their scores, both (R, k).
-
-    An unknown user gets what `recommend` gives: the popular items.
-    """
-    _check_k(k)
-    saved = recommender.saved
-    log = histories_of(saved.histories, user_ids)
-    # A history of n events is n + 1 steps: where user r starts, r start tokens stand before it.
-    starts = log.user_offsets[:-1] + np.arange(log.n_users)
-    outputs = encode(saved.model, start_and_events(log, saved), starts, log.history_lengths + 1)  # (R, H)
-    items = np.full((log.n_users, k), -1, dtype=np.int32)
-    scores = np.zeros((log.n_users, k), dtype=np.float32)
-    block = max(1, SCORE_BLOCK_BYTES // (4 * max(log.n_items, 1)))
-    for begin in range(0, log.n_users, block):
-        rows = slice(begin, min(begin + block, log.n_users))
-        bounds = log.user_offsets[rows.start : rows.stop + 1]
-        owners, events = expand_ranges(bounds[:-1], bounds[1:])
-        own = own_items_after(owners, log.items[events], log.timestamps[events])
-        items[rows], scores[rows] = best_items(recommender, outputs[rows], own, (owners, log.items[events]), k)
-    return items, scores
-
-
-def histories_of(log: Dataset, user_ids: Sequence[str]) -> Dataset:
-    """Return the histories of some users as a log in the order of `user_ids`; an unknown user's is empty."""
-    codes = [code_of(log.user_ids, user_id) for user_id in user_ids]
-    starts = np.array([0 if code is None else log.user_offsets[code] for code in codes], dtype=np.int64)
-    stops = np.array([0 if code is None else log.user_offsets[code + 1] for code in codes], dtype=np.int64)
-    _, events = expand_ranges(starts, stops)
-    return replace(
-        log,
-        user_offsets=np.concatenate([[0], np.cumsum(stops - starts)]).astype(np.int64),
-        items=log.items[events],
-        timestamps=log.timestamps[events],
-        user_ids=np.array(user_ids, dtype=np.str_),
-        session_ids=None if log.session_ids is None else log.session_ids[events],
-        event_types=None if log.event_types is None else log.event_types[events],
-        event_values=None if log.event_values is None else log.event_values[events],
-    )
-
-
-def start_and_events(log: Dataset, saved: SavedModel) -> StepInputs:
-    """Return the steps of every user's history, the start token and then the events; U + N rows."""
-    features = event_features(log, saved.configuration.hyperparameters.session_gap)
-    begins = log.user_offsets[:-1]
-    return StepInputs(
-        items=np.insert(log.items, begins, log.n_items),
-        gap_buckets=np.insert(features.gap_buckets, begins, 0),
-        control=np.insert(features.control, begins, NEW_USER),
-        event_types=None if features.event_types is None else np.insert(features.event_types, begins, 0),
-        event_values=None if features.event_values is None else np.insert(features.event_values, begins, 0.0),
-    )
-
-
-def _check_k(k: int) -> None:
-    if not 1 <= k <= MAX_RESULTS:
-        raise ConfigError(f"`1 <= k <= {MAX_RESULTS}` must hold, but got {k=}.")
 
 
 def _blocks(source: Path) -> Iterator[tuple[list[bytes], int]]:

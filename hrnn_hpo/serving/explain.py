@@ -1,110 +1,144 @@
 """How much each event of a user's history still counts for what is recommended now.
 
-The measure is gradient times input: the change of the score to first order if an event's embedded step were taken away
-(Simonyan et al. 2013; Ancona et al. 2018). It is local: what the gates have let through for this user, at this moment.
-A model that mixes in the user's own items (`repeats: mixed`) also says how much of the probability comes from there.
+The measure is what happens without the event: the history is read again, each time with one event left out, as if it
+had never been logged. Gradients of the score would be cheaper, but say little here: gates and layer norms bend between
+an event's embedding and none, and an item's count among the user's own items has no gradient at all
+(docs/benchmarks.md, "Explanations: a gradient beside leaving out").
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from numpy.typing import NDArray
 from torch.nn import functional as F
 
-from hrnn_hpo.data.featurize import event_features
-from hrnn_hpo.data.repeats import own_items_after
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.data.sessions import session_starts
 from hrnn_hpo.errors import ConfigError
-from hrnn_hpo.model.hrnn import HRNN
-from hrnn_hpo.model.inputs import history_inputs, pack
-from hrnn_hpo.serving.recommender import Recommender
+from hrnn_hpo.serving.recommender import Recommender, code_of, log_of_events, scored_at_once
+
+MAX_STEPS = 4_000_000  # read for one explanation: bounds its time, some seconds; all events of histories up to 2,000
+STEPS_AT_ONCE = 500_000  # bounds memory
 
 
 @dataclass(frozen=True)
 class Influence:
-    """One event of the history: `influence` in units of the score (logit), `share` of the sum of absolute values."""
+    """One event of the history, and what the explained item's probability would be without it."""
 
+    event: int  # counts from 1, oldest first
     item: str
     timestamp: int
     session: int  # counts from 1
-    influence: float
-    share: float
+    probability_without: float
+    influence: float  # log(probability / probability without it): above 0, the event speaks for the item
 
 
 @dataclass(frozen=True)
 class Explanation:
     item: str  # the one that is explained
-    influences: list[Influence]  # of every event, oldest first
-    repeat_share: (
-        float | None
-    )  # the part of the item's probability that is the user's own items'; None: none is mixed in
+    probability: float
+    repeat_share: float | None  # of the probability, what the user's own items give; None: the model mixes none in
+    n_events: int
+    influences: list[Influence]  # of the newest events, oldest first: of all n_events where they are not too many
 
 
-@torch.enable_grad()
-def explain(recommender: Recommender, user_id: str, item_id: str | None = None) -> Explanation:
+def explain(
+    recommender: Recommender,
+    user_id: str,
+    item_id: str | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Explanation:
     """Return what counts for an item, the user's best one unless it is named.
 
-    Raises ConfigError for a user without history and for an item that the model does not know.
+    `on_progress` is told (events done, events to do). Raises ConfigError for a user without history and for an item
+    that the model does not know.
     """
     history = recommender.history(user_id)
-    if history.n_events == 0:
+    n = history.n_events
+    if n == 0:
         raise ConfigError(f"User {user_id!r} has no history in this model: there is nothing to explain.")
     chosen = item_id if item_id is not None else recommender.recommend(user_id, 1)[0].item
-    item = int(np.searchsorted(history.item_ids, chosen))
-    if item >= history.n_items or history.item_ids[item] != chosen:
+    item = code_of(history.item_ids, chosen)
+    if item is None:
         raise ConfigError(f"Item {chosen!r} is not in this model's catalogue.")
-    model = recommender.saved.model.eval()
-    gap = recommender.saved.configuration.hyperparameters.session_gap
-    steps = history_inputs(history.items, event_features(history, gap), history.n_items)
-    packed, _ = pack(steps, np.zeros(1, np.int64), np.array([len(steps.items)]), model.item_bias.device)
-    embedded = model.embed(packed).detach().requires_grad_()  # (n + 1, H)
-    outputs, _ = model.run(embedded, packed, model.start_state(1))
-    score = outputs[-1] @ model.item_embedding[item].detach()
-    (gradient,) = torch.autograd.grad(score, embedded)
-    influence = (gradient * embedded).sum(dim=1)[1:].detach().cpu().numpy()  # the start token is no event
-    total = float(np.abs(influence).sum()) or 1.0
-    sessions = np.cumsum(session_starts(history, gap))
+    log_probability = float(_log_probabilities(recommender, history, item)[0])
+
+    newest = np.arange(n - min(n, max(1, MAX_STEPS // n)), n)
+    without = np.empty(len(newest))
+    at_once = max(1, STEPS_AT_ONCE // n)
+    for begin in range(0, len(newest), at_once):
+        left_out = newest[begin : begin + at_once]
+        without[begin : begin + at_once] = _log_probabilities(recommender, _without(history, left_out), item)
+        if on_progress is not None:
+            on_progress(begin + len(left_out), len(newest))
+
+    sessions = np.cumsum(session_starts(history, recommender.saved.configuration.hyperparameters.session_gap))
     return Explanation(
-        chosen,
-        [
+        item=chosen,
+        probability=math.exp(log_probability),
+        repeat_share=_repeat_share(recommender, history, item, log_probability),
+        n_events=n,
+        influences=[
             Influence(
+                event=int(event) + 1,
                 item=str(history.item_ids[history.items[event]]),
                 timestamp=int(history.timestamps[event]),
                 session=int(sessions[event]),
-                influence=float(influence[event]),
-                share=float(abs(influence[event]) / total),
+                probability_without=math.exp(log_without),
+                influence=log_probability - float(log_without),
             )
-            for event in range(history.n_events)
+            for event, log_without in zip(newest, without, strict=True)
         ],
-        _repeat_share(model, outputs[-1:].detach(), history, item),
     )
 
 
+def _without(history: Dataset, left_out: NDArray[np.int64]) -> Dataset:
+    """Return a log of one user's history in as many variants as events are left out, one in each."""
+    kept = np.arange(history.n_events - 1) + (np.arange(history.n_events - 1) >= left_out[:, None])
+    lengths = np.full(len(left_out), history.n_events - 1)
+    return log_of_events(history, kept.reshape(-1), lengths, [""] * len(left_out))
+
+
 @torch.no_grad()
-def _repeat_share(model: HRNN, output: Tensor, history: Dataset, item: int) -> float | None:
-    """Return which part of an item's probability the mixture takes from the user's own items; `output` is (1, H)."""
+def _log_probabilities(recommender: Recommender, log: Dataset, item: int) -> NDArray[np.float64]:
+    """Return the log probability of an item after each history of a log, (U,)."""
+    outputs = recommender.outputs_after(log)
+    log_probabilities = np.empty(log.n_users)
+    for past in scored_at_once(log):
+        scores = recommender.saved.model.score_after(outputs[past.users], past.own)
+        log_probabilities[past.users] = torch.log_softmax(scores, dim=1)[:, item].cpu().numpy()
+    return log_probabilities
+
+
+@torch.no_grad()
+def _repeat_share(recommender: Recommender, history: Dataset, item: int, log_probability: float) -> float | None:
+    """Return which part of an item's probability the mixture takes from the user's own items; None: it mixes none."""
+    model = recommender.saved.model
     if model.repeats is None:
         return None
-    own = own_items_after(np.zeros(history.n_events, np.int64), history.items, history.timestamps)
-    mixed = model.score_after(output, own)[0, item]
-    rest = torch.log_softmax(model.score(output), dim=1)[0, item] + F.logsigmoid(-model.repeats.gate_logits(output))[0]
-    return max(0.0, -math.expm1(float(rest - mixed)))
+    output = recommender.outputs_after(history)
+    softmax = torch.log_softmax(model.score(output), dim=1)[0, item] + F.logsigmoid(-model.repeats.gate_logits(output))
+    return max(0.0, -math.expm1(float(softmax) - log_probability))
 
 
-def plot(influences: list[Influence], title: str, file: Path) -> None:
+def plot(explanation: Explanation, title: str, file: Path) -> None:
     """Draw every event's influence, oldest left, sessions in alternating shades, into an image file."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10, 4), layout="constrained")
     axes = figure.add_subplot()
-    places = np.arange(len(influences))
-    colors = ["tab:blue" if event.session % 2 else "tab:cyan" for event in influences]
-    axes.bar(places, [event.influence for event in influences], color=colors, width=1.0)
-    axes.set(title=title, xlabel="event, oldest first (shades alternate by session)", ylabel="influence on the score")
+    events = explanation.influences
+    colors = ["tab:blue" if event.session % 2 else "tab:cyan" for event in events]
+    axes.bar([event.event for event in events], [event.influence for event in events], color=colors, width=1.0)
+    axes.set(
+        title=title,
+        xlabel="event, oldest first (shades alternate by session)",
+        ylabel="log(probability / without the event)",
+    )
     axes.axhline(0.0, color="black", linewidth=0.5)
     try:
         figure.savefig(file)

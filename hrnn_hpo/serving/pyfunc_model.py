@@ -26,10 +26,11 @@ class PyfuncModel:
         `model_input` is a table with a column userId, or a sequence of such mappings or of user ids; `params` may
         hold `k` (25). Raises DataError where no userId is given.
         """
-        k = int((params or {}).get("k", 25))
+        users = _users(model_input)
+        items, scores = self._recommender.recommend_many(users, int((params or {}).get("k", 25)))
         answers = []
-        for user in _users(model_input):
-            found = self._recommender.recommend(user, k)
+        for user, *best in zip(users, items, scores, strict=True):
+            found = self._recommender.named(*best)
             answers.append({USER: user, "items": [one.item for one in found], "scores": [one.score for one in found]})
         return answers
 

@@ -3,6 +3,7 @@
 A user the model does not know gets what the trained start state recommends: the popular items first.
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,11 +14,12 @@ from torch import Tensor
 from hrnn_hpo.data.featurize import event_features
 from hrnn_hpo.data.repeats import OwnItems, own_items_after
 from hrnn_hpo.data.schema import Dataset
+from hrnn_hpo.data.splits import expand_ranges
 from hrnn_hpo.errors import ConfigError
-from hrnn_hpo.evaluation.protocols import Seen, top_k
+from hrnn_hpo.evaluation.protocols import SCORE_BLOCK_BYTES, Seen, top_k
 from hrnn_hpo.model.encode import encode
 from hrnn_hpo.model.folder import SavedModel
-from hrnn_hpo.model.inputs import history_inputs
+from hrnn_hpo.model.inputs import StepInputs, history_inputs
 
 MAX_RESULTS = 500  # as in Amazon Personalize
 
@@ -26,6 +28,16 @@ MAX_RESULTS = 500  # as in Amazon Personalize
 class Recommendation:
     item: str
     score: float  # softmax over the whole catalogue: all items' scores add up to 1
+
+
+@dataclass(frozen=True)
+class Past:
+    """What some users had, by rows counted from 0."""
+
+    users: slice  # which they are of a log's
+    owners: NDArray[np.int64]  # (n,) ascending
+    items: NDArray[np.int32]  # (n,) what row `owners[i]` had, in order of time
+    own: OwnItems
 
 
 class Recommender:
@@ -47,39 +59,83 @@ class Recommender:
 
         Raises ConfigError unless 1 <= k <= 500.
         """
-        if not 1 <= k <= MAX_RESULTS:
-            raise ConfigError(f"`1 <= k <= {MAX_RESULTS}` must hold, but got {k=}.")
-        history = self.history(user_id)
-        steps = history_inputs(
-            history.items,
-            event_features(history, self.saved.configuration.hyperparameters.session_gap),
-            history.n_items,
-        )
-        outputs = encode(self.saved.model, steps, np.zeros(1, np.int64), np.array([len(steps.items)]))  # (1, H)
-        owners = np.zeros(history.n_events, np.int64)
-        own = own_items_after(owners, history.items, history.timestamps)
-        items, scores = best_items(self, outputs, own, (owners, history.items), k)
+        items, scores = self.recommend_many([user_id], k)
+        return self.named(items[0], scores[0])
+
+    def recommend_many(self, user_ids: Sequence[str], k: int = 25) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        """Return the `k` best items of each user, best first, -1 pads, and their scores, both (R, k).
+
+        Raises ConfigError unless 1 <= k <= 500.
+        """
+        check_k(k)
+        log = histories_of(self.saved.histories, user_ids)
+        outputs = self.outputs_after(log)
+        items = np.full((log.n_users, k), -1, dtype=np.int32)
+        scores = np.zeros((log.n_users, k), dtype=np.float32)
+        for past in scored_at_once(log):
+            items[past.users], scores[past.users] = best_items(
+                self, outputs[past.users], past.own, (past.owners, past.items), k
+            )
+        return items, scores
+
+    def named(self, items: NDArray[np.int32], scores: NDArray[np.float32]) -> list[Recommendation]:
+        """Return item codes (k,) and their scores as recommendations, without the -1 that pad them."""
+        names = self.saved.histories.item_ids
         return [
-            Recommendation(str(history.item_ids[item]), float(score))
-            for item, score in zip(items[0], scores[0], strict=True)
+            Recommendation(str(names[item]), float(score))
+            for item, score in zip(items, scores, strict=True)
             if item >= 0
         ]
 
     def history(self, user_id: str) -> Dataset:
         """Return the part of the log that belongs to one user, as a dataset of one; empty for an unknown user."""
-        log = self.saved.histories
-        user = code_of(self.saved.histories.user_ids, user_id)
-        rows = slice(0, 0) if user is None else slice(int(log.user_offsets[user]), int(log.user_offsets[user + 1]))
-        return replace(
-            log,
-            user_offsets=np.array([0, rows.stop - rows.start], dtype=np.int64),
-            items=log.items[rows],
-            timestamps=log.timestamps[rows],
-            user_ids=np.array([user_id], dtype=np.str_),
-            session_ids=None if log.session_ids is None else log.session_ids[rows],
-            event_types=None if log.event_types is None else log.event_types[rows],
-            event_values=None if log.event_values is None else log.event_values[rows],
-        )
+        return histories_of(self.saved.histories, [user_id])
+
+    def steps_of(self, log: Dataset) -> tuple[StepInputs, NDArray[np.int64]]:
+        """Return `history_inputs` of a log whose items are the model's."""
+        return history_inputs(log, event_features(log, self.saved.configuration.hyperparameters.session_gap))
+
+    def outputs_after(self, log: Dataset) -> Tensor:
+        """Return what scores the items after each user's whole history, (U, H)."""
+        steps, starts = self.steps_of(log)
+        return encode(self.saved.model, steps, starts, log.history_lengths + 1)
+
+
+def histories_of(log: Dataset, user_ids: Sequence[str]) -> Dataset:
+    """Return the histories of some users as a log in the order of `user_ids`; an unknown user's is empty."""
+    codes = [code_of(log.user_ids, user_id) for user_id in user_ids]
+    starts = np.array([0 if code is None else log.user_offsets[code] for code in codes], dtype=np.int64)
+    stops = np.array([0 if code is None else log.user_offsets[code + 1] for code in codes], dtype=np.int64)
+    _, events = expand_ranges(starts, stops)
+    return log_of_events(log, events, stops - starts, user_ids)
+
+
+def log_of_events(
+    log: Dataset, events: NDArray[np.int64], lengths: NDArray[np.int64], user_ids: Sequence[str]
+) -> Dataset:
+    """Return the log of users whose histories are events of another log: `lengths` (U,) of `events` (N,) each."""
+
+    return replace(
+        log,
+        user_offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+        items=log.items[events],
+        timestamps=log.timestamps[events],
+        user_ids=np.array(user_ids, dtype=np.str_),
+        session_ids=None if log.session_ids is None else log.session_ids[events],
+        event_types=None if log.event_types is None else log.event_types[events],
+        event_values=None if log.event_values is None else log.event_values[events],
+    )
+
+
+def scored_at_once(log: Dataset) -> Iterator[Past]:
+    """Yield the pasts of a log's users, as many at a time as are scored against the catalogue in the cache."""
+    block = max(1, SCORE_BLOCK_BYTES // (4 * max(log.n_items, 1)))
+    for begin in range(0, log.n_users, block):
+        users = slice(begin, min(begin + block, log.n_users))
+        bounds = log.user_offsets[users.start : users.stop + 1]
+        owners, events = expand_ranges(bounds[:-1], bounds[1:])
+        items = log.items[events]
+        yield Past(users, owners, items, own_items_after(owners, items, log.timestamps[events]))
 
 
 @torch.no_grad()
@@ -110,3 +166,9 @@ def code_of(ids: NDArray[np.str_], name: str) -> int | None:
     # Cut to the ids' width: NumPy would widen a copy of them all for one long name. What was cut is not equal.
     place = int(np.searchsorted(ids, np.array(name, dtype=ids.dtype)))
     return place if place < len(ids) and str(ids[place]) == name else None
+
+
+def check_k(k: int) -> None:
+    """Raise ConfigError unless 1 <= k <= 500."""
+    if not 1 <= k <= MAX_RESULTS:
+        raise ConfigError(f"`1 <= k <= {MAX_RESULTS}` must hold, but got {k=}.")

@@ -15,12 +15,10 @@ from torch import Tensor
 
 from hrnn_hpo.data.featurize import CONTINUE, NEW_SESSION, NEW_USER, gap_bucket
 from hrnn_hpo.data.repeats import OWN_EVENTS, OwnItems
-from hrnn_hpo.errors import ConfigError
 from hrnn_hpo.model.encode import WINDOW_ROWS
 from hrnn_hpo.model.hrnn import HRNN
 from hrnn_hpo.model.inputs import StepInputs, pack
-from hrnn_hpo.serving.batch import histories_of, start_and_events
-from hrnn_hpo.serving.recommender import MAX_RESULTS, Recommendation, Recommender, best_items, code_of
+from hrnn_hpo.serving.recommender import Recommendation, Recommender, best_items, check_k, code_of
 
 # A state takes a few kilobytes and some 200 bytes for each item of the user. Beyond these numbers whoever was longest
 # without an event or a question is forgotten.
@@ -116,18 +114,12 @@ class UserStates:
 
         Raises ConfigError unless 1 <= k <= 500.
         """
-        if not 1 <= k <= MAX_RESULTS:
-            raise ConfigError(f"`1 <= k <= {MAX_RESULTS}` must hold, but got {k=}.")
+        check_k(k)
         with self._lock:
             user = self._find(user_id)
             output, own, seen = user.output, _own_items(user), np.fromiter(user.past, dtype=np.int64)
         items, scores = best_items(self.recommender, output, own, (np.zeros_like(seen), seen), k)
-        names = self.recommender.saved.histories.item_ids
-        return [
-            Recommendation(str(names[item]), float(score))
-            for item, score in zip(items[0], scores[0], strict=True)
-            if item >= 0
-        ]
+        return self.recommender.named(items[0], scores[0])
 
     def counts(self) -> Counts:
         """Return how many users and sessions are live, and what became of the events."""
@@ -177,9 +169,9 @@ class UserStates:
 
     def _stored(self, user_id: str) -> UserState:
         """Return the state after a user's stored history; the start state for an unknown user."""
-        saved = self.recommender.saved
-        history = histories_of(saved.histories, [user_id])
-        output, state = advance(saved.model, start_and_events(history, saved), saved.model.start_state(1))
+        model, history = self.recommender.saved.model, self.recommender.history(user_id)
+        steps, _ = self.recommender.steps_of(history)
+        output, state = advance(model, steps, model.start_state(1))
         has_events = history.n_events > 0
         sessions = history.session_ids
         return UserState(

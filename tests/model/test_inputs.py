@@ -40,21 +40,25 @@ def test_each_step_reads_the_event_before_its_target(dataset: Dataset) -> None:
 
 
 def test_a_history_of_n_events_gives_n_plus_1_steps(dataset: Dataset) -> None:
-    user = make_dataset([[("a", 0, "view", 1.0), ("b", 60, "buy", 2.0), ("c", 4000, None, None)]])
-    steps = history_inputs(user.items, event_features(user, 1800), user.n_items)
-    assert steps.items.tolist() == [3, 0, 1, 2]
-    assert steps.control.tolist() == [NEW_USER, NEW_USER, CONTINUE, NEW_SESSION]
+    log = make_dataset(
+        [[("a", 0, "view", 1.0), ("b", 60, "buy", 2.0), ("c", 4000, None, None)], [("c", 5, "buy", 3.0)]]
+    )
+    steps, starts = history_inputs(log, event_features(log, 1800))
+    assert starts.tolist() == [0, 4]
+    assert steps.items.tolist() == [3, 0, 1, 2, 3, 2]
+    assert steps.control.tolist() == [NEW_USER, NEW_USER, CONTINUE, NEW_SESSION, NEW_USER, NEW_USER]
     assert steps.event_values is not None
-    assert steps.event_values.tolist() == [0.0, 1.0, 2.0, 0.0]
+    assert steps.event_values.tolist() == [0.0, 1.0, 2.0, 0.0, 0.0, 3.0]
     of_log = inputs_of(dataset)
     for field in FIELDS:
         assert np.array_equal(getattr(steps, field)[:3], getattr(of_log, field)[:3]), field
 
 
 def test_an_empty_history_is_the_start_token_alone(dataset: Dataset) -> None:
-    empty = make_dataset([[("a", 0)]])
-    steps = history_inputs(empty.items[:0], event_features(_without_events(dataset), 1800), 3)
-    assert steps.items.tolist() == [3]
+    empty = _without_events(dataset)
+    steps, starts = history_inputs(empty, event_features(empty, 1800))
+    assert starts.tolist() == [0]
+    assert steps.items.tolist() == [empty.n_items]
     assert steps.control.tolist() == [NEW_USER]
 
 

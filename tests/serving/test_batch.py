@@ -17,7 +17,8 @@ from hrnn_hpo.data.synthetic import EPOCH, MINUTE, make_dataset, markov
 from hrnn_hpo.errors import ConfigError, DataError
 from hrnn_hpo.model.folder import SavedModel, SplitRecord
 from hrnn_hpo.serving import batch
-from hrnn_hpo.serving.batch import answer_lines, recommend_file, recommend_many
+from hrnn_hpo.serving import recommender as recommending
+from hrnn_hpo.serving.batch import answer_lines, recommend_file
 from hrnn_hpo.serving.recommender import Recommender, code_of
 
 
@@ -53,7 +54,7 @@ def recommender_for(dataset: Dataset, seen: Any = "keep", **changes: Any) -> Rec
 def test_every_user_of_a_block_gets_what_recommend_gives(architecture: str, seen: str) -> None:
     recommender = recommender_for(rich_log(), seen, architecture=architecture, n_blocks=2)
     users = ["u07", "a stranger", "u00", *(f"u{user:02d}" for user in range(40)), "u07", "u07\0", "u", "", "zz"]
-    items, scores = recommend_many(recommender, users, k=12)
+    items, scores = recommender.recommend_many(users, k=12)
     for user, own_items, own_scores in zip(users, items, scores, strict=True):
         expected = recommender.recommend(user, 12)
         listed = own_items >= 0
@@ -65,9 +66,9 @@ def test_every_user_of_a_block_gets_what_recommend_gives(architecture: str, seen
 def test_the_size_of_a_block_of_scores_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     recommender = recommender_for(rich_log(), "remove")
     users = [f"u{user:02d}" for user in range(40)]
-    items, _ = recommend_many(recommender, users, k=40)
-    monkeypatch.setattr(batch, "SCORE_BLOCK_BYTES", 4 * 30 * 7)  # seven users at a time
-    assert np.array_equal(recommend_many(recommender, users, k=40)[0], items)
+    items, _ = recommender.recommend_many(users, k=40)
+    monkeypatch.setattr(recommending, "SCORE_BLOCK_BYTES", 4 * 30 * 7)  # seven users at a time
+    assert np.array_equal(recommender.recommend_many(users, k=40)[0], items)
     assert (items[:, 30:] == -1).all()  # the catalogue has no more
 
 

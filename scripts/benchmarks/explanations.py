@@ -1,0 +1,81 @@
+"""Would a gradient explain a recommendation as well as leaving events out does, which takes a forward pass an event?
+
+Run: .venv/bin/python scripts/benchmarks/explanations.py models/ml-100k models/baskets [--users 40] [--write]
+
+For some users of each model the best item's log probability is explained twice: by leaving each event out, as
+`recommend --explain` does, and by gradient times input, the change to first order if an event's embedded step went to
+zero (Ancona et al., ICLR 2018). Told are the median rank correlation of the two over users, how many of the five
+events that change most are among the gradient's five, and how large the largest gradient is beside the largest change.
+The two models of docs/benchmarks.md are those of search_spaces/best/, trained in a minute each.
+"""
+
+import statistics
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from machine import publish, script_parser, table
+from numpy.typing import NDArray
+
+from hrnn_hpo.model.folder import load_model
+from hrnn_hpo.model.inputs import pack
+from hrnn_hpo.serving.explain import explain
+from hrnn_hpo.serving.recommender import Recommender, code_of, scored_at_once
+
+STRONGEST = 5
+LENGTHS = range(20, 500)  # events of the users that are asked for
+
+
+@torch.enable_grad()
+def gradient_times_input(recommender: Recommender, user: str, item: str) -> NDArray[np.float32]:
+    """Return what each event counts for an item's log probability to first order, (n,)."""
+    model, history = recommender.saved.model.eval(), recommender.history(user)
+    steps, starts = recommender.steps_of(history)
+    packed, _ = pack(steps, starts, history.history_lengths + 1, model.item_bias.device)
+    embedded = model.embed(packed).detach().requires_grad_()
+    outputs, _ = model.run(embedded, packed, model.start_state(1))
+    (past,) = scored_at_once(history)
+    log_probabilities = torch.log_softmax(model.score_after(outputs[-1:], past.own), dim=1)
+    (gradient,) = torch.autograd.grad(log_probabilities[0, code_of(history.item_ids, item)], embedded)
+    return (gradient * embedded).sum(dim=1)[1:].detach().numpy()
+
+
+def measure(folder: Path, n_users: int) -> list[object]:
+    """Return the row of one model."""
+    recommender = Recommender(load_model(folder), "keep")
+    log = recommender.saved.histories
+    candidates = np.flatnonzero(np.isin(log.history_lengths, LENGTHS))
+    users = np.random.default_rng(0).choice(candidates, min(n_users, len(candidates)), replace=False)
+    correlations, found, sizes = [], [], []
+    for user in log.user_ids[users]:
+        explanation = explain(recommender, str(user))
+        changes = np.array([event.influence for event in explanation.influences])
+        gradients = gradient_times_input(recommender, str(user), explanation.item)
+        correlations.append(float(pd.Series(gradients).corr(pd.Series(changes), method="spearman")))
+        strongest, steepest = (set(np.argsort(-np.abs(values))[:STRONGEST]) for values in (changes, gradients))
+        found.append(len(strongest & steepest))
+        sizes.append(float(np.abs(gradients).max() / np.abs(changes).max()))
+    repeats = recommender.saved.configuration.hyperparameters.repeats
+    figures = [
+        statistics.median(correlations),
+        f"{statistics.mean(found):.1f} of {STRONGEST}",
+        statistics.median(sizes),
+    ]
+    return [folder.name, repeats, len(users), *figures]
+
+
+def main() -> None:
+    parser = script_parser(__doc__)
+    parser.add_argument("models", type=Path, nargs="+", help="model folders")
+    parser.add_argument("--users", type=int, default=40)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    rows = [measure(folder, options.users) for folder in options.models]
+    columns = ["model", "repeats", "users", "rank correlation", "strongest events found", "size of gradient"]
+    command = f"scripts/benchmarks/explanations.py {' '.join(map(str, options.models))} --users {options.users}"
+    publish("Explanations: a gradient beside leaving out", command, table(columns, rows), write=options.write)
+
+
+if __name__ == "__main__":
+    main()
