@@ -7,7 +7,7 @@ their unit and the widest range that makes sense. Unknown keys are refused with 
 import difflib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_origin
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -170,6 +170,9 @@ def parse_assignments(assignments: list[str]) -> dict[str, Any]:
             raise ConfigError(
                 f"--set {text}: {name!r} is not a hyperparameter{nearest(name, Hyperparameters.model_fields) or '.'}"
             )
+        if get_origin(Hyperparameters.model_fields[name].annotation) is Literal:
+            changes[name] = value  # a word: YAML would take `on` and `no` for booleans
+            continue
         try:
             changes[name] = yaml.safe_load(value)
         except yaml.YAMLError as error:

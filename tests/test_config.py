@@ -139,6 +139,12 @@ def test_assignments_are_read_as_yaml() -> None:
     }
 
 
+def test_a_word_is_no_boolean() -> None:
+    assert parse_assignments(["repeats=on", "precision=no"]) == {"repeats": "on", "precision": "no"}
+    with pytest.raises(ConfigError, match=r"--set: repeats: .*'auto', 'mixed' or 'ignored', but got 'on'"):
+        Configuration().with_hyperparameters(parse_assignments(["repeats=on"]), "--set")
+
+
 def test_a_number_in_scientific_notation_is_one() -> None:
     """YAML 1.1 takes 1e-3, without a dot, for text."""
     assert parse_hyperparameters(parse_assignments(["learning_rate=1e-3"]), "--set").learning_rate == 0.001

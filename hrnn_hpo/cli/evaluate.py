@@ -20,7 +20,7 @@ def evaluate(
         int | None, typer.Option("--split-seed", min=0, help="Confirm the model's own split seed.")
     ] = None,
     baselines: Annotated[
-        bool, typer.Option("--baselines", help="Evaluate popularity, own items and item-kNN beside it.")
+        bool, typer.Option("--baselines", help="Evaluate popularity, recent popularity, own items and item-kNN too.")
     ] = False,
     rankings: Annotated[
         Path | None,

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from hrnn_hpo.cli import options
-from hrnn_hpo.cli.output import console, print_json, print_table
+from hrnn_hpo.cli.output import console, print_json, print_note, print_table
 
 
 def train(
@@ -46,6 +46,7 @@ def train(
 
     from hrnn_hpo import api
     from hrnn_hpo.config import Configuration, load_configuration, parse_assignments
+    from hrnn_hpo.model.folder import holds_model
 
     configuration = Configuration() if config is None else load_configuration(config)
     if assignments:
@@ -53,6 +54,8 @@ def train(
     told: dict[str, Any] = {"protocol": protocol, "split_seed": split_seed, "seed": seed, "n_threads": n_threads}
     where = options.checked_device(device)
     configuration = configuration.model_copy(update={name: value for name, value in told.items() if value is not None})
+    if holds_model(out):
+        print_note(f"{out} holds a model, which the new one will replace.")
 
     with Progress(
         TextColumn("{task.description}"),

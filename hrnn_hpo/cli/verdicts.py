@@ -33,6 +33,8 @@ def show_confirmation(confirmation: "Confirmation") -> None:
 
 def show_leaderboard(board: "Leaderboard", record: "StudyRecord") -> None:
     """Print the test figures: the objective with its interval, and the others."""
+    from hrnn_hpo.study.leaderboard import baselines_ahead
+
     columns = list(dict.fromkeys([record.objective, *SHOWN]))
     rows = []
     for name, metrics in board.metrics.items():
@@ -45,6 +47,8 @@ def show_leaderboard(board: "Leaderboard", record: "StudyRecord") -> None:
     if board.gain:
         gain = _interval(board.gain["difference"], board.gain["low"], board.gain["high"], sign="+")
         results.print(f"Tuned minus defaults on the test users: {gain}, p {board.gain['p']:.3f}.", soft_wrap=True)
+    if ahead := baselines_ahead(board, record.objective):
+        results.print(ahead, soft_wrap=True)
 
 
 def _interval(value: float | None, low: float | None, high: float | None, sign: str = "") -> str:

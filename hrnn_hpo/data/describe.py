@@ -42,6 +42,7 @@ class Description:
     n_items: int
     n_items_used: int
     n_sessions: int
+    has_session_ids: bool  # their changes end sessions too
     session_gap: int
     sessions_per_user: float
     events_per_session: float
@@ -89,6 +90,7 @@ def describe(dataset: Dataset, session_gap: int = 1800) -> Description:
         n_items=dataset.n_items,
         n_items_used=len(np.unique(dataset.items)),
         n_sessions=n_sessions,
+        has_session_ids=dataset.session_ids is not None,
         session_gap=session_gap,
         sessions_per_user=n_sessions / dataset.n_users,
         events_per_session=dataset.n_events / n_sessions,
@@ -195,7 +197,10 @@ def _facts(description: Description) -> list[tuple[str, str]]:
         ),
         ("users", f"{d.n_users:,}"),
         ("items", f"{d.n_items:,}" + (f" ({unused:,} without an interaction)" if unused else "")),
-        ("sessions", f"{d.n_sessions:,} (a pause of {d.session_gap} s ends one)"),
+        (
+            "sessions",
+            f"{d.n_sessions:,} (a pause of {d.session_gap} s{' or a new SESSION_ID' * d.has_session_ids} ends one)",
+        ),
         ("sessions per user", f"{d.sessions_per_user:.2f}"),
         ("events per session", f"{d.events_per_session:.2f}"),
         ("repeats", f"{d.repeat_share:.2%} of the events are on an item that the user had before"),

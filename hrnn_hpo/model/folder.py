@@ -110,7 +110,7 @@ def load_model(folder: Path, device: torch.device | None = None) -> SavedModel:
     Raises ModelError when the folder is no model folder, is damaged or was written by another format.
     """
     folder = Path(folder)
-    if not (folder / SPLIT).is_file():
+    if not holds_model(folder):
         raise ModelError(f"{folder}: is not a model folder: {SPLIT} is missing. `hrnn-hpo train` writes one.")
     try:
         record = read_record(folder)
@@ -144,9 +144,14 @@ def load_model(folder: Path, device: torch.device | None = None) -> SavedModel:
     return SavedModel(folder, model, configuration, record, histories)
 
 
+def holds_model(folder: Path) -> bool:
+    """Return whether a model was written to `folder`."""
+    return (folder / SPLIT).is_file()
+
+
 def require_model_target(folder: Path) -> None:
     """Raise ModelError when a model cannot be written to `folder` because something else is there."""
-    if folder.exists() and not (folder / SPLIT).is_file() and (not folder.is_dir() or any(folder.iterdir())):
+    if folder.exists() and not holds_model(folder) and (not folder.is_dir() or any(folder.iterdir())):
         raise ModelError(f"{folder}: must be new, empty or an older model folder, but holds something else.")
 
 

@@ -28,6 +28,7 @@ _IGNORED_REQUEST_KEYS += ["performIncrementalUpdate", "solutionArn", "status", "
 _IGNORED_REQUEST_KEYS += ["lastUpdatedDateTime", "latestSolutionVersion", "autoMLResult", "latestSolutionUpdate"]
 _IGNORED_REQUEST_KEYS += ["solutionVersionArn", "trainingHours", "trainingMode", "tunedHPOParams", "failureReason"]
 _REQUEST_KEYS = ["solutionConfig", "performHPO", "performAutoML", "recipeArn"]
+_WRAPPERS = ("solution", "solutionVersion")
 # Same five hyperparameters, same ranges (the second adds items' and users' metadata).
 _RECIPES = ("aws-hrnn", "aws-hrnn-metadata")
 
@@ -62,6 +63,11 @@ def read_solution_config(path: Path, space: SearchSpace) -> SolutionConfig:
     that Amazon does not know are left to the space. Raises SpaceError with every problem of the file.
     """
     return _Reader(path, space).read()
+
+
+def is_solution_config(content: Mapping[str, Any]) -> bool:
+    """Return whether a file's content has a key of a solutionConfig, or of what contains one."""
+    return not content.keys().isdisjoint((*_CONFIG_KEYS, *_REQUEST_KEYS, *_WRAPPERS))
 
 
 class _Reader:
@@ -125,7 +131,7 @@ class _Reader:
 
     def _solution_config(self, content: dict[str, Any]) -> dict[str, Any]:
         """Return the solutionConfig itself, after a look at the request or description around it."""
-        for wrapper in ("solution", "solutionVersion"):
+        for wrapper in _WRAPPERS:
             if isinstance(content.get(wrapper), dict):
                 content = content[wrapper]
         if not any(key in content for key in _REQUEST_KEYS):

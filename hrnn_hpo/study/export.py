@@ -18,6 +18,7 @@ from hrnn_hpo.study.record import read_record
 from hrnn_hpo.study.storage import load_study, open_storage
 
 Format = Literal["yaml", "json", "personalize"]
+ENDINGS: dict[str, Format] = {".yaml": "yaml", ".yml": "yaml", ".json": "json"}
 
 
 def export(
@@ -29,11 +30,16 @@ def export(
     median of the confirmation's runs, for `train --refit` and `--protocol none`; with validation users `train` finds
     the trial's own again, and so repeats the trial's figures.
 
-    The format follows the file's ending unless told. Raises StudyError while no trial is complete.
+    The format follows the file's ending unless told, and never contradicts it. Raises ConfigError for an ending that
+    says no format or another one, StudyError while no trial is complete.
     """
-    chosen = format or ("json" if out.suffix == ".json" else "yaml")
+    chosen = format or ENDINGS.get(out.suffix)
+    if chosen is None:
+        raise ConfigError(f"{out}: must end in {', '.join(ENDINGS)}, or --format must say what to write.")
     if chosen not in get_args(Format):
         raise ConfigError(f"--format must be one of {', '.join(get_args(Format))}, but got {chosen!r}.")
+    if ENDINGS.get(out.suffix, written := "yaml" if chosen == "yaml" else "json") != written:
+        raise ConfigError(f"{out}: --format {chosen} writes {written.upper()}, but the name ends in {out.suffix}.")
     found = load_study(study, open_storage(storage))
     text = render(found, chosen, trial)
     write_text(out, text)

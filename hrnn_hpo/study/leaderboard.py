@@ -4,6 +4,7 @@ Each opening of the test part is written into the study before anything is evalu
 and the defaults are trained again on training and validation data together, and so are the baselines beside them.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,7 +17,7 @@ from optuna.trial import FrozenTrial
 from hrnn_hpo.config import Configuration
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.errors import StudyError
-from hrnn_hpo.evaluation.baselines import evaluate_baselines
+from hrnn_hpo.evaluation.baselines import BASELINES, evaluate_baselines
 from hrnn_hpo.evaluation.protocols import Evaluation, UserMetric
 from hrnn_hpo.evaluation.significance import N_RESAMPLES, bootstrap_interval, paired_test
 from hrnn_hpo.experiment import Device, evaluate_model, prepare_experiment, resolve_device, run_experiment, test_part
@@ -69,6 +70,17 @@ def read_leaderboard(study: Study) -> Leaderboard | None:
         for name, row in content.get("intervals", {}).items()
     }
     return Leaderboard(**{**content, "intervals": intervals})
+
+
+def baselines_ahead(board: Leaderboard, objective: str) -> str | None:
+    """Return a sentence on the baselines that are above the winner in the objective; None where there are none."""
+    values = {name: row[objective] for name, row in board.metrics.items() if objective in row}
+    ahead = [name for name in BASELINES if WINNER in values and values.get(name, -math.inf) > values[WINNER]]
+    if not ahead:
+        return None
+    told = ", ".join(f"{name} {values[name]:.4f}" for name in ahead)
+    noun = "A baseline is" if len(ahead) == 1 else "Baselines are"
+    return f"{noun} above the tuned model on the test users: {objective} {told} against {values[WINNER]:.4f}."
 
 
 def openings(study: Study) -> int:

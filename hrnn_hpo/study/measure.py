@@ -22,6 +22,7 @@ MAX_SECONDS = 60.0  # of one epoch; a longer one is extrapolated
 N_DRAWS = 6  # configurations beside the defaults
 MIN_UPDATES = 4
 SLICE = 0.15  # of the defaults' epoch, for each draw
+SHORT = 2.0  # seconds: an epoch below this is measured once more, since a first one also warms up
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ class _EnoughError(Exception):
 
 
 class _Clock:
-    """Watches a training's first epoch and ends it."""
+    """Watches a training's first epoch, and its second where the first is short, and ends it."""
 
     def __init__(self, max_seconds: float) -> None:
         self.n_targets = 0
@@ -90,15 +91,18 @@ class _Clock:
 
     def on_update(self, n_done: int) -> None:
         now = time.perf_counter()
+        if self._updates and n_done <= self._updates[-1][1]:  # the next epoch has begun
+            self._updates.clear()
         self._updates.append((now, n_done))
-        if len(self._updates) == 1:
+        if len(self._updates) == 1 and self._whole is None:
             self.setup_seconds = now - self._began
         if len(self._updates) > MIN_UPDATES and now - self._updates[0][0] > self._max_seconds:
             raise _EnoughError
 
     def on_epoch(self, report: EpochReport) -> None:
         self._whole, self.validation_seconds = report.seconds, report.validation_seconds
-        raise _EnoughError
+        if report.epoch > 1 or report.seconds > SHORT:
+            raise _EnoughError
 
     def epoch_seconds(self) -> float:
         """Return the seconds of an epoch's training."""

@@ -7,7 +7,7 @@ from optuna.trial import FrozenTrial
 
 from hrnn_hpo.evaluation.metrics import METRICS
 from hrnn_hpo.study.attributes import read_confirmation
-from hrnn_hpo.study.leaderboard import DEFAULTS, WINNER, Leaderboard, openings, read_leaderboard
+from hrnn_hpo.study.leaderboard import DEFAULTS, WINNER, Leaderboard, baselines_ahead, openings, read_leaderboard
 from hrnn_hpo.study.record import StudyRecord
 from hrnn_hpo.study.report_page import Html, element, section, table
 from hrnn_hpo.study.verdict import sentences
@@ -21,7 +21,7 @@ def verdict(study: Study, record: StudyRecord, best: FrozenTrial | None) -> Html
     told = sentences(confirmation) if confirmation is not None else []
     told.append(_words(board, record, best, confirmed=confirmation is not None))
     texts = [element("p", told[0], "verdict"), *(element("p", text) for text in told[1:])]
-    texts += [element("p", text, "warning") for text in _warnings(board, best, n_openings)]
+    texts += [element("p", text, "warning") for text in _warnings(board, record, best, n_openings)]
     times = {0: "have not been looked at", 1: "have been looked at once"}
     looked = times.get(n_openings, f"have been looked at {n_openings} times")
     texts.append(element("p", f"The test users {looked}.", "note"))
@@ -122,10 +122,12 @@ def _words(board: Leaderboard | None, record: StudyRecord, best: FrozenTrial | N
     )
 
 
-def _warnings(board: Leaderboard | None, best: FrozenTrial | None, n_openings: int) -> list[str]:
+def _warnings(board: Leaderboard | None, record: StudyRecord, best: FrozenTrial | None, n_openings: int) -> list[str]:
     if board is None:
         return ["The test part was opened, but no figures were kept: the process ended before."] if n_openings else []
     found = []
+    if ahead := baselines_ahead(board, record.objective):
+        found.append(ahead)
     if n_openings > 1:
         found.append(f"The test users have been looked at {n_openings} times: these figures flatter the winner.")
     if best is not None and best.number != board.winner:

@@ -14,16 +14,17 @@ from optuna.pruners import BasePruner
 from optuna.storages import RDBStorage
 from optuna.study import Study
 
-from hrnn_hpo.config import Configuration, Hyperparameters, load_configuration, read_yaml_mapping
+from hrnn_hpo.config import Configuration, Hyperparameters
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.errors import ConfigError, StudyError
 from hrnn_hpo.evaluation.protocols import resolve_seen
 from hrnn_hpo.experiment import prepare_experiment
 from hrnn_hpo.search.personalize import SolutionConfig, read_solution_config
-from hrnn_hpo.search.space import SearchSpace, Value, check_assignment, load_space
+from hrnn_hpo.search.space import SearchSpace, Value, load_space
 from hrnn_hpo.stores import study_folder
 from hrnn_hpo.study.attributes import ROLE
 from hrnn_hpo.study.control import STOP_KEY
+from hrnn_hpo.study.enqueue import enqueued
 from hrnn_hpo.study.fidelity import N_COMPARED
 from hrnn_hpo.study.limits import BUDGET_KEY, NO_LIMITS, Limits
 from hrnn_hpo.study.objectives import NO_PRUNER, check_objectives, check_several, directions
@@ -139,7 +140,9 @@ def make_plan(
     prepare_experiment(dataset, configuration, record.seen)  # raises where this data cannot be split so
     if record.user_fraction is not None:
         notes.append(_fraction_note(record.user_fraction))
-    first = [("defaults", asked.varied(asked.defaults())), *_enqueued(enqueue, asked)]
+    queued, told = enqueued(enqueue, asked)
+    first = [("defaults", asked.varied(asked.defaults())), *(("enqueued", params) for params in queued)]
+    notes += told
     if warm is not None:
         if storage is None:
             raise StudyError(f"--warm-start {warm}: there is no study storage yet.")
@@ -237,18 +240,3 @@ def _check_numbers(n_trials: int | None, timeout: float | None, n_workers: int |
     for option, number in (("--n-trials", n_trials), ("--timeout", timeout), ("--workers", n_workers)):
         if number is not None and number <= 0:
             raise ConfigError(f"`{option} > 0` must hold, but got {number}.")
-
-
-def _enqueued(enqueue: Sequence[Path | Mapping[str, Any]], space: SearchSpace) -> list[tuple[str, dict[str, Value]]]:
-    """Return the searched part of each configuration; SpaceError for one that the space does not hold."""
-    found = []
-    for entry in enqueue:
-        source = str(entry) if isinstance(entry, Path) else "configuration to enqueue"
-        content: Mapping[str, Any] = read_yaml_mapping(entry) if isinstance(entry, Path) else entry
-        if isinstance(entry, Path) and "hyperparameters" in content:
-            values = load_configuration(entry).hyperparameters.model_dump(exclude_unset=True)
-        else:
-            values = dict(content)
-        check_assignment(space, values, source)
-        found.append(("enqueued", space.varied(values)))
-    return found

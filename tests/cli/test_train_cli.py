@@ -71,6 +71,36 @@ def test_train_evaluate_recommend_one_after_the_other(tmp_path: Path, data: Path
     third = run("recommend", model, "--user", "u07", "--k", 3)
     assert third.exit_code == 0, third.output
     assert "Items for user u07" in third.output
+    assert "protocol personalize, so the histories of evaluated users end where" in third.stderr
+
+    assert "note:" not in first.stderr
+    fourth = run("train", data, "--out", model, *FAST, "--protocol", "none")
+    assert f"note: {model} holds a model, which the new one will replace." in fourth.stderr
+    assert "note:" not in run("recommend", model, "--user", "u07").stderr
+
+
+def test_an_explanation_is_a_table_a_picture_and_json(tmp_path: Path, trained: Path) -> None:
+    picture = tmp_path / "why.svg"
+    told = run("recommend", trained, "--user", "u07", "--k", 3, "--explain", "--plot", picture)
+    assert told.exit_code == 0, told.output
+    assert "the 20 strongest of 20 events, each left out by itself" in told.stdout
+    assert "score without it" in told.stdout
+    assert picture.read_text().lstrip().startswith("<?xml")
+    answer = json.loads(run("recommend", trained, "--user", "u07", "--explain", "--item", "i03", "--json").stdout)
+    explanation = answer["explanation"]
+    assert (explanation["item"], explanation["n_events"]) == ("i03", 20)
+    assert [event["event"] for event in explanation["influences"]] == list(range(1, 21))
+    n_own = sum(event["item"] == "i03" for event in explanation["influences"])
+    assert (explanation["repeat_share"] > 0) == (n_own > 0)
+    # The sentence on repeats, of an item that was had and of one that was not.
+    names = {event["item"] for event in explanation["influences"]}
+    had, not_had = min(names), next(name for name in (f"i{place:02d}" for place in range(40)) if name not in names)
+    for item, words in ((had, "of the score comes from the user's events with the item"), (not_had, "Nothing of")):
+        assert words in run("recommend", trained, "--user", "u07", "--explain", "--item", item).stdout
+    for option, value in (("--item", "i03"), ("--plot", str(picture))):
+        refused = run("recommend", trained, "--user", "u07", option, value)
+        assert refused.exit_code == 2
+        assert f"{option}: goes with --explain" in refused.stderr
 
 
 def test_train_prints_one_json_object_on_standard_output(tmp_path: Path, data: Path) -> None:

@@ -49,6 +49,18 @@ def test_the_session_gap_is_a_setting(dataset: Dataset) -> None:
     assert describe(dataset, 10_000).n_sessions == 3
 
 
+def test_what_ends_a_session_is_said() -> None:
+    def told(session: str | None) -> str:
+        written = StringIO()
+        log = make_dataset([[("a", 0, None, None, "s0"), ("b", 1, None, None, session)]] if session else [[("a", 0)]])
+        Console(width=120, file=written).print(render(describe(log)))
+        return written.getvalue()
+
+    assert "2 (a pause of 1800 s or a new SESSION_ID ends one)" in told("s1")
+    assert "1 (a pause of 1800 s or a new SESSION_ID ends one)" in told("s0")
+    assert "1 (a pause of 1800 s ends one)" in told(None)
+
+
 @given(st.lists(st.integers(1, 200), min_size=1, max_size=30))
 def test_the_histogram_counts_every_user_once_in_groups_that_touch(lengths: list[int]) -> None:
     groups = describe(make_dataset([[("a", 0)] * length for length in lengths])).history_lengths

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from hrnn_hpo.cli.main import app
 from hrnn_hpo.config import load_configuration
 from hrnn_hpo.data.schema import Dataset
-from hrnn_hpo.errors import ConfigError, StudyError
+from hrnn_hpo.errors import ConfigError, SpaceError, StudyError
 from hrnn_hpo.search.space import SearchSpace
 from hrnn_hpo.study.export import export
 from hrnn_hpo.study.plots import draw_plots, importances
@@ -46,6 +46,41 @@ def test_an_exported_configuration_can_be_tried_by_another_study(
     found = load_configuration(best).hyperparameters
     tried = load_configuration(export("t", tmp_path / "again.yaml", trial=1)).hyperparameters
     assert tried == found
+
+
+def test_the_study_says_how_long_an_enqueued_configuration_trains(
+    log: Dataset, space: SearchSpace, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    tune(log, "s", space, n_trials=3)
+    best = export("s", tmp_path / "best.yaml")
+    longer = space.narrow({}, {"epochs": 7, "patience": 2}, "mine")
+    tune(log, "t", longer, n_trials=2, enqueue=[best])
+    assert f"{best}: epochs is 7 in this study, not 4." in caplog.text
+    tried = load_configuration(export("t", tmp_path / "again.yaml", trial=1)).hyperparameters
+    found = load_configuration(best).hyperparameters
+    assert tried == found.model_copy(update={"epochs": 7, "patience": 2})
+    other = space.narrow({}, {"n_blocks": 2}, "mine")  # another model is no matter of budget
+    with pytest.raises(SpaceError, match="n_blocks"):
+        tune(log, "u", other, n_trials=2, enqueue=[best])
+
+
+def test_a_solution_config_is_not_enqueued(log: Dataset, space: SearchSpace, tmp_path: Path) -> None:
+    tune(log, "s", space.narrow({}, {"hidden_dimension": 48}, "mine"), n_trials=1)
+    solution = export("s", tmp_path / "solution.json", "personalize")
+    with pytest.raises(ConfigError, match="is a solutionConfig of Amazon Personalize, which --solution-config reads"):
+        tune(log, "t", space, n_trials=1, enqueue=[solution])
+
+
+def test_the_ending_and_the_format_say_the_same(log: Dataset, space: SearchSpace, tmp_path: Path) -> None:
+    tune(log, "s", space.narrow({}, {"hidden_dimension": 48}, "mine"), n_trials=1)
+    with pytest.raises(ConfigError, match=r"must end in \.yaml, \.yml, \.json, or --format must say what to write"):
+        export("s", tmp_path / "best.txt")
+    with pytest.raises(ConfigError, match=r"--format personalize writes JSON, but the name ends in \.yaml"):
+        export("s", tmp_path / "best.yaml", "personalize")
+    with pytest.raises(ConfigError, match=r"--format yaml writes YAML, but the name ends in \.json"):
+        export("s", tmp_path / "best.json", "yaml")
+    assert not list(tmp_path.glob("best.*"))
+    assert load_configuration(export("s", tmp_path / "best.txt", "yaml")).hyperparameters.hidden_dimension == 48
 
 
 def test_amazons_validator_accepts_the_solution_config(log: Dataset, space: SearchSpace, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """What a study is expected to take: a measured epoch, the pruner's cuts, the budget; and nothing written for a plan."""
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,11 @@ from hrnn_hpo.study.forecast import FORECAST_KEY, Forecast, rungs, seconds_per_t
 from hrnn_hpo.study.limits import Limits
 from hrnn_hpo.study.measure import Measure, measure
 from hrnn_hpo.study.planning import plan
-from hrnn_hpo.study.record import new_record
+from hrnn_hpo.study.record import StudyRecord, new_record
 from hrnn_hpo.study.runner import tune
 from hrnn_hpo.study.simulation import simulate
 from hrnn_hpo.study.storage import load_study, open_storage
+from hrnn_hpo.training import trainer
 
 # The fake measure: 2 s an epoch and 1 s before the first; the space has 4 epochs and patience 6, so 9 s a whole trial.
 
@@ -97,21 +99,25 @@ def test_rungs_follow_the_pruner() -> None:
     assert rungs("median", 18) == []
 
 
+def record_for(log: Dataset, space: SearchSpace) -> StudyRecord:
+    return new_record(
+        space,
+        data="log",
+        data_hash=log.content_hash,
+        protocol="personalize",
+        split_seed=0,
+        seen="keep",
+        objective="ndcg_at_10",
+        seed=0,
+        sampler="tpe",
+        pruner="none",
+    )
+
+
 def test_a_measured_epoch_is_positive_and_larger_models_take_longer(log: Dataset, space: SearchSpace) -> None:
     def seconds(**fix: Any) -> Measure:
         narrowed = space.narrow({}, {"hidden_dimension": 8, **fix}, "test")
-        record = new_record(
-            narrowed,
-            data="log",
-            data_hash=log.content_hash,
-            protocol="personalize",
-            split_seed=0,
-            seen="keep",
-            objective="ndcg_at_10",
-            seed=0,
-            sampler="tpe",
-            pruner="none",
-        )
+        record = record_for(log, narrowed)
         # The fastest of three: an epoch of milliseconds is easily held up by another process.
         measures = [measure(log, narrowed, record, device="cpu", n_threads=1) for _ in range(3)]
         assert {one.measured_share for one in measures} == {1.0}
@@ -120,6 +126,22 @@ def test_a_measured_epoch_is_positive_and_larger_models_take_longer(log: Dataset
     small, large = seconds(), seconds(hidden_dimension=64)
     assert 0 < small.defaults_epoch_seconds < large.defaults_epoch_seconds < 60
     assert 0 < small.setup_seconds < 60
+
+
+def test_a_short_first_epoch_only_warms_up(log: Dataset, space: SearchSpace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What PyTorch does once per process must not count for every epoch to come."""
+    updates = trainer.Optimizer.step
+    slow = [0.5]  # seconds of the first update
+
+    def step(self: Any, warmup: float) -> None:
+        if slow:
+            time.sleep(slow.pop())
+        updates(self, warmup)
+
+    monkeypatch.setattr(trainer.Optimizer, "step", step)
+    found = measure(log, space, record_for(log, space), device="cpu", n_threads=1)
+    assert not slow
+    assert found.epoch_seconds < 0.5
 
 
 def test_a_simulated_trial_stops_with_its_patience_and_the_pruner_spares_trial_0() -> None:

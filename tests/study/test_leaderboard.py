@@ -1,5 +1,6 @@
 """The test users are looked at once; a second look is asked for, counted and marked. Real models, small ones."""
 
+from dataclasses import replace
 from typing import Any
 
 import optuna
@@ -11,7 +12,7 @@ from hrnn_hpo.search.space import SearchSpace
 from hrnn_hpo.study import leaderboard
 from hrnn_hpo.study.export import render
 from hrnn_hpo.study.files import drop_all_files, model_folder
-from hrnn_hpo.study.leaderboard import DEFAULTS, OPENINGS, WINNER, open_test_part, openings
+from hrnn_hpo.study.leaderboard import DEFAULTS, OPENINGS, WINNER, baselines_ahead, open_test_part, openings
 from hrnn_hpo.study.record import read_record
 from hrnn_hpo.study.runner import StudyResult, tune
 from hrnn_hpo.study.storage import load_study, open_storage
@@ -34,6 +35,20 @@ def test_winner_defaults_and_baselines_are_compared_on_the_same_users(result: St
     assert board.n_test_users == 8
     assert board.metrics[WINNER]["ndcg_at_10"] > board.metrics[DEFAULTS]["ndcg_at_10"]
     assert openings(study()) == 1
+
+
+def test_a_baseline_above_the_winner_is_named(result: StudyResult) -> None:
+    board = result.leaderboard
+    assert board is not None
+    assert baselines_ahead(board, "ndcg_at_10") is None
+    better = {**board.metrics, "own_items": {"ndcg_at_10": 0.9}}
+    ours = board.metrics[WINNER]["ndcg_at_10"]
+    assert baselines_ahead(replace(board, metrics=better), "ndcg_at_10") == (
+        f"A baseline is above the tuned model on the test users: ndcg_at_10 own_items 0.9000 against {ours:.4f}."
+    )
+    better["popularity"] = {"ndcg_at_10": 0.8}
+    assert "popularity 0.8000, own_items 0.9000" in str(baselines_ahead(replace(board, metrics=better), "ndcg_at_10"))
+    assert baselines_ahead(replace(board, metrics=better), "a metric of one's own") is None
 
 
 def test_the_test_part_is_opened_once_however_often_the_command_runs(shop: Dataset, result: StudyResult) -> None:
