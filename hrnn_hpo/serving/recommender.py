@@ -114,7 +114,6 @@ def log_of_events(
     log: Dataset, events: NDArray[np.int64], lengths: NDArray[np.int64], user_ids: Sequence[str]
 ) -> Dataset:
     """Return the log of users whose histories are events of another log: `lengths` (U,) of `events` (N,) each."""
-
     return replace(
         log,
         user_offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
