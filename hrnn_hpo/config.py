@@ -63,7 +63,7 @@ class Hyperparameters(BaseModel):
         Literal["auto", "mixed", "ignored"],
         Field(
             description="mixed: a learned gate between all items and the user's own, by count and time since; "
-            "auto: mixed where 1 % of the events or more repeat an item of the user."
+            "auto: mixed where 1 % of the events or more repeat an item of the user and targets_ahead is 1."
         ),
     ] = "auto"
     input_dropout: Annotated[float, Field(ge=0, lt=1, description="Dropout on the input embedding.")] = 0.2
@@ -78,6 +78,14 @@ class Hyperparameters(BaseModel):
     patience: Annotated[
         int, Field(ge=1, le=10_000, description="Epochs without a better validation score before training stops.")
     ] = 6
+    targets_ahead: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=64,
+            description="Each step learns one of the user's next so many events, drawn anew each epoch; 1: the next.",
+        ),
+    ] = 1
     batch_size: Annotated[int, Field(ge=1, le=65_536, description="Users advanced side by side in one update.")] = 128
     learning_rate: Annotated[float, Field(gt=0, le=1, description="Peak learning rate of AdamW.")] = 0.003
     weight_decay: Annotated[float, Field(ge=0, le=10, description="Decoupled weight decay of AdamW on matrices.")] = (
@@ -112,6 +120,11 @@ class Hyperparameters(BaseModel):
             raise ValueError(
                 "`min_user_history_length_percentile <= max_user_history_length_percentile` must hold, "
                 f"but got {low} and {high}."
+            )
+        if self.targets_ahead > 1 and self.repeats == "mixed":
+            raise ValueError(
+                "`targets_ahead = 1` must hold with repeats: mixed (what is mixed in knows the next event alone), "
+                f"but got {self.targets_ahead}."
             )
         if self.n_negatives and self.weight_averaging:
             raise ValueError(

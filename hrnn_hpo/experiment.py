@@ -105,9 +105,10 @@ def settle(dataset: Dataset, configuration: Configuration) -> Configuration:
 
     Like `resolve_seen` it asks the whole log whether repeats are rare, and nothing else of it.
     """
-    if configuration.hyperparameters.repeats != "auto":
+    hp = configuration.hyperparameters
+    if hp.repeats != "auto":
         return configuration
-    found = "ignored" if repeats_are_rare(dataset) else "mixed"
+    found = "ignored" if hp.targets_ahead > 1 or repeats_are_rare(dataset) else "mixed"
     return configuration.with_hyperparameters({"repeats": found}, "repeats")
 
 

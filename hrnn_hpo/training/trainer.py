@@ -29,6 +29,7 @@ from hrnn_hpo.training.checkpoint import load_checkpoint, save_checkpoint
 from hrnn_hpo.training.criterion import NegativeSampler, full_softmax, repeat_shares, sampled_softmax
 from hrnn_hpo.training.optimizer import Optimizer
 from hrnn_hpo.training.progress import EpochReport, TrainingState
+from hrnn_hpo.training.targets import draw_targets
 
 WARMUP_UPDATES = 50
 _log = logging.getLogger(__name__)
@@ -151,11 +152,15 @@ def _train_epoch(
     model.train()
     low_precision = in_bfloat16(hp, device)
     lanes = model.start_state(min(hp.batch_size, int(trains.sum())))  # (n_blocks, B, S)
+    items = data.dataset.items
+    if hp.targets_ahead > 1:
+        drawing = np.random.default_rng((seed, state.epoch, hp.targets_ahead))
+        items = draw_targets(data.dataset, data.train, hp.targets_ahead, drawing)
     total_loss = torch.zeros((), device=device)
     n_done = 0
     for window in epoch_windows(starts[trains], data.train.stops[trains], hp.batch_size, window_steps(hp.bptt), rng):
         inputs, rows = pack(data.inputs, window.starts, window.lengths, device)
-        targets = torch.from_numpy(data.dataset.items[rows]).to(device=device, dtype=torch.int64)  # (N,)
+        targets = torch.from_numpy(items[rows]).to(device=device, dtype=torch.int64)  # (N,)
         weights = None if data.weights is None else torch.from_numpy(data.weights[rows]).to(device)  # (N,)
         order = torch.from_numpy(window.lanes).to(device)
         lanes[:, order[torch.from_numpy(window.fresh).to(device)]] = 0.0  # a new user's lane forgets the last user

@@ -4,7 +4,7 @@ Run: .venv/bin/python scripts/benchmarks/movielens_1m.py [--rows last-0,loo-1,�
 
     last-0 … last-4    `personalize-last` after each user's newest ceil(n / 10) events are removed, split seeds 0 to 4
     tenth-0 … tenth-2  `newest-tenth`, seeds 0 to 2
-    ahead-0 … ahead-2  the same, but each step learns one of the next four events (tricks.py, no option of the product)
+    ahead-0 … ahead-2  the same, but each step learns one of the next four events (`targets_ahead: 4`)
     loo-0 … loo-2      `leave-one-out`, seeds 0 to 2
     ties-0 … ties-2    the same on a copy in which a user's events of the same second stand in random order
 
@@ -21,12 +21,10 @@ The configuration comes from a search on three tenths of the users with few epoc
         --protocol leave-one-out --n-trials 40 --timeout 65m --threads 1 --seed 1
 """
 
-import contextlib
 from pathlib import Path
 
 import pandas as pd
 import torch
-import tricks
 from logs import shuffle_ties, some_users, without_newest_tenth, write_copy
 from machine import mean_and_error, script_parser, table, write_section
 from rows import Figures, read_row, run_row, run_rows, wanted_rows
@@ -52,7 +50,7 @@ AMAZON = {  # kind: (seen items, metric, Amazon's figure, factor to reach)
     "tenth": [("remove", "precision_at_10", 0.1480, 1.0)],
     "ahead": [("remove", "precision_at_10", 0.1480, 1.0)],
 }
-TRICKS = {"ahead": lambda: tricks.targets_ahead(4)}
+CHANGES = {"ahead": {"targets_ahead": 4}}
 N_EVENTS, N_WITHOUT_NEWEST_TENTH = 1_000_209, 897_450  # the second is Amazon's count too
 
 
@@ -77,7 +75,7 @@ def configuration_of(kind: str, seed: int, config: Path, epochs: int | None) -> 
     protocol, _, patience = KINDS[kind]
     base = load_configuration(config)
     changes = {name: value for name, value in (("patience", patience), ("epochs", epochs)) if value is not None}
-    hyperparameters = base.with_hyperparameters(changes, "movielens_1m.py").hyperparameters
+    hyperparameters = base.with_hyperparameters(changes | CHANGES.get(kind, {}), "movielens_1m.py").hyperparameters
     return Configuration(hyperparameters=hyperparameters, protocol=protocol, split_seed=seed, seed=seed, n_threads=1)
 
 
@@ -128,8 +126,7 @@ def main() -> None:
         kind, _, number = name.partition("-")
         seed = int(number)
         dataset = load_dataset(data_of(kind, seed, options.data, folder))
-        with TRICKS.get(kind, contextlib.nullcontext)():
-            return run_row(folder, name, dataset, configuration_of(kind, seed, options.config, options.epochs))
+        return run_row(folder, name, dataset, configuration_of(kind, seed, options.config, options.epochs))
 
     torch.set_num_threads(1)
     if not options.write:

@@ -5,17 +5,14 @@ One that pays becomes a hyperparameter and leaves this file; the others stay on 
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 from unittest import mock
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from hrnn_hpo import experiment
 from hrnn_hpo.config import Hyperparameters
-from hrnn_hpo.data.splits import expand_ranges
 from hrnn_hpo.model import losses
 from hrnn_hpo.training import trainer
 
@@ -95,34 +92,3 @@ def late_targets(alpha: float) -> Iterator[None]:
 
     with mock.patch.object(experiment, "TrainingData", Weighted):
         yield
-
-
-@contextmanager
-def targets_ahead(n: int) -> Iterator[None]:
-    """Let each step learn one of its user's next `n` events, drawn anew each epoch, in place of the very next one.
-
-    A sampled form of PinnerFormer's dense all-action loss (Pancha et al., KDD 2022), for truths that are a set of
-    coming events. For models that mix in no repeats: their part of the loss knows the next event alone.
-    """
-    train_epoch = trainer._train_epoch
-
-    def with_drawn_targets(
-        model: Any, data: Any, hp: Any, optimizer: Any, sampler: Any, averaged: Any, state: Any, seed: int, *rest: Any
-    ) -> float:
-        assert model.repeats is None
-        rng = np.random.default_rng((seed, state.epoch, n))
-        rows, left = _rows_and_events_left(data)
-        items = np.array(data.dataset.items)
-        items[rows] = data.dataset.items[rows + rng.integers(0, np.minimum(left, n - 1), endpoint=True)]
-        drawn = replace(data, dataset=replace(data.dataset, items=items))  # what a step reads is encoded already
-        return train_epoch(model, drawn, hp, optimizer, sampler, averaged, state, seed, *rest)
-
-    with mock.patch.object(trainer, "_train_epoch", with_drawn_targets):
-        yield
-
-
-def _rows_and_events_left(data: Any) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the training targets' rows, and how many targets of the same user follow each."""
-    starts = np.asarray(data.dataset.user_offsets)[data.train.users]
-    owners, rows = expand_ranges(starts, data.train.stops)
-    return rows, data.train.stops[owners] - 1 - rows

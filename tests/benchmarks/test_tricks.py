@@ -1,7 +1,5 @@
 """What the ablation patches into the trainer does what its name says."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -70,31 +68,3 @@ def test_adagrad_trains() -> None:
         result = run_experiment(prepare_experiment(markov(n_users=60), small_configuration(epochs=4)), device="cpu")
     losses_of_epochs = [report.train_loss for report in result.history]
     assert losses_of_epochs[-1] < losses_of_epochs[0]
-
-
-def test_targets_ahead_are_among_the_next_events_and_drawn_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[np.ndarray] = []
-    train_epoch = trainer._train_epoch
-
-    def noted(model: object, data: trainer.TrainingData, *rest: object) -> float:
-        seen.append(np.array(data.dataset.items))
-        return train_epoch(model, data, *rest)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(trainer, "_train_epoch", noted)
-    log = markov(n_users=60)
-    log = replace(log, items=np.arange(log.n_events, dtype=np.int32) % log.n_items)  # an item tells its event's place
-    experiment = prepare_experiment(log, small_configuration(epochs=2, repeats="ignored"))
-    with tricks.targets_ahead(4):
-        run_experiment(experiment, device="cpu")
-    train = experiment.train
-    distances = []
-    for items in seen:
-        for start, stop in zip(log.user_offsets[train.users], train.stops, strict=True):
-            ahead = (items[start:stop] - log.items[start:stop]) % log.n_items
-            assert np.all(ahead < np.minimum(4, stop - np.arange(start, stop)))  # never beyond the user's last event
-            distances += ahead.tolist()
-    assert np.bincount(distances).min() > 0.15 * len(distances)
-    assert np.any(seen[0] != seen[1])
-    held_back = np.setdiff1d(np.arange(log.n_users), train.users)[0]
-    rows = slice(*log.user_offsets[held_back : held_back + 2])
-    assert np.array_equal(seen[0][rows], log.items[rows])

@@ -27,8 +27,13 @@ KINDS: dict[str, dict[str, Any]] = {
     "hierarchical": HIERARCHICAL,
     "averaged weights": {"weight_averaging": 0.9},
     "sampled softmax": {"n_negatives": 5},
+    "targets ahead": {"targets_ahead": 3},
 }
 kinds = pytest.mark.parametrize("changes", KINDS.values(), ids=KINDS.keys())
+# A target that is drawn keeps a loss that no model can take away.
+learn_the_next = pytest.mark.parametrize(
+    "changes", [changes for changes in KINDS.values() if "targets_ahead" not in changes]
+)
 
 
 @pytest.fixture(autouse=True)
@@ -71,7 +76,7 @@ def test_the_same_seed_gives_the_same_run_bit_for_bit(changes: dict[str, Any]) -
     assert not same_weights(once, other)
 
 
-@kinds
+@learn_the_next
 def test_training_learns(changes: dict[str, Any]) -> None:
     _, result = trained(**{**changes, "epochs": 12, "batch_size": 4, "learning_rate": 0.03})
     losses = [report.train_loss for report in result.history]

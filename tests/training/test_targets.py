@@ -1,0 +1,66 @@
+"""Drawn targets are among the user's next training events, and anew each epoch; one ahead is the next event itself."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from small_runs import same_weights, small_configuration
+
+from hrnn_hpo.data.synthetic import markov
+from hrnn_hpo.errors import ConfigError
+from hrnn_hpo.experiment import prepare_experiment, run_experiment, settle
+from hrnn_hpo.training.targets import draw_targets
+
+LOG = markov(n_users=60, n_events=30)
+# An item tells its event's place.
+PLACES = replace(LOG, items=np.arange(LOG.n_events, dtype=np.int32) % LOG.n_items)
+
+
+def test_a_target_is_one_of_the_next_events_that_train() -> None:
+    train = prepare_experiment(PLACES, small_configuration(protocol="leave-one-out", repeats="ignored")).train
+    drawn = draw_targets(PLACES, train, 4, np.random.default_rng(0))
+    distances = []
+    trains = np.zeros(PLACES.n_events, dtype=np.bool_)
+    for start, stop in zip(PLACES.user_offsets[train.users], train.stops, strict=True):
+        ahead = (drawn[start:stop] - PLACES.items[start:stop]) % PLACES.n_items
+        assert np.all(ahead < np.minimum(4, stop - np.arange(start, stop)))  # never an event that is held back
+        distances += ahead[:-3].tolist()
+        trains[start:stop] = True
+    counts = np.bincount(distances)
+    assert len(counts) == 4
+    assert counts == pytest.approx(np.full(4, len(distances) / 4), rel=0.15)
+    assert np.array_equal(drawn[~trains], PLACES.items[~trains])
+
+
+def test_one_ahead_is_the_next_event() -> None:
+    train = prepare_experiment(PLACES, small_configuration(repeats="ignored")).train
+    assert np.array_equal(draw_targets(PLACES, train, 1, np.random.default_rng(0)), PLACES.items)
+
+
+def test_each_epoch_draws_anew_and_a_run_repeats_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    from hrnn_hpo.training import trainer
+
+    seen: list[np.ndarray] = []
+
+    def noted(*arguments: object) -> np.ndarray:
+        seen.append(draw_targets(*arguments))  # type: ignore[arg-type]
+        return seen[-1]
+
+    monkeypatch.setattr(trainer, "draw_targets", noted)
+    experiment = prepare_experiment(PLACES, small_configuration(epochs=2, targets_ahead=4))
+    first, second = (run_experiment(experiment, device="cpu") for _ in range(2))
+    assert same_weights(first.model, second.model)
+    assert len(seen) == 4
+    assert np.any(seen[0] != seen[1])
+    assert np.array_equal(seen[0], seen[2])
+    seen.clear()
+    run_experiment(prepare_experiment(PLACES, small_configuration(epochs=1)), device="cpu")
+    assert not seen
+
+
+def test_repeats_are_mixed_in_only_where_the_next_event_is_learned() -> None:
+    assert settle(LOG, small_configuration(repeats="auto")).hyperparameters.repeats == "mixed"
+    ahead = small_configuration(repeats="auto", targets_ahead=2)
+    assert settle(LOG, ahead).hyperparameters.repeats == "ignored"
+    with pytest.raises(ConfigError, match=r"`targets_ahead = 1` must hold with repeats: mixed .* but got 2"):
+        ahead.with_hyperparameters({"repeats": "mixed"}, "--set")
