@@ -9,6 +9,7 @@ from small_runs import same_weights, small_configuration
 from hrnn_hpo.data.synthetic import markov
 from hrnn_hpo.errors import ConfigError
 from hrnn_hpo.experiment import prepare_experiment, run_experiment, settle
+from hrnn_hpo.training import trainer
 from hrnn_hpo.training.targets import draw_targets
 
 LOG = markov(n_users=60, n_events=30)
@@ -38,8 +39,6 @@ def test_one_ahead_is_the_next_event() -> None:
 
 
 def test_each_epoch_draws_anew_and_a_run_repeats_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    from hrnn_hpo.training import trainer
-
     seen: list[np.ndarray] = []
 
     def noted(*arguments: object) -> np.ndarray:
