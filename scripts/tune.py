@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hrnn_hpo.evaluation.metrics import Truth
-from hrnn_hpo.study.runner import tune
+from hrnn_hpo.study.tune import tune
 
 
 def f1_at_10(top_items: NDArray[np.int32], truth: Truth) -> NDArray[np.float64]:
@@ -31,8 +31,8 @@ def main() -> None:
     options = parser.parse_args()
     result = tune(
         options.data,
-        options.study,
-        options.space,
+        study=options.study,
+        space=options.space,
         n_trials=options.n_trials,
         objective="f1_at_10",
         extra_metrics={"f1_at_10": f1_at_10},

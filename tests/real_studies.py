@@ -15,8 +15,9 @@ from mlflow import MlflowClient
 from hrnn_hpo.data.synthetic import markov, write_csv
 from hrnn_hpo.errors import HRNNError
 from hrnn_hpo.stores import tracking_address
-from hrnn_hpo.study.attributes import WORKER, epochs_of, last_attempts
-from hrnn_hpo.study.storage import load_study, open_storage
+from hrnn_hpo.study.attributes import WORKER, epochs_of
+from hrnn_hpo.study.storage.database import load_study, open_storage
+from hrnn_hpo.study.trials import last_attempts
 
 PROGRAM = str(Path(sys.executable).parent / "hrnn-hpo")
 SPACE = """extends: aws-hrnn

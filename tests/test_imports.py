@@ -1,6 +1,8 @@
 """The direction of imports, read from the syntax tree: a lower module never learns a higher one's name."""
 
 import ast
+import subprocess
+import sys
 from collections import defaultdict
 from pathlib import Path
 
@@ -14,6 +16,7 @@ PACKAGE = Path(hrnn_hpo.__file__).parent
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "stores": set(),
+    "files": {"errors"},
     "config": {"errors"},
     "data": {"errors", "config"},
     "model": {"errors", "config", "data"},
@@ -26,10 +29,18 @@ ALLOWED: dict[str, set[str]] = {
     "api": {"errors", "config", "data", "model", "training", "evaluation", "experiment", "serving"},
     "study": {
         *("errors", "config", "data", "model", "training", "evaluation"),
-        *("experiment", "search", "tracking", "stores"),
+        *("experiment", "search", "tracking", "stores", "files"),
     },
 }
+# The rooms of study/ and the files beside them, lowest first: each imports from those above it in this list alone.
+STUDY = (
+    *("attributes", "objectives", "confirmation", "optuna_quiet", "record", "seeds", "trials"),
+    *("storage", "propose", "request", "track", "forecast", "run", "confirm", "team", "plan", "report", "results"),
+    "tune",
+)
 ON_TOP = "cli"
+MAX_FILES = 14  # in a folder, besides __init__ and cli/, whose files are one per command group
+MAX_PARAMETERS = 12  # of a function that is no command
 SHARED = {"__init__"}  # the version
 
 Import = tuple[str, str]  # (file relative to the package, dotted module)
@@ -73,6 +84,63 @@ def test_parts_import_one_way() -> None:
         if target not in ALLOWED.get(source, set()):
             wrong.append(f"{file} imports {module}")
     assert not wrong
+
+
+def test_the_rooms_of_study_import_one_way() -> None:
+    rooms = {
+        path.stem for path in (PACKAGE / "study").iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()
+    }
+    assert rooms - {"__init__"} == set(STUDY)
+    wrong = []
+    for file, module in IMPORTS:
+        if part(file) != "study" or not module.startswith("hrnn_hpo.study."):
+            continue
+        source, target = Path(file).with_suffix("").parts[1], module.split(".")[2]
+        if source != target and STUDY.index(target) > STUDY.index(source):
+            wrong.append(f"{file} imports {module}")
+    assert not wrong
+
+
+def test_no_file_imports_itself_by_way_of_others() -> None:
+    files = {".".join(("hrnn_hpo", *Path(file).with_suffix("").parts)) for file, _ in IMPORTS}
+    left: dict[str, set[str]] = {name: set() for name in files}
+    for file, module in IMPORTS:
+        source = ".".join(("hrnn_hpo", *Path(file).with_suffix("").parts))
+        if module in files and module != source:
+            left[source].add(module)
+    while left:
+        lowest = {name for name, imported in left.items() if not imported & left.keys()}
+        assert lowest, f"a circle among {sorted(left)}"
+        for name in lowest:
+            del left[name]
+
+
+def test_a_folder_holds_few_files() -> None:
+    counts = {
+        folder.relative_to(PACKAGE).as_posix(): sum(path.name != "__init__.py" for path in folder.glob("*.py"))
+        for folder in (PACKAGE, *PACKAGE.rglob("*"))
+        if folder.is_dir() and folder.name != ON_TOP
+    }
+    assert {name: n for name, n in counts.items() if n > MAX_FILES} == {}
+
+
+def test_a_function_takes_few_parameters() -> None:
+    """Typer's commands aside, whose parameters are the options, and the fields of models, which are no functions."""
+    long = []
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.FunctionDef) or _is_command(path, node):
+                continue
+            taken = node.args
+            n = len(taken.posonlyargs) + len(taken.args) + len(taken.kwonlyargs)
+            if n > MAX_PARAMETERS:
+                long.append(f"{path.relative_to(PACKAGE)}: {node.name} takes {n}")
+    assert not long
+
+
+def _is_command(path: Path, node: ast.FunctionDef) -> bool:
+    """Return whether a function is a command: in cli/, public, with its options as annotations."""
+    return path.parent.name == ON_TOP and not node.name.startswith("_") and "Annotated" in ast.unparse(node.args)
 
 
 def test_every_part_of_the_package_has_a_rule() -> None:
@@ -126,6 +194,7 @@ HEAVY = {"torch", "mlflow", "optuna", "pandas", "duckdb", "sklearn", "scipy", "m
 def test_command_files_import_nothing_heavy_at_their_top() -> None:
     """So that `hrnn-hpo --help` is instant."""
     light = {"errors", "stores", "cli"}
+    also_light = {"hrnn_hpo.study.request.request"}  # whose field descriptions are help texts
     for path in sorted((PACKAGE / "cli").glob("*.py")):
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
             names: list[str] = []
@@ -135,5 +204,12 @@ def test_command_files_import_nothing_heavy_at_their_top() -> None:
                 names = [node.module]
             for name in names:
                 assert name.split(".")[0] not in HEAVY, f"{path.name} imports {name} at its top"
-                if name.startswith("hrnn_hpo."):
+                if name.startswith("hrnn_hpo.") and name not in also_light:
                     assert part(name) in light, f"{path.name} imports {name} at its top"
+
+
+def test_the_request_of_a_study_imports_nothing_heavy() -> None:
+    code = "import sys, hrnn_hpo.study.request.request; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not HEAVY & set(loaded)
+    assert "numpy" not in loaded

@@ -5,9 +5,11 @@ Used as annotations: `def train(data: Data, device: Device = "auto", json: Json 
 
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
+
+from hrnn_hpo.study.request.request import StudyRequest, option_name
 
 Protocols = Literal["personalize", "personalize-last", "leave-one-out", "newest-tenth", "temporal", "none"]
 
@@ -65,6 +67,12 @@ TrackingUri = Annotated[
         show_default=False,
     ),
 ]
+
+
+def of_study(field: str, **more: Any) -> Any:
+    """Return the option of a StudyRequest's field: its own name, and its description as help text."""
+    described = StudyRequest.model_fields[field].description
+    return typer.Option(option_name(field), help=described, show_default=False, **more)
 
 
 def checked_device(device: str) -> Literal["auto", "cpu", "cuda", "mps"]:

@@ -21,7 +21,7 @@ def report(
 
       hrnn-hpo report first --out first.html
     """
-    from hrnn_hpo.study.report import report as write
+    from hrnn_hpo.study.report.report import report as write
 
     written = write(study, out, storage=storage)
     if json:

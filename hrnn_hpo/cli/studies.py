@@ -28,7 +28,7 @@ def status(study: options.Study, storage: options.Storage = None, json: options.
 
       hrnn-hpo status first
     """
-    from hrnn_hpo.study.status import status as read_status
+    from hrnn_hpo.study.results.status import status as read_status
 
     found = read_status(study, storage=storage)
     if json:
@@ -83,8 +83,8 @@ def export(
 
       hrnn-hpo export first --out best.yaml
     """
-    from hrnn_hpo.study.export import export as write
-    from hrnn_hpo.study.export import left_behind
+    from hrnn_hpo.study.results.export import export as write
+    from hrnn_hpo.study.results.export import left_behind
 
     console.print(f"Written to {write(study, out, format, trial=trial, storage=storage)}.", soft_wrap=True)
     if format == "personalize":
@@ -106,7 +106,7 @@ def sync(
 
       hrnn-hpo sync first --tracking-uri http://localhost:5000
     """
-    from hrnn_hpo.study.sync import sync as rebuild
+    from hrnn_hpo.study.results.sync import sync as rebuild
 
     n_runs = rebuild(study, storage=storage, tracking_uri=tracking_uri)
     if json:
@@ -118,7 +118,7 @@ def sync(
 @app.command("list")
 def list_(storage: options.Storage = None, json: options.Json = False) -> None:
     """List the studies of a storage."""
-    from hrnn_hpo.study.status import list_studies
+    from hrnn_hpo.study.results.status import list_studies
 
     found = list_studies(storage=storage)
     if json:
@@ -143,7 +143,7 @@ def list_(storage: options.Storage = None, json: options.Json = False) -> None:
 @app.command()
 def stop(study: options.Study, storage: options.Storage = None) -> None:
     """Ask all workers of a study to stop after their epoch; `tune` goes on later."""
-    from hrnn_hpo.study.status import stop_study
+    from hrnn_hpo.study.results.manage import stop_study
 
     running = stop_study(study, storage=storage)
     console.print(f"Study {study} is asked to stop; {running} trials end after their epoch.")
@@ -152,7 +152,7 @@ def stop(study: options.Study, storage: options.Storage = None) -> None:
 @app.command()
 def delete(study: options.Study, storage: options.Storage = None, tracking_uri: options.TrackingUri = None) -> None:
     """Delete a study with its trials, checkpoints and models; its MLflow runs move to MLflow's bin."""
-    from hrnn_hpo.study.status import delete_study
+    from hrnn_hpo.study.results.manage import delete_study
 
     delete_study(study, storage=storage, tracking_uri=tracking_uri)
     console.print(f"Study {study} is deleted.")
@@ -161,6 +161,6 @@ def delete(study: options.Study, storage: options.Storage = None, tracking_uri: 
 @app.command()
 def gc(storage: options.Storage = None) -> None:
     """Queue the trials of dead workers again and delete files that nothing needs any more."""
-    from hrnn_hpo.study.status import clean_up
+    from hrnn_hpo.study.results.manage import clean_up
 
     console.print(f"Cleaned up {len(clean_up(storage=storage))} studies.")

@@ -12,159 +12,44 @@ from hrnn_hpo.cli.output import console, print_json, print_table, print_warning,
 from hrnn_hpo.cli.verdicts import show_confirmation, show_leaderboard
 
 if TYPE_CHECKING:
-    from hrnn_hpo.study.forecast import Forecast
-    from hrnn_hpo.study.runner import StudyResult
+    from hrnn_hpo.study.forecast.forecast import Forecast
+    from hrnn_hpo.study.tune import StudyResult
 
 
 def tune(
     data: options.Data,
-    study: Annotated[str, typer.Option("--study", help="Name; an existing study goes on.", show_default=False)],
-    space: Annotated[
-        str | None, typer.Option("--space", metavar="NAME|FILE", help="What to search.", show_default=False)
-    ] = None,
-    n_trials: Annotated[
-        int | None,
-        typer.Option("--n-trials", min=1, help="Complete and pruned trials in total. Default: 40.", show_default=False),
-    ] = None,
-    timeout: Annotated[
-        str | None,
-        typer.Option("--timeout", metavar="30m", help="Time this command may search: 90s, 30m, 2h, 1h30m."),
-    ] = None,
-    patience_trials: Annotated[
-        int | None,
-        typer.Option(
-            "--patience-trials",
-            min=1,
-            help="Stop after so many trials in a row without a better value. Without --n-trials the only limit.",
-            show_default=False,
-        ),
-    ] = None,
-    target: Annotated[
-        float | None,
-        typer.Option("--target", help="Stop when a trial's objective reaches this value.", show_default=False),
-    ] = None,
-    workers: Annotated[
-        int | None, typer.Option("--workers", min=1, help="Processes side by side. Default: 1.", show_default=False)
-    ] = None,
-    n_threads: options.Threads = None,
-    deterministic: Annotated[
-        bool,
-        typer.Option(
-            "--deterministic",
-            help="The same trials and figures for any number of workers: batches of 4, one thread a trial, proposals "
-            "and pruning by earlier batches alone. Waits for each batch's slowest trial.",
-        ),
-    ] = False,
-    user_fraction: Annotated[
-        float | None,
-        typer.Option(
-            "--user-fraction",
-            metavar="SHARE",
-            help="Search on this share of the training users, 0.3 for example. First 8 configurations train on the "
-            "part and on all users, and must rank alike; the confirmation trains on all.",
-            show_default=False,
-        ),
-    ] = None,
-    launcher: Annotated[
-        Literal["local", "ray"],
-        typer.Option("--launcher", help="Where workers run: processes of this machine, or tasks of a Ray cluster."),
-    ] = "local",
-    ray_address: Annotated[
-        str | None,
-        typer.Option(
-            "--ray-address",
-            metavar="HOST:PORT",
-            help="Ray's head node. Default: the cluster that Ray finds; without any, one on this machine.",
-            show_default=False,
-        ),
-    ] = None,
-    gpus_per_trial: Annotated[
-        float | None,
-        typer.Option(
-            "--gpus-per-trial",
-            min=0.0,
-            help="What a trial asks of Ray beside --threads CPUs; 0.5 shares a GPU. Default: 1 where there are any.",
-            show_default=False,
-        ),
-    ] = None,
-    protocol: options.Protocol = None,
-    split_seed: options.SplitSeed = None,
-    objective: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--objective",
-            help="Metric to maximize. Default: ndcg_at_10. Repeated, several objectives trade off: other metrics, or "
-            "n_parameters and seconds (of training), which are minimized. Such a study has no pruner.",
-            show_default=False,
-        ),
-    ] = None,
-    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Draws what the sampler proposes.")] = None,
-    sampler: Annotated[
-        str | None,
-        typer.Option(
-            "--sampler",
-            metavar="tpe|random|gp|qmc|cma-es|grid",
-            help="How to propose trials. Default: tpe.",
-            show_default=False,
-        ),
-    ] = None,
+    study: Annotated[str, options.of_study("study")],
+    space: Annotated[str | None, options.of_study("space", metavar="NAME|FILE")] = None,
+    n_trials: Annotated[int | None, options.of_study("n_trials", min=1)] = None,
+    timeout: Annotated[str | None, options.of_study("timeout", metavar="30m")] = None,
+    patience_trials: Annotated[int | None, options.of_study("patience_trials", min=1)] = None,
+    target: Annotated[float | None, options.of_study("target")] = None,
+    n_workers: Annotated[int | None, options.of_study("n_workers", min=1)] = None,
+    n_threads: Annotated[int | None, options.of_study("n_threads", min=1)] = None,
+    deterministic: Annotated[bool, options.of_study("deterministic")] = False,
+    user_fraction: Annotated[float | None, options.of_study("user_fraction", metavar="SHARE")] = None,
+    launcher: Annotated[Literal["local", "ray"], options.of_study("launcher")] = "local",
+    ray_address: Annotated[str | None, options.of_study("ray_address", metavar="HOST:PORT")] = None,
+    gpus_per_trial: Annotated[float | None, options.of_study("gpus_per_trial", min=0.0)] = None,
+    protocol: Annotated[options.Protocols | None, options.of_study("protocol")] = None,
+    split_seed: Annotated[int | None, options.of_study("split_seed", min=0)] = None,
+    objective: Annotated[list[str] | None, options.of_study("objective", metavar="METRIC")] = None,
+    seed: Annotated[int | None, options.of_study("seed", min=0)] = None,
+    sampler: Annotated[str | None, options.of_study("sampler", metavar="tpe|random|gp|qmc|cma-es|grid")] = None,
     pruner: Annotated[
-        str | None,
-        typer.Option(
-            "--pruner",
-            metavar="median|hyperband|successive-halving|patient|none",
-            help="When to cut a trial short. Default: median.",
-            show_default=False,
-        ),
+        str | None, options.of_study("pruner", metavar="median|hyperband|successive-halving|patient|none")
     ] = None,
-    enqueue: Annotated[
-        list[Path] | None,
-        typer.Option("--enqueue", metavar="FILE", help="Configuration to try early; may be repeated."),
-    ] = None,
-    warm_start: Annotated[
-        str | None,
-        typer.Option(
-            "--warm-start",
-            metavar="STUDY",
-            help="Earlier study whose 5 best configurations that fit this space are tried early.",
-            show_default=False,
-        ),
-    ] = None,
-    solution_config: Annotated[
-        Path | None,
-        typer.Option("--solution-config", metavar="FILE", help="Amazon Personalize's solutionConfig (JSON) to obey."),
-    ] = None,
-    confirm: Annotated[
-        int | None,
-        typer.Option(
-            "--confirm",
-            min=0,
-            metavar="K",
-            help="Train the K best and the defaults again before one is called better; 0: do not. Default: as many as "
-            "half the trials pay for, at most 5: none below 20 trials, 3 of 40 (with --user-fraction at least 1).",
-            show_default=False,
-        ),
-    ] = None,
-    confirm_seeds: Annotated[
-        int | None,
-        typer.Option(
-            "--confirm-seeds",
-            min=2,
-            help="Fresh seeds, each with training and validation users drawn anew. Default: 5.",
-            show_default=False,
-        ),
-    ] = None,
-    device: options.Device = "auto",
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", metavar="DIR", help="Folder for best.yaml, the model, trials.csv, leaderboard.json."),
-    ] = None,
-    storage: options.Storage = None,
-    tracking_uri: options.TrackingUri = None,
-    seen: options.StudySeen = None,
-    again: Annotated[
-        bool, typer.Option("--again", help="Open the test users once more, which is counted and shown.")
-    ] = False,
+    enqueue: Annotated[list[Path] | None, options.of_study("enqueue", metavar="FILE")] = None,
+    warm_start: Annotated[str | None, options.of_study("warm_start", metavar="STUDY")] = None,
+    solution_config: Annotated[Path | None, options.of_study("solution_config", metavar="FILE")] = None,
+    confirm: Annotated[int | None, options.of_study("confirm", min=0, metavar="K")] = None,
+    confirm_seeds: Annotated[int | None, options.of_study("confirm_seeds", min=2)] = None,
+    device: Annotated[str, options.of_study("device", metavar="auto|cpu|cuda|mps")] = "auto",
+    out: Annotated[Path | None, options.of_study("out", metavar="DIR")] = None,
+    storage: Annotated[str | None, options.of_study("storage", metavar="URL")] = None,
+    tracking_uri: Annotated[str | None, options.of_study("tracking_uri", metavar="URI")] = None,
+    seen: Annotated[Literal["auto", "remove", "keep"] | None, options.of_study("seen")] = None,
+    again: Annotated[bool, options.of_study("again")] = False,
     plan: Annotated[
         bool, typer.Option("--plan", help="Only say what the study would take: measures an epoch, writes nothing.")
     ] = False,
@@ -193,66 +78,48 @@ def tune(
       hrnn-hpo tune data/ml-1m --space hrnn --study wide --storage postgresql://user@host/optuna --launcher ray
     """
     from hrnn_hpo.cli.progress import StudyProgress
-    from hrnn_hpo.study.limits import Limits
-    from hrnn_hpo.study.planning import plan as plan_study
-    from hrnn_hpo.study.runner import tune as run_study
+    from hrnn_hpo.study.plan import plan as plan_study
+    from hrnn_hpo.study.request.request import study_request
+    from hrnn_hpo.study.tune import tune as run_study
 
-    request: dict[str, Any] = {
-        "n_trials": n_trials,
-        "timeout": options.parse_duration(timeout),
-        "n_workers": workers,
-        "n_threads": n_threads,
-        "protocol": protocol,
-        "split_seed": split_seed,
-        "objective": objective,
-        "seed": seed,
-        "sampler": sampler,
-        "pruner": pruner,
-        "enqueue": enqueue or (),
-        "solution_config": solution_config,
-        "device": options.checked_device(device),
-        "storage": storage,
-        "seen": seen,
-        "user_fraction": user_fraction,
-    }
+    request = study_request(
+        study=study,
+        space=space,
+        n_trials=n_trials,
+        timeout=options.parse_duration(timeout),
+        patience_trials=patience_trials,
+        target=target,
+        n_workers=n_workers,
+        n_threads=n_threads,
+        deterministic=deterministic,
+        user_fraction=user_fraction,
+        launcher=launcher,
+        ray_address=ray_address,
+        gpus_per_trial=gpus_per_trial,
+        protocol=protocol,
+        split_seed=split_seed,
+        objective=objective,
+        seed=seed,
+        sampler=sampler,
+        pruner=pruner,
+        enqueue=enqueue,
+        warm_start=warm_start,
+        solution_config=solution_config,
+        confirm=confirm,
+        confirm_seeds=confirm_seeds,
+        device=options.checked_device(device),
+        out=out,
+        storage=storage,
+        tracking_uri=tracking_uri,
+        seen=seen,
+        again=again,
+    )
     if plan:
-        _show_plan(
-            plan_study(
-                data,
-                study,
-                space,
-                confirm=confirm,
-                confirm_seeds=confirm_seeds,
-                warm=warm_start,
-                deterministic=deterministic,
-                limits=Limits(patience_trials, target),
-                **request,
-            ),
-            json,
-        )
+        _show_plan(plan_study(data, request), json)
         return
-    if launcher == "local" and (ray_address is not None or gpus_per_trial is not None):
-        raise typer.BadParameter("is for --launcher ray.", param_hint="--ray-address, --gpus-per-trial")
     # What libraries print, Ray of a lost node for example, must not stand between --json and its reader.
-    with StudyProgress(workers or 1) as progress, redirect_stdout(sys.stderr):
-        result = run_study(
-            data,
-            study,
-            space,
-            patience_trials=patience_trials,
-            target=target,
-            confirm=confirm,
-            confirm_seeds=confirm_seeds,
-            deterministic=deterministic,
-            launcher=launcher,
-            ray_address=ray_address,
-            gpus_per_trial=gpus_per_trial,
-            out=out,
-            tracking_uri=tracking_uri,
-            again=again,
-            observer=progress,
-            **request,
-        )
+    with StudyProgress(n_workers or 1) as progress, redirect_stdout(sys.stderr):
+        result = run_study(data, request, observer=progress)
     if json:
         print_json(_content(result))
     else:
@@ -278,7 +145,7 @@ def worker(
 
       hrnn-hpo worker first --data data/ml-100k --storage postgresql://user@host/optuna
     """
-    from hrnn_hpo.study.worker import work
+    from hrnn_hpo.study.team.worker import work
 
     reason = work(
         data,
@@ -303,7 +170,7 @@ def _show_plan(forecast: "Forecast", json: bool) -> None:
 
 
 def _content(result: "StudyResult") -> dict[str, Any]:
-    from hrnn_hpo.study.results import leaderboard_content
+    from hrnn_hpo.study.confirm.leaderboard import leaderboard_content
 
     board = result.leaderboard
     return {

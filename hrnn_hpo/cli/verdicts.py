@@ -5,16 +5,16 @@ from typing import TYPE_CHECKING
 from hrnn_hpo.cli.output import print_table, results
 
 if TYPE_CHECKING:
-    from hrnn_hpo.study.leaderboard import Leaderboard
+    from hrnn_hpo.study.confirm.leaderboard import Leaderboard
+    from hrnn_hpo.study.confirmation import Confirmation
     from hrnn_hpo.study.record import StudyRecord
-    from hrnn_hpo.study.verdict import Confirmation
 
 SHOWN = ("ndcg_at_10", "mrr_at_25", "hit_rate_at_10", "coverage")  # the others are in --json and MLflow
 
 
 def show_confirmation(confirmation: "Confirmation") -> None:
     """Print verdict, optimism and a row per confirmed configuration."""
-    from hrnn_hpo.study.verdict import sentences
+    from hrnn_hpo.study.confirmation import sentences
 
     for sentence in sentences(confirmation):
         results.print(sentence, soft_wrap=True)
@@ -33,7 +33,7 @@ def show_confirmation(confirmation: "Confirmation") -> None:
 
 def show_leaderboard(board: "Leaderboard", record: "StudyRecord") -> None:
     """Print the test figures: the objective with its interval, and the others."""
-    from hrnn_hpo.study.leaderboard import baselines_ahead
+    from hrnn_hpo.study.confirm.leaderboard import baselines_ahead
 
     columns = list(dict.fromkeys([record.objective, *SHOWN]))
     rows = []

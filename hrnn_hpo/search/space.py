@@ -51,6 +51,17 @@ class SearchSpace(ParsedSpace):
         kept = {name: self.parameters[name].default for name in self._order() if name not in self.searched}
         return {**kept, **self.fixed}
 
+    @property
+    def max_epochs(self) -> int:
+        """The most epochs that a trial of the space may take."""
+        return self.most("epochs")
+
+    def most(self, name: str) -> int:
+        """Return the largest value that a whole-number hyperparameter may take."""
+        if name in self.searched:
+            return int(self.searched[name].high)
+        return int(self.constants.get(name, Hyperparameters.model_fields[name].default))
+
     def defaults(self) -> dict[str, Value]:
         """Return the values of trial 0: every parameter's default, or what it is fixed at."""
         return {**{name: self.parameters[name].default for name in self._order()}, **self.fixed}

@@ -32,9 +32,10 @@ from safetensors import safe_open
 
 from hrnn_hpo.errors import HRNNError
 from hrnn_hpo.stores import study_folder, tracking_address
-from hrnn_hpo.study.attributes import epochs_of, last_attempts
-from hrnn_hpo.study.samplers import original_number
-from hrnn_hpo.study.storage import load_study, open_storage
+from hrnn_hpo.study.attributes import epochs_of
+from hrnn_hpo.study.seeds import original_number
+from hrnn_hpo.study.storage.database import load_study, open_storage
+from hrnn_hpo.study.trials import last_attempts
 
 sys.path.append(str(Path(__file__).resolve().parents[2] / "tests"))
 from servers import PostgresServer, postgres_binaries  # the tests start one as well

@@ -10,10 +10,11 @@ from pathlib import Path
 
 from machine import own_stores, publish, script_parser, table
 
-from hrnn_hpo.study.attributes import epochs_of, last_attempts
-from hrnn_hpo.study.forecast import FORECAST_KEY
-from hrnn_hpo.study.runner import tune
-from hrnn_hpo.study.storage import load_study, open_storage
+from hrnn_hpo.study.attributes import epochs_of
+from hrnn_hpo.study.forecast.forecast import FORECAST_KEY
+from hrnn_hpo.study.storage.database import load_study, open_storage
+from hrnn_hpo.study.trials import last_attempts
+from hrnn_hpo.study.tune import tune
 
 STUDIES = ((1, "none"), (2, "median"), (2, "hyperband"))  # workers of one thread each, pruner
 TARGET = 0.25
@@ -34,8 +35,8 @@ def main() -> None:
             name = f"{workers}-{pruner}"
             tune(
                 data,
-                name,
-                options.space,
+                study=name,
+                space=options.space,
                 n_trials=options.trials,
                 n_workers=workers,
                 n_threads=1,

@@ -15,8 +15,9 @@ from typing import Any
 
 from machine import describe_machine, own_stores, script_parser, table, write_section
 
-from hrnn_hpo.study.attributes import CONFIGURATION, epochs_of, last_attempts
-from hrnn_hpo.study.storage import load_study, open_storage
+from hrnn_hpo.study.attributes import CONFIGURATION, epochs_of
+from hrnn_hpo.study.storage.database import load_study, open_storage
+from hrnn_hpo.study.trials import last_attempts
 
 SPACE = """extends: hrnn
 tune:

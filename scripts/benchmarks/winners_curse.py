@@ -12,7 +12,7 @@ below the best of all configurations that the raw search tried, so a smaller sea
 import numpy as np
 from machine import publish, script_parser, table
 
-from hrnn_hpo.study.verdict import default_n_confirmed, rank_by_confirmed_mean
+from hrnn_hpo.study.confirm.verdict import default_n_confirmed, rank_by_confirmed_mean
 
 N_SEEDS = 5
 NOISES = (0.25, 0.5, 1.0, 2.0)

@@ -14,7 +14,7 @@ from pathlib import Path
 from machine import own_stores, publish, script_parser, table
 from optuna.trial import TrialState
 
-from hrnn_hpo.study.storage import load_study, open_storage
+from hrnn_hpo.study.storage.database import load_study, open_storage
 
 SPACE = """extends: hrnn
 tune:

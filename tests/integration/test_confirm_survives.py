@@ -15,10 +15,10 @@ from real_studies import PROGRAM, Process, finish, start, wait_for, write_projec
 from hrnn_hpo.model.folder import load_model
 from hrnn_hpo.serving.recommender import Recommender
 from hrnn_hpo.stores import tracking_address
-from hrnn_hpo.study.attributes import CANDIDATE, REPEAT, STARTS, WORKER, epochs_of
-from hrnn_hpo.study.confirm import companion_name, confirmation_runs
-from hrnn_hpo.study.leaderboard import openings
-from hrnn_hpo.study.storage import has_study, load_study, open_storage
+from hrnn_hpo.study.attributes import CANDIDATE, RUN_INDEX, STARTS, WORKER, epochs_of
+from hrnn_hpo.study.confirm.runs import companion_name, confirmation_runs
+from hrnn_hpo.study.confirm.test_part import openings
+from hrnn_hpo.study.storage.database import has_study, load_study, open_storage
 
 EPOCHS = 24  # a run should take seconds, so that it can be killed in the middle
 
@@ -86,7 +86,7 @@ def test_a_killed_confirmation_goes_on_and_ends_as_an_undisturbed_one(project: P
     client = MlflowClient(tracking_address())
     experiment = client.get_experiment_by_name("hrnn-hpo").experiment_id
     found = client.search_runs([experiment], "tags.study = 's' and tags.role = 'confirm'")
-    keys = {f"{run.user_attrs[CANDIDATE]}-{run.user_attrs[REPEAT]}" for run in runs}
+    keys = {f"{run.user_attrs[CANDIDATE]}-{run.user_attrs[RUN_INDEX]}" for run in runs}
     assert sorted(run.data.tags["confirm_run"] for run in found) == sorted(keys)
     assert {run.info.status for run in found} == {"FINISHED"}
     for one in found:

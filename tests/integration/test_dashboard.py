@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from servers import free_port, skip_without
 
-from hrnn_hpo.study.storage import create_study, open_storage
+from hrnn_hpo.study.storage.database import create_study, open_storage
 
 
 @pytest.mark.slow

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 from real_studies import finish, start, write_project
 
-from hrnn_hpo.study.attributes import epochs_of, last_attempts
-from hrnn_hpo.study.storage import load_study, open_storage
+from hrnn_hpo.study.attributes import epochs_of
+from hrnn_hpo.study.storage.database import load_study, open_storage
+from hrnn_hpo.study.trials import last_attempts
 
 N_TRIALS = 9  # two batches of four and the beginning of a third
 

@@ -13,9 +13,9 @@ from sqlalchemy import text
 
 from hrnn_hpo.errors import RunFailedError
 from hrnn_hpo.study.attributes import WORKER
-from hrnn_hpo.study.confirm import companion_of
-from hrnn_hpo.study.storage import create_study, open_storage, storage_label
-from hrnn_hpo.study.turn import turn_of
+from hrnn_hpo.study.confirm.runs import companion_of
+from hrnn_hpo.study.run.start_lock import start_lock_of
+from hrnn_hpo.study.storage.database import create_study, open_storage, storage_label
 
 AWAY_SECONDS = 20
 
@@ -93,7 +93,7 @@ def test_the_turn_of_a_server_is_held_by_one_and_ends_with_its_connection(server
     storage, elsewhere = open_storage(server.url), open_storage(server.url)
     create_study("s", storage)
     assert "secret" not in storage_label(storage)
-    mine, theirs = turn_of("s", storage), turn_of("s", elsewhere)
+    mine, theirs = start_lock_of("s", storage), start_lock_of("s", elsewhere)
     mine.acquire()
     assert held(storage) == 1
     mine.release()

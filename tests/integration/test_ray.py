@@ -10,8 +10,8 @@ from servers import skip_without
 
 from hrnn_hpo.errors import ConfigError
 from hrnn_hpo.study.attributes import WORKER, epochs_of
-from hrnn_hpo.study.ray_team import require_reachable, room_for
-from hrnn_hpo.study.workers import Addresses
+from hrnn_hpo.study.team.ray_team import require_reachable, room_for
+from hrnn_hpo.study.team.team import Addresses
 
 EMBEDDED = Addresses(Path("log"), "sqlite:///mlruns/optuna.db", "sqlite:///mlruns/mlflow.db", "cpu")
 SERVERS = Addresses(Path("log"), "postgresql+psycopg://host/optuna", "http://host:5000", "cpu")

@@ -13,7 +13,7 @@ from study_fakes import FakeTracker, fake_run
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.data.synthetic import markov
 from hrnn_hpo.search.space import SearchSpace, load_space
-from hrnn_hpo.study.measure import Measure
+from hrnn_hpo.study.forecast.measure import Measure
 
 SPACE = """# A space for tests.
 extends: aws-hrnn
@@ -70,7 +70,7 @@ def shop_space(tmp_path: Path) -> SearchSpace:
 def tracker(monkeypatch: pytest.MonkeyPatch) -> FakeTracker:
     """Replace MLflow by a tracker that remembers."""
     fake = FakeTracker()
-    for module in ("runner", "worker", "status", "sync"):
+    for module in ("tune", "team.worker", "results.manage", "results.sync"):
         monkeypatch.setattr(f"hrnn_hpo.study.{module}.Tracker", lambda uri=None: fake)
     return fake
 
@@ -98,8 +98,8 @@ def fake_experiment(monkeypatch: pytest.MonkeyPatch) -> Runs:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "split.json").write_text(json.dumps(result.metrics), encoding="utf-8")
 
-    monkeypatch.setattr("hrnn_hpo.study.objective.run_experiment", run)
-    monkeypatch.setattr("hrnn_hpo.study.planning.measure", lambda *args, **options: Measure(2.0, 2.0, 1.0, 1.0))
-    monkeypatch.setattr("hrnn_hpo.study.objective.save_trial_model", save)
-    monkeypatch.setattr("hrnn_hpo.study.runner.open_test_part", lambda *args, **options: None)
+    monkeypatch.setattr("hrnn_hpo.study.run.trial.run_experiment", run)
+    monkeypatch.setattr("hrnn_hpo.study.plan.measure", lambda *args, **options: Measure(2.0, 2.0, 1.0, 1.0))
+    monkeypatch.setattr("hrnn_hpo.study.run.trial.save_trial_model", save)
+    monkeypatch.setattr("hrnn_hpo.study.tune.open_test_part", lambda *args, **options: None)
     return runs

@@ -11,14 +11,14 @@ import pytest
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.errors import ConfigError, StudyError
 from hrnn_hpo.search.space import SearchSpace
-from hrnn_hpo.study import objective as objective_module
-from hrnn_hpo.study.export import export
 from hrnn_hpo.study.objectives import check_objectives
-from hrnn_hpo.study.report import render_report
-from hrnn_hpo.study.results import trials_table
-from hrnn_hpo.study.runner import StudyResult, tune
-from hrnn_hpo.study.status import status
-from hrnn_hpo.study.storage import load_study, open_storage
+from hrnn_hpo.study.report.report import render_report
+from hrnn_hpo.study.results.export import export
+from hrnn_hpo.study.results.status import status
+from hrnn_hpo.study.results.trials_table import trials_table
+from hrnn_hpo.study.run import trial as trial_module
+from hrnn_hpo.study.storage.database import load_study, open_storage
+from hrnn_hpo.study.tune import StudyResult, tune
 
 BOTH = ["ndcg_at_10", "n_parameters"]
 
@@ -26,18 +26,18 @@ BOTH = ["ndcg_at_10", "n_parameters"]
 @pytest.fixture
 def sized(fake_experiment: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a fake model have a hundred weights per hidden unit."""
-    run = objective_module.run_experiment
+    run = trial_module.run_experiment
 
     def sized_run(experiment: Any, **options: Any) -> Any:
         n = 100 * experiment.configuration.hyperparameters.hidden_dimension
         return dataclasses.replace(run(experiment, **options), n_parameters=n)
 
-    monkeypatch.setattr("hrnn_hpo.study.objective.run_experiment", sized_run)
+    monkeypatch.setattr("hrnn_hpo.study.run.trial.run_experiment", sized_run)
 
 
 @pytest.fixture
 def result(log: Dataset, space: SearchSpace, tracker: Any, sized: None) -> StudyResult:
-    return tune(log, "s", space, n_trials=14, seed=2, objective=BOTH)
+    return tune(log, study="s", space=space, n_trials=14, seed=2, objective=BOTH)
 
 
 def test_the_front_holds_exactly_the_trials_that_none_beats(result: StudyResult) -> None:
@@ -84,15 +84,15 @@ def test_a_study_of_several_objectives_resumes_to_the_same_table(
     log: Dataset, space: SearchSpace, result: StudyResult
 ) -> None:
     for n_trials in (5, 14):
-        tune(log, "parts", space, n_trials=n_trials, seed=2, objective=BOTH)
+        tune(log, study="parts", space=space, n_trials=n_trials, seed=2, objective=BOTH)
     parts, whole = (load_study(name, open_storage()).trials for name in ("parts", "s"))
     assert [(t.params, t.values) for t in parts] == [(t.params, t.values) for t in whole]
 
 
 def test_other_objectives_are_other_studies(log: Dataset, result: StudyResult) -> None:
     with pytest.raises(StudyError, match=r"more_objectives: \['n_parameters'\] -> \[\]"):
-        tune(log, "s", n_trials=15, objective="ndcg_at_10")
-    assert tune(log, "s", n_trials=15).trials.done == 15
+        tune(log, study="s", n_trials=15, objective="ndcg_at_10")
+    assert tune(log, study="s", n_trials=15).trials.done == 15
 
 
 @pytest.mark.usefixtures("tracker", "fake_experiment")
@@ -110,7 +110,7 @@ def test_what_several_objectives_cannot_do_is_refused(
     log: Dataset, space: SearchSpace, options: dict[str, Any], words: str
 ) -> None:
     with pytest.raises(ConfigError, match=words):
-        tune(log, "s", space, n_trials=2, **{"objective": BOTH, **options})
+        tune(log, study="s", space=space, n_trials=2, **{"objective": BOTH, **options})
 
 
 def test_one_objective_may_come_as_text_or_as_a_list() -> None:

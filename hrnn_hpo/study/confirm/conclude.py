@@ -1,0 +1,76 @@
+"""From the finished runs of a confirmation to the verdict that the study keeps."""
+
+import time
+from dataclasses import replace
+
+import numpy as np
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+
+from hrnn_hpo.study.attributes import (
+    CONFIRMATION,
+    FIGURES,
+    RUN_INDEX,
+    SUMMARY,
+)
+from hrnn_hpo.study.confirm.figures import from_text
+from hrnn_hpo.study.confirm.runs import confirmation_runs, run_key, runs_left
+from hrnn_hpo.study.confirm.settings import Settings
+from hrnn_hpo.study.confirm.verdict import RunScores, judge
+from hrnn_hpo.study.confirmation import Confirmation
+from hrnn_hpo.study.record import StudyRecord
+from hrnn_hpo.study.run.trial_files import drop_all_files
+from hrnn_hpo.study.trials import defaults_trial, last_attempts, read_confirmation
+
+REDRAWN_PROTOCOLS = ("personalize", "personalize-last")  # the others cut every user in time: nothing to redraw
+
+
+def conclude(study: Study, record: StudyRecord, companion: Study, settings: Settings) -> Confirmation | None:
+    """Return the verdict on the finished runs and write it into the study; None while runs are left.
+
+    A configuration of which a run failed is out of the contest; without the defaults there is no contest.
+    """
+    runs = {run_key(run): run for run in confirmation_runs(companion) if run.user_attrs[RUN_INDEX] < settings.n_seeds}
+    if runs_left(companion):
+        return None
+    numbers = sorted({number for number, _ in runs})
+    scored: dict[int, list[RunScores]] = {}
+    failed = []
+    for number in numbers:
+        mine = [runs.get((number, repeat)) for repeat in range(settings.n_seeds)]
+        ended = [run for run in mine if run is not None and run.state == TrialState.COMPLETE]
+        if len(ended) == settings.n_seeds:
+            scored[number] = [_scores(run) for run in ended]
+        else:
+            failed.append(number)
+    trials = last_attempts(study)
+    defaults = defaults_trial(trials)
+    if defaults is None or defaults.number not in scored:
+        return None
+    confirmation = judge(
+        scored,
+        defaults.number,
+        {trial.number: trial.value for trial in trials if trial.state == TrialState.COMPLETE},
+        objective=record.objective,
+        redrawn=record.protocol in REDRAWN_PROTOCOLS,
+        failed=failed,
+        comparable=record.user_fraction is None,
+    )
+    stored = read_confirmation(study)
+    if stored is not None and replace(confirmation, time=stored.time) == stored:
+        return stored
+    confirmation = replace(confirmation, time=round(time.time(), 3))
+    study.set_user_attr(CONFIRMATION, confirmation.content())
+    drop_all_files(companion.study_name)
+    return confirmation
+
+
+def _scores(run: FrozenTrial) -> RunScores:
+    packed = run.user_attrs[FIGURES]
+    assert run.value is not None
+    return RunScores(
+        score=run.value,
+        best_epoch=run.user_attrs[SUMMARY]["best_epoch"],
+        users=from_text(packed["users"], np.int64),
+        figures=from_text(packed["figures"], np.float64),
+    )

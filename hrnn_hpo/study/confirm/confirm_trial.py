@@ -1,0 +1,60 @@
+"""A confirmation's run: a configuration of the search trained again, with the seed and the split of its run."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from optuna.exceptions import TrialPruned
+from optuna.study import Study
+from optuna.trial import FrozenTrial, Trial
+
+from hrnn_hpo.config import Configuration
+from hrnn_hpo.experiment import Experiment, ExperimentResult, prepare_experiment
+from hrnn_hpo.study.attributes import (
+    CANDIDATE,
+    CONFIGURATION,
+    FIGURES,
+    TRAIN_SEED,
+)
+from hrnn_hpo.study.confirm.figures import as_text, user_figures
+from hrnn_hpo.study.run.loop import Loop
+from hrnn_hpo.study.run.trial import Objective
+from hrnn_hpo.study.trials import count_trials
+
+
+@dataclass
+class ConfirmObjective(Objective):
+    """Trains a configuration of the search again, with the seed and the split of its run; keeps its users' figures."""
+
+    def _ask(self, trial: Trial) -> Configuration:
+        if CANDIDATE not in trial.user_attrs:  # a worker of another machine took the last queued run
+            raise TrialPruned("nothing is queued any more")
+        return Configuration.model_validate({**trial.user_attrs[CONFIGURATION], "n_threads": self.context.n_threads})
+
+    def _experiment(self, trial: FrozenTrial, configuration: Configuration) -> Experiment:
+        train_seed = trial.user_attrs[TRAIN_SEED]
+        return prepare_experiment(self.context.dataset, configuration, self.context.record.seen, train_seed=train_seed)
+
+    def _keep(self, trial: Trial, experiment: Experiment, result: ExperimentResult, folder: Path) -> None:
+        users, figures = user_figures(experiment, result, self.context.record.objective, self.context.extra_metrics)
+        trial.set_user_attr(FIGURES, {"users": as_text(users), "figures": as_text(figures)})
+
+
+class ConfirmLoop(Loop):
+    """Runs what is queued in a companion study, and waits for what others run: they may still lose it."""
+
+    def _has_room(self) -> bool | None:
+        counts = count_trials(self._study.get_trials(deepcopy=False))
+        if counts.waiting:
+            return True
+        if counts.running:
+            return None
+        self._control.stop("all confirmation runs are done")
+        return False
+
+    def _after_trial(self, study: Study, trial: FrozenTrial) -> None:
+        if CANDIDATE in trial.user_attrs:
+            super()._after_trial(study, trial)
+        else:
+            self._release()
+            if not self._may_start():
+                study.stop()

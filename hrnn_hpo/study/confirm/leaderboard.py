@@ -1,0 +1,63 @@
+"""The figures on the test users side by side: winner, defaults and baselines, with their intervals.
+
+How the test users are opened is test_part.py's work.
+"""
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+from optuna.study import Study
+
+from hrnn_hpo.evaluation.baselines import BASELINES
+
+LEADERBOARD = "leaderboard"
+WINNER, DEFAULTS = "tuned", "defaults"
+Interval = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Leaderboard:
+    """Test figures by name; `opening` counts how often this study had looked at its test users by then."""
+
+    metrics: dict[str, dict[str, float]]
+    winner: int  # trial
+    opening: int
+    n_done: int  # trials complete or pruned when it was made
+    n_test_users: int
+    intervals: dict[str, dict[str, Interval]] = field(default_factory=dict)  # 95 % bootstrap over users, as `metrics`
+    refit: bool = False  # whether the validation data trained too: after a confirmation
+    gain: dict[str, float] = field(default_factory=dict)  # tuned minus defaults, in the objective: see _gain
+
+    @property
+    def reopened(self) -> bool:
+        """Whether the figures are tainted: chosen after an earlier look at the test users."""
+        return self.opening > 1
+
+
+def read_leaderboard(study: Study) -> Leaderboard | None:
+    """Return the newest leaderboard of a study, None before the test part was opened."""
+    content = study.user_attrs.get(LEADERBOARD)
+    if not content:
+        return None
+    intervals = {
+        name: {metric: (low, high) for metric, (low, high) in row.items()}
+        for name, row in content.get("intervals", {}).items()
+    }
+    return Leaderboard(**{**content, "intervals": intervals})
+
+
+def baselines_ahead(board: Leaderboard, objective: str) -> str | None:
+    """Return a sentence on the baselines that are above the winner in the objective; None where there are none."""
+    values = {name: row[objective] for name, row in board.metrics.items() if objective in row}
+    ahead = [name for name in BASELINES if WINNER in values and values.get(name, -math.inf) > values[WINNER]]
+    if not ahead:
+        return None
+    told = ", ".join(f"{name} {values[name]:.4f}" for name in ahead)
+    noun = "A baseline is" if len(ahead) == 1 else "Baselines are"
+    return f"{noun} above the tuned model on the test users: {objective} {told} against {values[WINNER]:.4f}."
+
+
+def leaderboard_content(board: Leaderboard) -> dict[str, Any]:
+    """Return a leaderboard as plain values, for --json and leaderboard.json."""
+    return {**vars(board), "reopened": board.reopened}

@@ -1,0 +1,142 @@
+"""Opening the test users: once, counted before anything is evaluated, for the winner, the defaults and the baselines.
+
+After a confirmation the winner and the defaults are trained again on training and validation data together, and so are
+the baselines beside them.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+from optuna.study import Study
+from optuna.trial import FrozenTrial
+
+from hrnn_hpo.data.schema import Dataset
+from hrnn_hpo.evaluation.baselines import evaluate_baselines
+from hrnn_hpo.evaluation.protocols import Evaluation, UserMetric
+from hrnn_hpo.evaluation.significance import N_RESAMPLES, bootstrap_interval, paired_test
+from hrnn_hpo.experiment import Device, evaluate_model, prepare_experiment, resolve_device, run_experiment, test_part
+from hrnn_hpo.model.folder import load_model
+from hrnn_hpo.study.attributes import SUMMARY
+from hrnn_hpo.study.confirm.leaderboard import DEFAULTS, LEADERBOARD, WINNER, Interval, Leaderboard, read_leaderboard
+from hrnn_hpo.study.confirm.refit import (
+    configuration_of,
+    confirmed_configuration,
+    drop_refits,
+    ensure_refit,
+    left_model_folder,
+)
+from hrnn_hpo.study.record import StudyRecord
+from hrnn_hpo.study.run.trial import save_trial_model
+from hrnn_hpo.study.run.trial_files import model_folder
+from hrnn_hpo.study.trials import best_trial, defaults_trial, last_attempts, read_confirmation, winner_trial
+
+OPENINGS = "test_openings"
+MAX_DRAWS = 50_000_000  # intervals of very many test users take fewer resamples
+
+
+def openings(study: Study) -> int:
+    """Return how often a study has opened its test part."""
+    return len(study.user_attrs.get(OPENINGS, []))
+
+
+def open_test_part(
+    study: Study,
+    record: StudyRecord,
+    dataset: Dataset,
+    *,
+    device: Device = "auto",
+    again: bool = False,
+    extra_metrics: Mapping[str, UserMetric] | None = None,
+) -> Leaderboard | None:
+    """Return the leaderboard of a study's winner (confirmed, else best), its defaults and the baselines.
+
+    Once opened, the stored figures are returned, whoever wins now; `again` opens once more and counts it. None while
+    no trial is complete.
+    """
+    trials = last_attempts(study)
+    confirmed = read_confirmation(study) is not None
+    winner, defaults = winner_trial(study) if confirmed else best_trial(trials), defaults_trial(trials)
+    stored = read_leaderboard(study)
+    if winner is None:
+        return stored
+    if stored is not None and (not again or (stored.winner, stored.refit) == (winner.number, confirmed)):
+        return stored
+    compared = {WINNER: winner}
+    if defaults is not None and SUMMARY in defaults.user_attrs:
+        compared[DEFAULTS] = defaults
+    for trial in compared.values():  # before the test part is opened: training may be interrupted
+        ensure_model(study, record, dataset, trial, device, extra_metrics)
+    n_done = sum(trial.state.name in ("COMPLETE", "PRUNED") for trial in trials)
+    log: list[dict[str, Any]] = study.user_attrs.get(OPENINGS, [])
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    # An opening whose figures nobody saw, because the process died, does not count twice.
+    if not log or log[-1]["seen"]:
+        log = [*log, {"time": now, "trial": winner.number, "n_done": n_done, "seen": False}]
+        study.set_user_attr(OPENINGS, log)
+
+    experiment = prepare_experiment(dataset, confirmed_configuration(study, winner), record.seen, refit=confirmed)
+    part = test_part(experiment)
+    rows = {name: _test_metrics(study, record, dataset, trial, device) for name, trial in compared.items()}
+    rows |= evaluate_baselines(dataset, experiment.split.train, part, seen=experiment.seen)
+    board = Leaderboard(
+        metrics={name: row.metrics for name, row in rows.items()},
+        winner=winner.number,
+        opening=len(log),
+        n_done=n_done,
+        n_test_users=len(part),
+        intervals={name: _intervals(row) for name, row in rows.items()},
+        refit=confirmed,
+        gain=_gain(rows, record.objective),
+    )
+    study.set_user_attr(LEADERBOARD, vars(board))
+    study.set_user_attr(OPENINGS, [*log[:-1], {**log[-1], "seen": True}])
+    drop_refits(study, list(compared.values()) if confirmed else [])
+    return board
+
+
+def ensure_model(
+    study: Study,
+    record: StudyRecord,
+    dataset: Dataset,
+    trial: FrozenTrial,
+    device: Device,
+    extra_metrics: Mapping[str, UserMetric] | None = None,
+) -> None:
+    """Train the model that a study leaves for a trial where it is missing.
+
+    That is the refit after a confirmation; without one the trial's own, which another machine may have run.
+    """
+    if read_confirmation(study) is not None:
+        ensure_refit(study, record, dataset, trial, device)
+        return
+    folder = model_folder(study.study_name, trial)
+    if not folder.is_dir():
+        experiment = prepare_experiment(dataset, configuration_of(trial), record.seen)
+        result = run_experiment(experiment, device=device, objective=record.objective, extra_metrics=extra_metrics)
+        save_trial_model(folder, experiment, result)
+
+
+def _test_metrics(
+    study: Study, record: StudyRecord, dataset: Dataset, trial: FrozenTrial, device: Device
+) -> Evaluation:
+    saved = load_model(left_model_folder(study, trial), resolve_device(device))
+    experiment = prepare_experiment(dataset, saved.configuration, record.seen, refit=saved.split.refit)
+    return evaluate_model(saved.model, experiment, test_part(experiment))
+
+
+def _intervals(row: Evaluation) -> dict[str, Interval]:
+    """Return the bootstrap interval over test users of every metric that has a figure per user."""
+    n_resamples = max(1000, min(N_RESAMPLES, MAX_DRAWS // len(row.users)))
+    return {name: bootstrap_interval(values, 0, n_resamples=n_resamples) for name, values in row.per_user.items()}
+
+
+def _gain(rows: Mapping[str, Evaluation], objective: str) -> dict[str, float]:
+    """Return the winner's mean gain over the defaults, its interval and its p-value; empty without pairs of figures."""
+    if DEFAULTS not in rows or objective not in rows[WINNER].per_user:
+        return {}
+    ours, theirs = (rows[name].per_user[objective] for name in (WINNER, DEFAULTS))
+    n_resamples = max(1000, min(N_RESAMPLES, MAX_DRAWS // len(ours)))
+    low, high = bootstrap_interval(ours - theirs, 0, n_resamples=n_resamples)
+    return {"difference": float(np.mean(ours - theirs)), "low": low, "high": high, "p": paired_test(ours, theirs)}

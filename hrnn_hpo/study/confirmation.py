@@ -1,0 +1,88 @@
+"""What a confirmation found, as plain values: the contenders, the verdict, and both in words.
+
+How it is found is confirm/verdict.py's business.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+Verdict = Literal["yes", "no", "undecided"]
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A confirmed configuration, named by its trial; the comparison is with the defaults, empty for themselves."""
+
+    trial: int
+    search_value: float | None  # None where its trial did not end
+    scores: list[float]  # of its runs, in their order
+    mean: float
+    best_epoch: int  # the median of its runs'
+    difference: float | None = None
+    low: float | None = None
+    high: float | None = None
+    p: float | None = None
+    p_holm: float | None = None
+
+
+@dataclass(frozen=True)
+class Confirmation:
+    """What a confirmation found. `contenders` come best confirmed mean first."""
+
+    verdict: Verdict
+    winner: int  # trial with the best confirmed mean
+    defaults: int
+    raw_best: int  # trial with the best search score among the contenders
+    optimism: float | None  # raw_best's search score minus its confirmed mean
+    optimism_of_defaults: float | None
+    objective: str
+    n_seeds: int
+    n_users: int  # different validation users over all runs; 0 where runs are the units
+    redrawn: bool  # whether training and validation users differ from run to run
+    contenders: list[Contender]
+    failed: list[int] = field(default_factory=list)  # trials of which a run failed: out of the contest
+    time: float = 0.0  # seconds since 1970 when it was concluded
+
+    def contender(self, trial: int) -> Contender:
+        """Return the contender of a trial."""
+        return next(one for one in self.contenders if one.trial == trial)
+
+    def content(self) -> dict[str, Any]:
+        """Return it as plain values, for --json, files and Optuna's storage."""
+        return asdict(self)
+
+
+def confirmation_from(content: Mapping[str, Any]) -> Confirmation:
+    """Return the confirmation that `content` describes."""
+    contenders = [Contender(**entry) for entry in content["contenders"]]
+    return Confirmation(**{**content, "contenders": contenders})
+
+
+def sentences(found: Confirmation) -> list[str]:
+    """Return the verdict and the optimism in words, for the screen and the report."""
+    best = found.contenders[0]
+    verdict = f"Better than the defaults: {found.verdict}."
+    seeds = f"{found.n_seeds} fresh seeds" + (", users redrawn" if found.redrawn else "")
+    challengers = [one for one in found.contenders if one.difference is not None]
+    n = len(challengers)
+    nearest = challengers[0] if challengers else None
+    if nearest is not None:
+        who = f"Trial {nearest.trial}" if nearest is best else f"The best challenger, trial {nearest.trial},"
+        verdict += (
+            f" {who} gains {nearest.difference:+.4f} {found.objective} over them, 95 % interval "
+            f"[{nearest.low:+.4f}, {nearest.high:+.4f}], p {nearest.p_holm:.3g} after Holm ({seeds}"
+            + (f", {n} challengers)." if n > 1 else ").")
+        )
+    told = [verdict]
+    if best.trial != found.raw_best:
+        told.append(f"Trial {found.raw_best} won the search, trial {best.trial} the confirmation.")
+    if found.optimism is not None:
+        text = f"Optimism of the search: {found.optimism:+.4f} (trial {found.raw_best}, search minus confirmed)"
+        if found.optimism_of_defaults is not None and found.raw_best != found.defaults:
+            text += f"; the defaults, whom nobody picked, {found.optimism_of_defaults:+.4f}"
+        told.append(f"{text}.")
+    if found.failed:
+        trials = ", ".join(map(str, found.failed))
+        told.append(f"Out of the contest, since a run of theirs failed: trials {trials}.")
+    return told

@@ -1,0 +1,77 @@
+"""`tune --plan`: what a study would do and take, told before it starts; and the same for a study that is about to."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from optuna.storages import RDBStorage
+from optuna.study import Study
+
+from hrnn_hpo.data.prepared import load_dataset
+from hrnn_hpo.data.schema import Dataset
+from hrnn_hpo.errors import HRNNError, StudyError
+from hrnn_hpo.experiment import available_cores, resolve_device
+from hrnn_hpo.study.confirm.runs import companion_of, confirmation_runs
+from hrnn_hpo.study.confirm.settings import Settings, n_confirmed, wanted_settings
+from hrnn_hpo.study.forecast.forecast import FORECAST_KEY, Forecast, forecast, stored_measure
+from hrnn_hpo.study.forecast.measure import Measure, measure
+from hrnn_hpo.study.request.check import CheckedRequest, check_request
+from hrnn_hpo.study.request.request import StudyRequest, study_request
+from hrnn_hpo.study.storage.database import has_study, load_study, open_storage
+from hrnn_hpo.study.trials import count_trials
+
+_log = logging.getLogger(__name__)
+
+
+def plan(data: Path | Dataset, request: StudyRequest | None = None, **fields: Any) -> Forecast:
+    """Return what `tune` with the same arguments would take. Nothing is written, no study is created.
+
+    An epoch is measured, unless the study exists and knows its speed. Raises what `tune` would raise before its first
+    trial.
+    """
+    asked = study_request(request, **fields)
+    dataset = data if isinstance(data, Dataset) else load_dataset(data)
+    resolve_device(asked.device)
+    try:
+        database = open_storage(asked.storage)
+    except StudyError:  # there is none yet
+        database = None
+    checked = check_request(dataset, asked, database, data=str(data) if isinstance(data, Path) else dataset.name)
+    for note in checked.notes:
+        _log.warning("%s", note)
+    there = database is not None and has_study(asked.study, database)
+    found = load_study(asked.study, database) if database is not None and there else None
+    return _forecast(dataset, checked, found, database, wanted_settings(found, asked.confirm, asked.confirm_seeds))
+
+
+def plan_ahead(
+    dataset: Dataset, checked: CheckedRequest, study: Study, storage: RDBStorage, settings: Settings
+) -> Forecast | None:
+    """Return the forecast of a study that is about to run, and keep it there; None where nothing could be measured."""
+    try:
+        found = _forecast(dataset, checked, study, storage, settings)
+    except (HRNNError, RuntimeError, MemoryError) as error:  # the same configuration will fail as trial 0, on record
+        _log.warning("No plan: the defaults could not be measured (%s).", error)
+        return None
+    study.set_user_attr(FORECAST_KEY, found.content())
+    return found
+
+
+def _forecast(
+    dataset: Dataset, checked: CheckedRequest, study: Study | None, storage: RDBStorage | None, settings: Settings
+) -> Forecast:
+    known: Measure | None = stored_measure(study) if study is not None else None
+    if known is None:
+        n_threads = checked.n_threads or max(1, available_cores() // checked.n_workers)
+        known = measure(dataset, checked.space, checked.record, device=checked.request.device, n_threads=n_threads)
+    companion = companion_of(study, storage) if study is not None and storage is not None else None
+    n_done = count_trials(study.get_trials(deepcopy=False)).done if study is not None else 0
+
+    def confirm_runs(n_trials: int | None) -> int:
+        k = n_confirmed(settings, n_trials or 0, checked.record)
+        if n_trials is not None:
+            k = min(k, n_trials - 1)  # the defaults are one of the trials
+        done = [run for run in confirmation_runs(companion) if run.state.name == "COMPLETE"] if companion else []
+        return max((k + 1) * settings.n_seeds - len(done), 0) if k > 0 else 0
+
+    return forecast(checked, known, checked.request.study, n_done=n_done, confirm_runs=confirm_runs)

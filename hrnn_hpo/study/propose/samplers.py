@@ -1,0 +1,146 @@
+"""Samplers by name, and the wrapper that makes a stopped and resumed study propose the same trials.
+
+A seeded Optuna sampler that lives as long as its process repeats itself after a restart. SeededSampler builds a
+fresh one before each trial, from the study's seed and the trial's number.
+"""
+
+import importlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from optuna.distributions import BaseDistribution
+from optuna.samplers import (
+    BaseSampler,
+    BruteForceSampler,
+    CmaEsSampler,
+    GPSampler,
+    QMCSampler,
+    RandomSampler,
+    TPESampler,
+)
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+
+from hrnn_hpo.config import nearest
+from hrnn_hpo.errors import ConfigError
+from hrnn_hpo.search.space import SearchSpace
+from hrnn_hpo.study.optuna_quiet import experimental_allowed
+from hrnn_hpo.study.propose.deterministic import BatchSampler
+from hrnn_hpo.study.propose.distinct import DistinctSampler
+from hrnn_hpo.study.seeds import ordinal, ordinals, trial_seed
+
+SAMPLERS = ("tpe", "random", "gp", "qmc", "cma-es", "grid")
+DETERMINISTIC = ("tpe", "random", "gp")  # qmc, cma-es and grid carry a state from trial to trial
+SamplerLike = str | BaseSampler | Callable[[int], BaseSampler]
+
+
+class SeededSampler(BaseSampler):
+    """Build `factory(seed)` before each trial, the seed drawn from the study's seed and the trial's number.
+
+    Retries are left out of the count, and a retry takes its original's seed, so that a study whose trials were
+    interrupted proposes what an undisturbed one does. `one_seed` keeps the study's seed for all trials: low
+    discrepancy (QMC) lives in the sequence as a whole.
+    """
+
+    def __init__(self, factory: Callable[[int], BaseSampler], seed: int, *, one_seed: bool = False) -> None:
+        self._factory = factory
+        self._seed = seed
+        self._one_seed = one_seed
+        self._sampler = self._build(seed)
+
+    def __str__(self) -> str:
+        return f"SeededSampler({self._sampler})"
+
+    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
+        if not self._one_seed:
+            self._sampler = self._build(trial_seed(self._seed, ordinal(study, trial)))
+        self._sampler.before_trial(study, trial)
+
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        return self._sampler.infer_relative_search_space(study, trial)
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        return self._sampler.sample_relative(study, trial, search_space)
+
+    def sample_independent(
+        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        return self._sampler.sample_independent(study, trial, param_name, param_distribution)
+
+    def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
+        self._sampler.after_trial(study, trial, state, values)
+
+    def _build(self, seed: int) -> BaseSampler:
+        with experimental_allowed():
+            return self._factory(seed)
+
+
+def make_sampler(
+    sampler: SamplerLike, seed: int, space: SearchSpace | None = None, *, deterministic: bool = False
+) -> BaseSampler:
+    """Return a sampler by name, from a factory that takes a seed, or the object as it is.
+
+    Over a finite space, names and factories give one that repeats no configuration. Raises ConfigError for an unknown
+    name, and for a grid over a space that has no finite one.
+    """
+    if deterministic and sampler not in DETERMINISTIC:
+        raise ConfigError(
+            f"--deterministic needs a sampler that depends on seed and earlier trials alone "
+            f"({', '.join(DETERMINISTIC)}), but got {name_of(sampler)}."
+        )
+    if isinstance(sampler, BaseSampler):
+        return sampler
+    made = _make_sampler(sampler, seed, space)
+    if deterministic:
+        made = BatchSampler(made, ordinals)
+    if space is None or sampler == "grid" or space.cardinality() is None:
+        return made
+    return DistinctSampler(made, space)
+
+
+def _make_sampler(sampler: str | Callable[[int], BaseSampler], seed: int, space: SearchSpace | None) -> BaseSampler:
+    if not isinstance(sampler, str):
+        return SeededSampler(sampler, seed)
+    if sampler not in SAMPLERS:
+        raise ConfigError(
+            f"--sampler must be one of {', '.join(SAMPLERS)}, but got {sampler!r}{nearest(sampler, list(SAMPLERS))}"
+        )
+    if sampler == "grid" and space is not None and space.cardinality() is None:
+        endless = [name for name, parameter in space.searched.items() if parameter.n_values() is None]
+        raise ConfigError(f"--sampler grid needs a `step` for every continuous range, but got none for {endless}.")
+    if sampler == "qmc":
+        return SeededSampler(_qmc, seed, one_seed=True)
+    if sampler == "tpe" and space is not None and any(parameter.when for parameter in space.searched.values()):
+        # Ungrouped, a parameter that some trials lack is drawn alone, without regard to the others.
+        return SeededSampler(lambda one: TPESampler(seed=one, multivariate=True, group=True), seed)
+    return SeededSampler(_FACTORIES[sampler], seed)
+
+
+def name_of(sampler_or_pruner: Any) -> str:
+    """Return the name of a sampler or pruner, the class of an object."""
+    if isinstance(sampler_or_pruner, str):
+        return sampler_or_pruner
+    return str(getattr(sampler_or_pruner, "__name__", type(sampler_or_pruner).__name__))
+
+
+def _qmc(seed: int) -> BaseSampler:
+    return QMCSampler(scramble=True, seed=seed, warn_independent_sampling=False)
+
+
+def _cma_es(seed: int) -> BaseSampler:
+    try:
+        importlib.import_module("cmaes")  # Optuna asks for it later, where its absence would be a failed trial
+    except ImportError:
+        raise ConfigError("--sampler cma-es needs the package cmaes: pip install cmaes.") from None
+    return CmaEsSampler(seed=seed, warn_independent_sampling=False)
+
+
+_FACTORIES: dict[str, Callable[[int], BaseSampler]] = {
+    "tpe": lambda seed: TPESampler(seed=seed),
+    "random": lambda seed: RandomSampler(seed=seed),
+    "gp": lambda seed: GPSampler(seed=seed, warn_independent_sampling=False),
+    "cma-es": _cma_es,
+    "grid": lambda seed: BruteForceSampler(seed=seed),
+}

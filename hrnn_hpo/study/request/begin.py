@@ -1,0 +1,62 @@
+"""From a checked request to a study in the storage: its record, its budget and its first trials."""
+
+import time
+
+from filelock import FileLock
+from optuna.storages import RDBStorage
+from optuna.study import Study
+
+from hrnn_hpo.stores import study_folder
+from hrnn_hpo.study.attributes import ROLE, STOP_KEY
+from hrnn_hpo.study.objectives import directions
+from hrnn_hpo.study.propose.pruners import make_pruner
+from hrnn_hpo.study.propose.samplers import make_sampler, name_of
+from hrnn_hpo.study.record import KEY, write_record
+from hrnn_hpo.study.request.budget import Budget, write_budget
+from hrnn_hpo.study.request.check import CheckedRequest, existing_record
+from hrnn_hpo.study.request.widening import widen
+from hrnn_hpo.study.storage.database import create_study
+
+
+def begin_or_continue(storage: RDBStorage, checked: CheckedRequest) -> Study:
+    """Return the study, with record, budget and first trials written; trials that it has are left as they are.
+
+    Where the space asked for is wider than the recorded one, the trials are written anew with its ranges.
+    """
+    name, record = checked.request.study, checked.record
+    folder = study_folder(name)
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / "setup.lock"):
+        recorded = existing_record(name, storage)
+        if recorded is not None and recorded.space_fingerprint != record.space_fingerprint:
+            widen(name, storage, record)
+        study = create_study(
+            name,
+            storage,
+            sampler=make_sampler(checked.sampler, record.seed, checked.space, deterministic=record.deterministic),
+            pruner=make_pruner(checked.pruner, checked.space.max_epochs, deterministic=record.deterministic),
+            directions=directions(record.objectives),
+        )
+        if KEY not in study.user_attrs:
+            write_record(study, record)
+        has_defaults = any(trial.user_attrs.get(ROLE) == "defaults" for trial in study.get_trials(deepcopy=False))
+        for role, params in checked.first:
+            if role == "enqueued" or not has_defaults:
+                study.enqueue_trial(params, user_attrs={ROLE: role}, skip_if_exists=role == "enqueued")
+        study.set_user_attr(STOP_KEY, False)
+        start_clock(study, checked)
+    return study
+
+
+def start_clock(study: Study, checked: CheckedRequest) -> None:
+    """Write the budget of a request into its study; the seconds that it may take count from now."""
+    timeout = checked.request.timeout
+    budget = Budget(
+        n_trials=checked.n_trials,
+        sampler=name_of(checked.sampler),
+        pruner=name_of(checked.pruner),
+        deadline=None if timeout is None else time.time() + timeout,
+        patience_trials=checked.request.patience_trials,
+        target=checked.request.target,
+    )
+    write_budget(study, budget)

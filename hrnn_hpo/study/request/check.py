@@ -1,0 +1,203 @@
+"""What a request means for this data and this study, checked as a whole before anything is written.
+
+A new study gets a record; one that exists goes on under the record it has.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from optuna.storages import RDBStorage
+
+from hrnn_hpo.config import Configuration
+from hrnn_hpo.data.schema import Dataset
+from hrnn_hpo.errors import ConfigError, StudyError
+from hrnn_hpo.evaluation.protocols import resolve_seen
+from hrnn_hpo.experiment import prepare_experiment
+from hrnn_hpo.search.personalize import SolutionConfig, read_solution_config
+from hrnn_hpo.search.space import SearchSpace, Value, load_space
+from hrnn_hpo.study.objectives import NO_PRUNER, check_objectives, check_several
+from hrnn_hpo.study.propose.pruners import make_pruner
+from hrnn_hpo.study.propose.samplers import make_sampler, name_of
+from hrnn_hpo.study.record import KEY, StudyRecord, check_same, in_space, new_record, read_record
+from hrnn_hpo.study.request.enqueue import enqueued
+from hrnn_hpo.study.request.part_of_users import N_COMPARED
+from hrnn_hpo.study.request.request import PrunerLike, SamplerLike, StudyRequest, study_request
+from hrnn_hpo.study.request.warm_start import warm_start
+from hrnn_hpo.study.request.widening import widened, widening_notes
+from hrnn_hpo.study.storage.database import has_study, load_study
+
+DEFAULT_N_TRIALS = 40  # the most training jobs that Amazon's service ran for one solution
+DEFAULT_SPACE_OF_SOLUTIONS = "aws-hrnn"
+
+
+@dataclass(frozen=True)
+class CheckedRequest:
+    """A request with everything settled: what to search, for how long, and what to try first."""
+
+    request: StudyRequest
+    record: StudyRecord
+    space: SearchSpace
+    sampler: SamplerLike
+    pruner: PrunerLike
+    n_trials: int | None
+    n_workers: int
+    n_threads: int | None
+    first: list[tuple[str, dict[str, Value]]] = field(default_factory=list)  # role and parameters of enqueued trials
+    notes: tuple[str, ...] = ()
+
+
+def check_request(
+    dataset: Dataset, request: StudyRequest, storage: RDBStorage | None, *, data: str, metrics: Sequence[str] = ()
+) -> CheckedRequest:
+    """Return what a request means for a study, new or continued. Nothing is written; without a storage it is new.
+
+    `data` is the data's name for messages and commands, `metrics` those that the caller adds. Raises ConfigError,
+    SpaceError or DataError for what cannot be done, StudyError for what contradicts the study.
+    """
+    recorded = existing_record(request.study, storage)
+    request, asked, notes = _obey_solution_config(request, recorded)
+    objectives = check_objectives(request.objective, metrics)
+    if recorded is not None:
+        record, told = _continued(dataset, request, recorded, asked, objectives)
+        notes += told
+    else:
+        record = _new(dataset, request, asked, objectives, data)
+    space = record.search_space() if recorded is not None or asked is None else asked
+    if request.confirm == 0 and record.user_fraction is not None:
+        raise ConfigError("A search on a part of the users must be confirmed on all: `--confirm >= 1`, but got 0.")
+    sampler, pruner = request.sampler or record.sampler, request.pruner or record.pruner
+    check_several(record.objectives, name_of(sampler), name_of(pruner))
+    make_sampler(sampler, record.seed, space, deterministic=record.deterministic)
+    make_pruner(pruner, space.max_epochs)
+    configuration = Configuration(
+        hyperparameters=space.resolve({}), protocol=record.protocol, split_seed=record.split_seed
+    )
+    prepare_experiment(dataset, configuration, record.seen)  # raises where this data cannot be split so
+    if record.user_fraction is not None:
+        notes.append(_fraction_note(record.user_fraction))
+    first, told = _first_trials(request, storage, record, space)
+    notes += told
+    n_trials = request.n_trials
+    if n_trials is None and request.timeout is None and request.patience_trials is None:
+        n_trials = DEFAULT_N_TRIALS
+    return CheckedRequest(
+        request=request,
+        record=record,
+        space=space,
+        sampler=sampler,
+        pruner=pruner,
+        n_trials=n_trials,
+        n_workers=request.n_workers or 1,
+        n_threads=threads_of(record, request.n_threads),
+        first=first,
+        notes=tuple(notes),
+    )
+
+
+def existing_record(name: str, storage: RDBStorage | None) -> StudyRecord | None:
+    """Return the record of a study, None for one that is still to begin."""
+    if storage is None or not has_study(name, storage):
+        return None
+    study = load_study(name, storage)
+    # Without record and trials, it is a study whose process died in the moment of its creation.
+    return None if KEY not in study.user_attrs and not study.get_trials(deepcopy=False) else read_record(study)
+
+
+def threads_of(record: StudyRecord, n_threads: int | None) -> int | None:
+    """Return the CPU threads of a trial: one where the study is deterministic, since sums depend on their number."""
+    if record.deterministic and n_threads not in (None, 1):
+        raise ConfigError(f"--deterministic trains on one thread a trial, but got --threads {n_threads}.")
+    return 1 if record.deterministic else n_threads
+
+
+def _obey_solution_config(
+    request: StudyRequest, record: StudyRecord | None
+) -> tuple[StudyRequest, SearchSpace | None, list[str]]:
+    """Return the request with a solutionConfig's wishes filled in, the space asked for, and what to tell about it."""
+    asked = load_space(request.space) if isinstance(request.space, str | Path) else request.space
+    if request.solution_config is None:
+        return request, asked, []
+    if asked is None:
+        asked = record.search_space() if record is not None else load_space(DEFAULT_SPACE_OF_SOLUTIONS)
+    solution: SolutionConfig = read_solution_config(request.solution_config, asked)
+    wishes: dict[str, Any] = {}
+    if not request.objective and solution.objective:
+        wishes["objective"] = solution.objective
+    if request.n_trials is None and request.timeout is None and solution.limits.n_trials:
+        wishes["n_trials"] = solution.limits.n_trials
+    if request.n_workers is None and solution.limits.n_workers:
+        wishes["n_workers"] = solution.limits.n_workers
+    return study_request(request, **wishes), solution.space, list(solution.notes)
+
+
+def _asked_facts(dataset: Dataset, request: StudyRequest, objectives: Sequence[str]) -> dict[str, Any]:
+    """Return what a record would say of the request; None for what is not asked."""
+    facts: dict[str, Any] = {name: getattr(request, name) for name in ("protocol", "split_seed", "seed")}
+    facts["seen"] = None if request.seen is None else resolve_seen(dataset, request.seen)
+    facts["objective"] = objectives[0] if objectives else None
+    if objectives:
+        facts["more_objectives"] = list(objectives[1:])
+    return facts | {"deterministic": request.deterministic or None, "user_fraction": request.user_fraction}
+
+
+def _continued(
+    dataset: Dataset,
+    request: StudyRequest,
+    record: StudyRecord,
+    asked: SearchSpace | None,
+    objectives: Sequence[str],
+) -> tuple[StudyRecord, list[str]]:
+    """Return the record under which a study goes on, in a wider space where one is asked for, and what to tell."""
+    wider = widened(record, asked) if asked is not None else None
+    facts = _asked_facts(dataset, request, objectives)
+    check_same(request.study, record, None if wider else asked, data_hash=dataset.content_hash, **facts)
+    if wider and asked is not None:
+        return in_space(record, asked), widening_notes(record, wider)
+    return record, []
+
+
+def _new(
+    dataset: Dataset, request: StudyRequest, asked: SearchSpace | None, objectives: Sequence[str], data: str
+) -> StudyRecord:
+    """Return the record of a study that begins."""
+    if asked is None:
+        raise ConfigError(
+            f"Study {request.study!r} is new: --space says what to search (`hrnn-hpo spaces` lists them)."
+        )
+    facts = _asked_facts(dataset, request, objectives)
+    defaults = {"protocol": "personalize", "split_seed": 0, "objective": "ndcg_at_10", "seed": 0}
+    facts |= {key: value for key, value in defaults.items() if facts[key] is None}
+    facts["seen"] = facts["seen"] or resolve_seen(dataset, "auto")
+    facts["deterministic"] = request.deterministic
+    return new_record(
+        asked,
+        data=data,
+        data_hash=dataset.content_hash,
+        sampler=name_of(request.sampler or "tpe"),
+        pruner=name_of(request.pruner or ("median" if len(objectives) < 2 else NO_PRUNER)),
+        **facts,
+    )
+
+
+def _first_trials(
+    request: StudyRequest, storage: RDBStorage | None, record: StudyRecord, space: SearchSpace
+) -> tuple[list[tuple[str, dict[str, Value]]], list[str]]:
+    """Return the trials to queue before the sampler proposes any, the defaults first, and what to tell about them."""
+    queued, notes = enqueued(request.enqueue, space)
+    first = [("defaults", space.varied(space.defaults())), *(("enqueued", params) for params in queued)]
+    if request.warm_start is not None:
+        if storage is None:
+            raise StudyError(f"--warm-start {request.warm_start}: there is no study storage yet.")
+        known, told = warm_start(request.warm_start, storage, record, space)
+        first += [("enqueued", params) for params in known]
+        notes += told
+    return first, notes
+
+
+def _fraction_note(fraction: float) -> str:
+    return (
+        f"The search trains on {fraction:.0%} of the training users, once {N_COMPARED} configurations have shown that "
+        "this ranks them as all users do (which is not part of the plan). The confirmation trains on all."
+    )

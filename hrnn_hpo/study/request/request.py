@@ -1,0 +1,227 @@
+"""What a study is asked to do, as one frozen model: from the command line, from Python, from a solutionConfig.
+
+Its field descriptions are the help texts of `hrnn-hpo tune`. It knows the rules that hold for any data and any study;
+what data, space and an existing study have to say is check.py's work. Imports nothing heavy: `--help` reads it.
+"""
+
+import difflib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from hrnn_hpo.errors import ConfigError
+
+if TYPE_CHECKING:
+    from optuna.pruners import BasePruner
+    from optuna.samplers import BaseSampler
+
+    from hrnn_hpo.search.space import SearchSpace
+
+    SpaceLike = str | Path | SearchSpace
+    SamplerLike = str | BaseSampler | Callable[[int], BaseSampler]
+    PrunerLike = str | BasePruner
+else:
+    SpaceLike = SamplerLike = PrunerLike = Any
+
+Launcher = Literal["local", "ray"]
+OPTION_NAMES = {"n_workers": "--workers", "n_threads": "--threads"}  # where they are not the field's own words
+
+
+def _as_tuple(value: Any) -> Any:
+    """Return one name or entry as a tuple of one."""
+    if value is None:
+        return ()
+    return (value,) if isinstance(value, str | Path | Mapping) else tuple(value)
+
+
+class StudyRequest(BaseModel):
+    """What `tune` is asked: options that stay None take what an existing study recorded, else their default."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+    # What is searched.
+    study: Annotated[str, Field(min_length=1, description="Name; an existing study goes on.")]
+    space: Annotated[SpaceLike | None, Field(description="What to search.")] = None
+    objective: Annotated[
+        tuple[str, ...],
+        BeforeValidator(_as_tuple),
+        Field(
+            description="Metric to maximize. Default: ndcg_at_10. Repeated, several objectives trade off: other "
+            "metrics, or n_parameters and seconds (of training), which are minimized. Such a study has no pruner."
+        ),
+    ] = ()
+    protocol: Annotated[
+        Literal["personalize", "personalize-last", "leave-one-out", "newest-tenth", "temporal", "none"] | None,
+        Field(description="Who trains, validates and tests."),
+    ] = None
+    split_seed: Annotated[int | None, Field(ge=0, description="Draws the validation and test users.")] = None
+    seen: Annotated[
+        Literal["auto", "remove", "keep"] | None,
+        Field(description="Items of the input in the ranking. Default: auto."),
+    ] = None
+    user_fraction: Annotated[
+        float | None,
+        Field(
+            gt=0,
+            lt=1,
+            description="Search on this share of the training users, 0.3 for example. First 8 configurations train on "
+            "the part and on all users, and must rank alike; the confirmation trains on all.",
+        ),
+    ] = None
+
+    # How trials are proposed and ended.
+    seed: Annotated[int | None, Field(ge=0, description="Draws what the sampler proposes.")] = None
+    sampler: Annotated[SamplerLike | None, Field(description="How to propose trials. Default: tpe.")] = None
+    pruner: Annotated[PrunerLike | None, Field(description="When to cut a trial short. Default: median.")] = None
+    deterministic: Annotated[
+        bool,
+        Field(
+            description="The same trials and figures for any number of workers: batches of 4, one thread a trial, "
+            "proposals and pruning by earlier batches alone. Waits for each batch's slowest trial."
+        ),
+    ] = False
+    enqueue: Annotated[
+        tuple[Path | dict[str, Any], ...],
+        BeforeValidator(_as_tuple),
+        Field(description="Configuration to try early; may be repeated."),
+    ] = ()
+    warm_start: Annotated[
+        str | None,
+        Field(description="Earlier study whose 5 best configurations that fit this space are tried early."),
+    ] = None
+    solution_config: Annotated[
+        Path | None, Field(description="Amazon Personalize's solutionConfig (JSON) to obey.")
+    ] = None
+
+    # How long.
+    n_trials: Annotated[int | None, Field(gt=0, description="Complete and pruned trials in total. Default: 40.")] = None
+    timeout: Annotated[float | None, Field(gt=0, description="Time this command may search: 90s, 30m, 2h, 1h30m.")] = (
+        None
+    )
+    patience_trials: Annotated[
+        int | None,
+        Field(
+            gt=0,
+            description="Stop after so many trials in a row without a better value. Without --n-trials the only limit.",
+        ),
+    ] = None
+    target: Annotated[float | None, Field(description="Stop when a trial's objective reaches this value.")] = None
+
+    # What is done with the result.
+    confirm: Annotated[
+        int | None,
+        Field(
+            ge=0,
+            description="Train the K best and the defaults again before one is called better; 0: do not. Default: as "
+            "many as half the trials pay for, at most 5: none below 20 trials, 3 of 40 (with --user-fraction at "
+            "least 1).",
+        ),
+    ] = None
+    confirm_seeds: Annotated[
+        int | None,
+        Field(
+            ge=2,
+            description="Fresh seeds, each with training and validation users drawn anew. Default: 5.",
+        ),
+    ] = None
+    again: Annotated[bool, Field(description="Open the test users once more, which is counted and shown.")] = False
+    out: Annotated[Path | None, Field(description="Folder for best.yaml, the model, trials.csv, leaderboard.json.")] = (
+        None
+    )
+
+    # Where it runs, and where it is kept.
+    n_workers: Annotated[int | None, Field(gt=0, description="Processes side by side. Default: 1.")] = None
+    n_threads: Annotated[
+        int | None, Field(gt=0, description="CPU threads of a training; all cores, shared, if unset.")
+    ] = None
+    device: Annotated[
+        Literal["auto", "cpu", "cuda", "mps"],
+        Field(description="Where to compute; auto takes a GPU if there is one."),
+    ] = "auto"
+    launcher: Annotated[
+        Launcher, Field(description="Where workers run: processes of this machine, or tasks of a Ray cluster.")
+    ] = "local"
+    ray_address: Annotated[
+        str | None,
+        Field(description="Ray's head node. Default: the cluster that Ray finds; without any, one on this machine."),
+    ] = None
+    gpus_per_trial: Annotated[
+        float | None,
+        Field(
+            ge=0,
+            description="What a trial asks of Ray beside --threads CPUs; 0.5 shares a GPU. Default: 1 where there are "
+            "any.",
+        ),
+    ] = None
+    storage: Annotated[
+        str | None, Field(description="Optuna's database. Default: HRNN_HPO_STORAGE, else sqlite in mlruns/.")
+    ] = None
+    tracking_uri: Annotated[
+        str | None, Field(description="MLflow's store. Default: MLFLOW_TRACKING_URI, else sqlite in mlruns/.")
+    ] = None
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> "StudyRequest":
+        if self.protocol == "none":
+            raise ValueError("A study needs validation users, but protocol `none` trains on everyone.")
+        if self.launcher != "ray" and (self.ray_address is not None or self.gpus_per_trial is not None):
+            raise ValueError("--ray-address and --gpus-per-trial are for --launcher ray.")
+        if self.deterministic and self.n_threads not in (None, 1):
+            raise ValueError(f"--deterministic trains on one thread a trial, but got --threads {self.n_threads}.")
+        if self.user_fraction is not None and self.confirm == 0:
+            raise ValueError("A search on a part of the users must be confirmed on all: `--confirm >= 1`, but got 0.")
+        return self
+
+
+def study_request(request: StudyRequest | None = None, **fields: Any) -> StudyRequest:
+    """Return the request with `fields` changed, checked as a whole.
+
+    Raises ConfigError with every rule that is broken: a number out of range, an unknown field, options that exclude
+    each other.
+    """
+    if request is not None and not isinstance(request, StudyRequest):
+        raise ConfigError(
+            f"A study is asked for by a StudyRequest or by its fields (study='first', space='hrnn', …), "
+            f"but got {request!r}."
+        )
+    given = {} if request is None else {name: getattr(request, name) for name in request.model_fields_set}
+    try:
+        return StudyRequest.model_validate({**given, **fields})
+    except ValidationError as error:
+        raise ConfigError("\n".join(_explain(problem) for problem in error.errors())) from None
+
+
+def option_name(field: str) -> str:
+    """Return the command line's spelling of a field: `n_trials` is `--n-trials`, `n_workers` is `--workers`."""
+    return OPTION_NAMES.get(field, "--" + field.replace("_", "-"))
+
+
+def _explain(problem: Any) -> str:
+    kind, context = problem["type"], problem.get("ctx", {})
+    if not problem["loc"]:
+        return str(problem["msg"].removeprefix("Value error, "))
+    field = str(problem["loc"][0])
+    option, came = option_name(field), problem["input"]
+    if kind == "extra_forbidden":
+        close = difflib.get_close_matches(field, StudyRequest.model_fields, n=1)
+        return f"`tune` knows no {field!r}" + (f", did you mean {close[0]!r}?" if close else ".")
+    if kind == "missing":
+        return f"{option} must be given: the study's name."
+    if field == "user_fraction" and kind in ("greater_than", "less_than"):
+        return f"`0 < {option} < 1` must hold, but got {came}."
+    for rule, sign, bound in (("greater_than", ">", "gt"), ("greater_than_equal", ">=", "ge")):
+        if kind == rule:
+            why = " (one run says nothing about chance)" if field == "confirm_seeds" else ""
+            return f"`{option} {sign} {context[bound]:g}` must hold{why}, but got {came}."
+    if kind == "literal_error":
+        return f"{option} must be {context['expected']}, but got {came!r}."
+    return f"{option}: {problem['msg']}, but got {came!r}."
+
+
+def objects_of(request: StudyRequest, **own: Sequence[Any] | Mapping[str, Any] | None) -> list[str]:
+    """Return the names of what only this process can have: a sampler or pruner that is no name, functions handed in."""
+    named = {"sampler": request.sampler, "pruner": request.pruner}
+    found = [name for name, value in named.items() if value is not None and not isinstance(value, str)]
+    return found + [name for name, value in own.items() if value]

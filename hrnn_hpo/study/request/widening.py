@@ -1,0 +1,116 @@
+"""A study that goes on in a wider space: its trials written anew with the new ranges, under the old name and numbers.
+
+Optuna keeps a trial's distributions for good, so the study is built again beside the old one and takes its name. A
+process that dies on the way leaves both, and `finish_widening` brings it to an end.
+"""
+
+import optuna
+from optuna.storages import RDBStorage
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from hrnn_hpo.errors import StudyError
+from hrnn_hpo.search.continuation import Continuation, carry_over, carry_params, continuation
+from hrnn_hpo.search.space import SearchSpace
+from hrnn_hpo.study.objectives import directions
+from hrnn_hpo.study.optuna_quiet import optuna_quiet
+from hrnn_hpo.study.record import KEY, StudyRecord, read_record, write_record
+from hrnn_hpo.study.storage.database import create_study, has_study, load_study
+from hrnn_hpo.study.trials import count_trials
+
+# What a sampler remembers in trials about the old ranges.
+SAMPLER_STATE = ("cma:", "sepcma:", "cmawm:")
+
+
+def widened(record: StudyRecord, space: SearchSpace) -> Continuation | None:
+    """Return how a space widens a study's; None where it is the same, takes configurations away or has other defaults.
+
+    The defaults are the study's yardstick: with others, its trial 0 would be none.
+    """
+    recorded = record.search_space()
+    found = continuation(recorded, space)
+    widens = found.changes and found.widening and recorded.resolve({}) == space.resolve({})
+    return found if widens else None
+
+
+def widening_notes(record: StudyRecord, found: Continuation) -> list[str]:
+    """Return what to tell about a study that goes on in a wider space: the changes, and what cannot come along."""
+    notes = ["The study goes on in a wider space, its trials with it:\n" + "\n".join(f"  {c}" for c in found.changes)]
+    if record.sampler in ("qmc", "cma-es"):
+        notes.append(f"The state of the sampler {record.sampler} cannot be carried over: it begins anew.")
+    return notes
+
+
+def widen(name: str, storage: RDBStorage, record: StudyRecord) -> None:
+    """Give a study the wider space of `record`; every trial keeps its number, values and attributes.
+
+    Raises StudyError while trials are running.
+    """
+    old = load_study(name, storage)
+    trials = old.get_trials(deepcopy=False)
+    running = count_trials(trials).running
+    if running:
+        raise StudyError(
+            f"Study {name!r} has {running} running trials: its space can be widened when they have ended "
+            f"(`hrnn-hpo studies stop {name}`)."
+        )
+    before, after = read_record(old).search_space(), record.search_space()
+    moved = [_moved(trial, before, after) for trial in trials]
+    beside = _beside(name)
+    if has_study(beside, storage):
+        _delete(beside, storage)
+    with optuna_quiet():
+        new = create_study(beside, storage, directions=directions(record.objectives))
+        for key, value in old.user_attrs.items():
+            if key != KEY:
+                new.set_user_attr(key, value)
+        new.add_trials(moved)
+        write_record(new, record)  # last: from here on it is complete
+    _delete(name, storage)
+    _take_name(name, storage)
+
+
+def finish_widening(name: str, storage: RDBStorage) -> None:
+    """Bring a widening to its end that was cut off; nothing happens without one."""
+    beside = _beside(name)
+    if not has_study(beside, storage):
+        return
+    new = load_study(beside, storage)
+    if KEY not in new.user_attrs:  # cut off before the old study was touched
+        _delete(beside, storage)
+        return
+    if has_study(name, storage):
+        there = load_study(name, storage)
+        same = KEY in there.user_attrs and read_record(there).space_fingerprint == read_record(new).space_fingerprint
+        if not same or len(there.trials) >= len(new.trials):  # the old study, or a whole copy
+            _delete(beside, storage)
+            return
+        _delete(name, storage)
+    _take_name(name, storage)
+
+
+def _moved(trial: FrozenTrial, before: SearchSpace, after: SearchSpace) -> FrozenTrial:
+    kept = {key: value for key, value in trial.system_attrs.items() if not key.startswith(SAMPLER_STATE)}
+    trial.system_attrs = kept
+    if trial.state == TrialState.WAITING:
+        params = carry_params(kept.get("fixed_params", {}), before, after)
+        if params is not None:
+            attributes = {**kept, "fixed_params": params}
+            return create_trial(state=TrialState.WAITING, user_attrs=trial.user_attrs, system_attrs=attributes)
+    found = carry_over([trial], before, after)
+    if not found:
+        raise StudyError(f"Trial {trial.number} is no configuration of the new space: give it another --study name.")
+    return found[0]
+
+
+def _take_name(name: str, storage: RDBStorage) -> None:
+    with optuna_quiet():
+        optuna.copy_study(from_study_name=_beside(name), from_storage=storage, to_storage=storage, to_study_name=name)
+    _delete(_beside(name), storage)
+
+
+def _delete(name: str, storage: RDBStorage) -> None:
+    optuna.delete_study(study_name=name, storage=storage)
+
+
+def _beside(name: str) -> str:
+    return f"{name} (widening)"

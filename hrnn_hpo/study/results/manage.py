@@ -1,0 +1,64 @@
+"""What can be done to studies besides running them: stop, delete, clean up."""
+
+import optuna
+from optuna.storages import RDBStorage
+from optuna.study import Study
+
+from hrnn_hpo.errors import StudyError
+from hrnn_hpo.study.attributes import STOP_KEY
+from hrnn_hpo.study.confirm.runs import CONFIRMS, companion_of
+from hrnn_hpo.study.record import KEY, read_record
+from hrnn_hpo.study.run.recovery import Recovery
+from hrnn_hpo.study.run.trial_files import drop_all_files, drop_files
+from hrnn_hpo.study.storage.database import load_study, open_storage, study_names
+from hrnn_hpo.study.track.study_runs import StudyRuns
+from hrnn_hpo.study.trials import count_trials
+from hrnn_hpo.tracking import Tracker
+
+
+def stop_study(study: str, *, storage: str | None = None) -> int:
+    """Ask all workers of a study to stop after their epoch; return how many trials are running now."""
+    database = open_storage(storage)
+    running = 0
+    for one in _with_companion(load_study(study, database), database):
+        one.set_user_attr(STOP_KEY, True)
+        running += count_trials(one.get_trials(deepcopy=False)).running
+    return running
+
+
+def delete_study(study: str, *, storage: str | None = None, tracking_uri: str | None = None) -> None:
+    """Delete a study: its trials, its files and (as MLflow's UI does, restorably) its runs.
+
+    Raises StudyError while trials are running.
+    """
+    database = open_storage(storage)
+    found = load_study(study, database)
+    both = _with_companion(found, database)
+    for one in both:
+        Recovery(one.study_name, database).run()
+    running = sum(count_trials(one.get_trials(deepcopy=False)).running for one in both)
+    if running:
+        raise StudyError(
+            f"Study {study!r} has {running} running trials: stop it first (`hrnn-hpo studies stop {study}`)."
+        )
+    if KEY in found.user_attrs:
+        StudyRuns(Tracker(tracking_uri), study, read_record(found)).delete_runs()
+    for one in reversed(both):
+        optuna.delete_study(study_name=one.study_name, storage=database)
+        drop_all_files(one.study_name)
+
+
+def clean_up(*, storage: str | None = None) -> list[str]:
+    """Requeue the trials of dead workers, delete files that nothing needs; return the names of the studies."""
+    database = open_storage(storage)
+    names = study_names(database)
+    for name in names:
+        Recovery(name, database).run()
+        drop_files(load_study(name, database))
+    return [name for name in names if CONFIRMS not in load_study(name, database).user_attrs]
+
+
+def _with_companion(study: Study, storage: RDBStorage) -> list[Study]:
+    """Return a study and, where there is one, the study with its confirmation runs."""
+    companion = companion_of(study, storage)
+    return [study] if companion is None else [study, companion]

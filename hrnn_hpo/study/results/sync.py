@@ -1,0 +1,37 @@
+"""`sync`: the MLflow side of a study, rebuilt or completed from Optuna's storage alone."""
+
+from optuna.trial import TrialState
+
+from hrnn_hpo.study.confirm.leaderboard import read_leaderboard
+from hrnn_hpo.study.confirm.runs import companion_of, confirmation_runs
+from hrnn_hpo.study.record import read_record
+from hrnn_hpo.study.results.to_mlflow import track_results
+from hrnn_hpo.study.run.recovery import Recovery
+from hrnn_hpo.study.storage.database import load_study, open_storage
+from hrnn_hpo.study.track.study_runs import StudyRuns
+from hrnn_hpo.study.trials import count_trials, last_attempts
+from hrnn_hpo.tracking import Tracker
+
+
+def sync(study: str, *, storage: str | None = None, tracking_uri: str | None = None) -> int:
+    """Write runs, parameters, every epoch's metrics, tags and plots of a study to MLflow; return the number of runs.
+
+    What is there already stays as it is. Models are copied only where their files survive.
+    """
+    database = open_storage(storage)
+    found = load_study(study, database)
+    Recovery(study, database).run()
+    shown = StudyRuns(Tracker(tracking_uri), study, read_record(found))
+    shown.open_parent(found)
+    trials = [trial for trial in last_attempts(found) if trial.state != TrialState.WAITING]
+    for trial in trials:
+        shown.write_trial(trial)
+    companion = companion_of(found, database)
+    runs = confirmation_runs(companion) if companion is not None else []
+    runs = [run for run in runs if run.state != TrialState.WAITING]
+    for run in runs:
+        shown.write_trial(run)
+    track_results(shown, found, companion)
+    if not count_trials([*trials, *runs]).running:
+        shown.close_parent("complete" if read_leaderboard(found) else "stopped")
+    return len(trials) + len(runs) + 1

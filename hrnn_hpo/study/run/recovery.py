@@ -1,0 +1,91 @@
+"""Trials whose worker is gone: noticed, marked FAIL, and queued again to go on from their last checkpoint.
+
+On this machine a missing process is noticed at once; elsewhere Optuna's heartbeats tell after a grace period.
+"""
+
+import contextlib
+import os
+import platform
+import time
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.exceptions import OptunaError
+from optuna.samplers import RandomSampler
+from optuna.storages import BaseStorage, fail_stale_trials
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+
+from hrnn_hpo.study.attributes import WORKER
+from hrnn_hpo.study.optuna_quiet import experimental_allowed
+from hrnn_hpo.study.storage.stale_trials import retry_stale_trial
+
+UNCLAIMED_SECONDS = 60  # from a trial's creation to its worker's name lies the sampler's work alone
+
+
+def this_worker() -> dict[str, Any]:
+    """Return who this process is, for other processes of the same machine to look up."""
+    return {"machine": _machine(), "pid": os.getpid()}
+
+
+def is_dead(worker: dict[str, Any] | None) -> bool:
+    """Return whether a worker is known to be gone: a process of this machine that no longer runs."""
+    if not worker or worker["machine"] != _machine() or os.name == "nt":  # there, os.kill(pid, 0) ends a process
+        return False
+    try:
+        os.kill(worker["pid"], 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return _is_zombie(worker["pid"])
+
+
+class Recovery:
+    """Looks for running trials without a worker. Holds a study of its own, so that a thread may call it."""
+
+    def __init__(self, name: str, storage: BaseStorage) -> None:
+        # A sampler of its own: telling a trial's end calls the sampler, which may want to stop the study.
+        self._study = optuna.load_study(study_name=name, storage=storage, sampler=RandomSampler())
+        self._unclaimed: dict[int, float] = {}  # trial -> when it was first seen running without a worker's name
+
+    def run(self) -> None:
+        """Fail and requeue what has lost its worker; where another process does the same, one of the two wins."""
+        with experimental_allowed():
+            fail_stale_trials(self._study)
+        for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            if self._lost(trial):
+                fail_and_retry(self._study, trial.number)
+
+    def _lost(self, trial: FrozenTrial) -> bool:
+        worker = trial.user_attrs.get(WORKER)
+        if worker is not None:
+            return is_dead(worker)
+        # Killed between Optuna's creating the trial and its first heartbeat: no clock of another machine is asked.
+        first_seen = self._unclaimed.setdefault(trial.number, time.monotonic())
+        return time.monotonic() - first_seen > UNCLAIMED_SECONDS
+
+
+def fail_and_retry(study: Study, number: int) -> None:
+    """Mark a running trial FAIL and queue it again; nothing happens when it has ended meanwhile."""
+    with contextlib.suppress(ValueError, OptunaError):
+        study.tell(number, state=TrialState.FAIL)
+        retry_stale_trial(study, study.get_trials(deepcopy=True)[number])
+
+
+def _machine() -> str:
+    """Return a name for the place where process ids mean the same: host, boot and pid namespace."""
+    parts = [platform.node()]
+    with contextlib.suppress(OSError):
+        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip()[:8])
+    with contextlib.suppress(OSError):
+        parts.append(str(Path("/proc/self/ns/pid").readlink()))
+    return "/".join(parts)
+
+
+def _is_zombie(pid: int) -> bool:
+    """Return whether a process has ended and only waits for its parent to notice."""
+    with contextlib.suppress(OSError, IndexError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    return False

@@ -1,0 +1,206 @@
+"""One trial: from Optuna's proposal to a trained model and its validation score.
+
+Everything that a trial brings goes into its attributes, so that Optuna's storage alone can tell the whole story;
+MLflow gets a copy.
+"""
+
+import logging
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from optuna.exceptions import TrialPruned
+from optuna.trial import FrozenTrial, Trial
+
+from hrnn_hpo.config import Configuration, dump_configuration
+from hrnn_hpo.data.schema import Dataset
+from hrnn_hpo.errors import RunFailedError
+from hrnn_hpo.evaluation.protocols import UserMetric
+from hrnn_hpo.experiment import Device, Experiment, ExperimentResult, prepare_experiment, run_experiment, settle
+from hrnn_hpo.model.folder import SplitRecord, save_model
+from hrnn_hpo.search.space import SearchSpace
+from hrnn_hpo.stores import trial_folder
+from hrnn_hpo.study.attributes import (
+    COMMIT,
+    CONFIGURATION,
+    FAILURE,
+    ROLE,
+    RUN,
+    STARTS,
+    SUMMARY,
+    WORKER,
+    epoch_key,
+    epochs_of,
+)
+from hrnn_hpo.study.objectives import objective_value
+from hrnn_hpo.study.record import StudyRecord
+from hrnn_hpo.study.run.control import Control, StopTrialError
+from hrnn_hpo.study.run.observer import Observer, Silent
+from hrnn_hpo.study.run.recovery import this_worker
+from hrnn_hpo.study.seeds import ordinal, original_number, trial_seed
+from hrnn_hpo.study.track.study_runs import StudyRuns
+from hrnn_hpo.training.progress import EpochReport
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class TrialContext:
+    """What all trials of one process share: the study's data and record, and who watches and keeps what they do."""
+
+    record: StudyRecord
+    dataset: Dataset
+    space: SearchSpace
+    runs: StudyRuns
+    control: Control
+    device: Device = "auto"
+    n_threads: int | None = None
+    observer: Observer = field(default_factory=Silent)
+    extra_metrics: Mapping[str, UserMetric] | None = None
+    commit: str | None = None  # of the code
+
+
+@dataclass
+class Objective:
+    """Called by Optuna with a trial; returns the best epoch's value of each objective, or raises TrialPruned.
+
+    `claimed` is called once the trial's parameters are drawn: until then, one process at a time starts a trial.
+    """
+
+    study: str
+    context: TrialContext
+    claimed: Callable[[], None] = lambda: None
+    current: int | None = None  # the trial that runs
+
+    def __call__(self, trial: Trial) -> list[float]:
+        self.current = trial.number
+        try:
+            return self._run(trial)
+        except TrialPruned:
+            raise
+        except StopTrialError as error:
+            trial.set_user_attr(FAILURE, {"reason": str(error)})
+            raise
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}"
+            trial.set_user_attr(FAILURE, {"reason": reason, "traceback": traceback.format_exc()})
+            raise
+
+    def _run(self, trial: Trial) -> list[float]:
+        """Run a trial from end to end: ask, train an epoch, report it, prune or stop or go on, tell."""
+        trial.set_user_attr(WORKER, this_worker())
+        before = frozen(trial)  # as a killed worker left it, for a retry
+        trial.set_user_attr(STARTS, [*before.user_attrs.get(STARTS, []), len(epochs_of(before))])
+        configuration = self._ask(trial)
+        self.claimed()
+        run = self._show_start(trial, configuration)
+        several = len(trial.study.directions) > 1  # Optuna takes no reports of several objectives and prunes nothing
+        reported = set(before.intermediate_values)
+
+        def report(epoch: EpochReport) -> None:
+            """Write an epoch's figures once: for the pruner, in the trial's attributes, in MLflow."""
+            if epoch_key(epoch.epoch) in trial.user_attrs:
+                return
+            figures = {name: value for name, value in asdict(epoch).items() if name not in ("epoch", "is_best")}
+            figures["time"] = round(time.time(), 3)
+            if not several and epoch.epoch - 1 not in reported:  # Optuna counts steps from 0
+                trial.report(epoch.metrics[self.context.record.objective], step=epoch.epoch - 1)
+            trial.set_user_attr(epoch_key(epoch.epoch), figures)
+            self.context.runs.log_epoch(run, epoch.epoch, figures)
+
+        def after_epoch(epoch: EpochReport) -> None:
+            report(epoch)
+            self.context.observer.epoch_ended(trial.number, epoch)
+            # The defaults are the yardstick of the study and run to their end, as do a confirmation's runs; after the
+            # last epoch nothing is to be saved.
+            yardstick = trial.user_attrs.get(ROLE) in ("defaults", "confirmation")
+            is_last = epoch.epoch >= configuration.hyperparameters.epochs
+            if not several and not yardstick and not is_last and trial.should_prune():
+                raise TrialPruned(f"after epoch {epoch.epoch}")
+            self.context.control.look_for_request(trial.study)
+            if self.context.control.reason is not None:
+                raise StopTrialError(f"{self.context.control.reason}, after epoch {epoch.epoch}")
+
+        folder = trial_folder(self.study, original_number(before))
+        experiment = self._experiment(before, configuration)
+        result = run_experiment(
+            experiment,
+            device=self.context.device,
+            objective=self.context.record.objective,
+            on_epoch=after_epoch,
+            checkpoint=folder / "checkpoint.safetensors",
+            extra_metrics=self.context.extra_metrics,
+        )
+        for epoch in result.history:  # a worker may have died between an epoch's checkpoint and its report
+            report(epoch)
+        self._keep(trial, experiment, result, folder)
+        _write_summary(trial, result)
+        # What is returned Optuna tells the storage. A confirmation's study has the leading objective alone.
+        return [objective_value(result, name) for name in self.context.record.objectives[: len(trial.study.directions)]]
+
+    def _ask(self, trial: Trial) -> Configuration:
+        """Return what the trial trains: the sampler's values over the space's constants, with the trial's own seed."""
+        record = self.context.record
+        asked = Configuration(
+            hyperparameters=self.context.space.resolve(self.context.space.suggest(trial)),
+            protocol=record.protocol,
+            split_seed=record.split_seed,
+            seed=trial_seed(record.seed, ordinal(trial.study, frozen(trial)), stream=1),
+            n_threads=self.context.n_threads,
+            user_fraction=record.user_fraction,
+        )
+        return settle(self.context.dataset, asked)
+
+    def _show_start(self, trial: Trial, configuration: Configuration) -> str | None:
+        """Write down what the trial is about to train; return its MLflow run."""
+        trial.set_user_attr(CONFIGURATION, dump_configuration(configuration))
+        if self.context.commit:
+            trial.set_user_attr(COMMIT, self.context.commit)
+        self.context.observer.trial_started(trial.number, trial.params)
+        run = self.context.runs.start_trial(frozen(trial))
+        if run is not None:
+            trial.set_user_attr(RUN, run)
+        return run
+
+    def _experiment(self, trial: FrozenTrial, configuration: Configuration) -> Experiment:
+        """Return the data and the split that the trial trains on."""
+        return prepare_experiment(self.context.dataset, configuration, self.context.record.seen)
+
+    def _keep(self, trial: Trial, experiment: Experiment, result: ExperimentResult, folder: Path) -> None:
+        """Save what the trial made besides its figures: its model."""
+        try:
+            save_trial_model(folder / "model", experiment, result)
+        except RunFailedError as error:  # a model that is wanted later is trained again
+            _log.warning("%s The study goes on without.", error)
+
+
+def save_trial_model(folder: Path, experiment: Experiment, result: ExperimentResult) -> None:
+    """Write a trial's model folder."""
+    record = SplitRecord(
+        protocol=result.configuration.protocol,
+        split_seed=result.configuration.split_seed,
+        data_hash=experiment.dataset.content_hash,
+        seen=experiment.seen,
+        validation_metrics=result.metrics,
+    )
+    save_model(folder, result.model, result.configuration, experiment.dataset, experiment.split, record)
+
+
+def frozen(trial: Trial) -> FrozenTrial:
+    """Return a trial as the storage has it now."""
+    return trial.study.get_trials(deepcopy=False)[trial.number]
+
+
+def _write_summary(trial: Trial, result: ExperimentResult) -> None:
+    trial.set_user_attr(CONFIGURATION, dump_configuration(result.configuration))
+    summary = {
+        "best_epoch": result.best_epoch,
+        "epochs": len(result.history),
+        "metrics": result.metrics,
+        "n_parameters": result.n_parameters,
+        "seconds": round(result.seconds, 3),
+        "time": round(time.time(), 3),
+    }
+    trial.set_user_attr(SUMMARY, summary)

@@ -1,0 +1,158 @@
+"""A trial's run in MLflow: its parameters, every epoch's figures, its end."""
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+import yaml
+from optuna.trial import FrozenTrial, TrialState
+
+from hrnn_hpo.study.attributes import (
+    CANDIDATE,
+    COMMIT,
+    CONFIGURATION,
+    FAILURE,
+    RUN,
+    RUN_INDEX,
+    SUMMARY,
+    TRAIN_SEED,
+    epochs_of,
+)
+from hrnn_hpo.study.record import StudyRecord
+from hrnn_hpo.study.seeds import original_number
+from hrnn_hpo.tracking import Tracker
+
+# MLflow's words for a run's end, as Optuna's own MLflow bridge chose them.
+STATUS = {
+    TrialState.COMPLETE: "FINISHED",
+    TrialState.PRUNED: "KILLED",
+    TrialState.FAIL: "FAILED",
+    TrialState.RUNNING: "RUNNING",
+    TrialState.WAITING: "SCHEDULED",
+}
+
+
+class TrialRuns:
+    """Writes the runs of a study's trials, below `parent`, to a tracking store. A store that fails is a warning."""
+
+    def __init__(self, tracker: Tracker, study: str, record: StudyRecord) -> None:
+        self._tracker = tracker
+        self._study = study
+        self._record = record
+        self.parent: str | None = None
+
+    def start_trial(self, trial: FrozenTrial) -> str | None:
+        """Return the child run of a trial, found again for a retry and new otherwise."""
+        run = trial.user_attrs.get(RUN)
+        if run is None and (original_number(trial) != trial.number or CANDIDATE in trial.user_attrs):
+            run = self._find_child(trial)
+        if run is not None:
+            self._tracker.behind.add(run)  # its worker may have died between recording an epoch and telling MLflow
+            self._tracker.set_tags(run, {"state": "running", "retry": str(trial.number)})
+            self._tracker.end_run(run, "RUNNING")
+            return str(run)
+        return self._new_child(trial)
+
+    def log_epoch(self, run: str | None, epoch: int, figures: dict[str, Any]) -> None:
+        """Write all figures of one epoch in one batch."""
+        self._tracker.log_metrics(run, epoch_metrics(figures), epoch, figures["time"])
+
+    def end_trial(self, trial: FrozenTrial) -> None:
+        """Close a trial's run; what the store missed of it meanwhile is written again."""
+        run = trial.user_attrs.get(RUN)
+        if run is None or run in self._tracker.behind:
+            self.write_trial(trial)
+            return
+        self._write_end(run, trial)
+
+    def write_trial(self, trial: FrozenTrial) -> str | None:
+        """Write everything about a trial, in its child run, which is created where there is none."""
+        run = self._find_child(trial) or self._new_child(trial)
+        if run is not None:
+            self._tracker.behind.discard(run)
+            for epoch, figures in epochs_of(trial).items():
+                self.log_epoch(run, epoch, figures)
+            self._write_end(run, trial)
+        return run
+
+    def repair(self, trials: Iterable[FrozenTrial]) -> None:
+        """Write again the ended trials whose runs missed something or were never closed, by whichever process."""
+        ended = [trial for trial in trials if trial.state.is_finished()]
+        closed: dict[str, set[str] | None] = {}
+        for trial in ended:
+            key, value = _key(trial)
+            if key not in closed:
+                closed[key] = None if self.parent is None else self._tracker.closed_children(self.parent, key)
+            known = closed[key]
+            unclosed = known is not None and value not in known
+            if unclosed or trial.user_attrs.get(RUN) in self._tracker.behind:
+                self.write_trial(trial)
+
+    def _write_end(self, run: str, trial: FrozenTrial) -> None:
+        summary, failure = trial.user_attrs.get(SUMMARY), trial.user_attrs.get(FAILURE)
+        if summary:
+            # The best epoch's weights are the model: its figures are the run's last ones, a step after the last epoch.
+            figures = {**summary["metrics"], **{key: summary[key] for key in ("best_epoch", "n_parameters", "seconds")}}
+            self._tracker.log_metrics(run, figures, summary["epochs"] + 1, summary["time"])
+        if trial.user_attrs.get(CONFIGURATION):
+            self._tracker.log_text(run, as_yaml(trial.user_attrs[CONFIGURATION]), "configuration.yaml")
+        if failure:
+            self._tracker.log_text(run, failure.get("traceback") or failure["reason"], "failure.txt")
+        tags = {"state": trial.state.name.lower(), **({"reason": failure["reason"][:500]} if failure else {})}
+        self._tracker.set_tags(run, tags)
+        self._tracker.end_run(run, STATUS[trial.state])
+
+    def _find_child(self, trial: FrozenTrial) -> str | None:
+        return self._tracker.find_run(self._identity(trial))
+
+    def _identity(self, trial: FrozenTrial) -> dict[str, str]:
+        """Return the tags by which a trial's run is found again; those of a confirmation name what they confirm."""
+        key, value = _key(trial)
+        return {"study_uid": self._record.uid, key: value}
+
+    def _new_child(self, trial: FrozenTrial) -> str | None:
+        configuration = trial.user_attrs.get(CONFIGURATION, {})
+        tags, params = {"role": "trial"}, {"seed": configuration.get("seed")}
+        name = f"trial {original_number(trial)}"
+        if CANDIDATE in trial.user_attrs:
+            name = f"confirm trial {trial.user_attrs[CANDIDATE]}, run {trial.user_attrs[RUN_INDEX] + 1}"
+            tags = {"role": "confirm", "phase": "confirm"}
+            params = {**params, "train_seed": trial.user_attrs[TRAIN_SEED]}
+        return self._tracker.start_run(
+            name,
+            parent=self.parent,
+            tags={**self._tags(trial.user_attrs.get(COMMIT)), **tags, **self._identity(trial), "state": "running"},
+            params={**configuration.get("hyperparameters", {}), **params},
+        )
+
+    def _tags(self, commit: str | None) -> dict[str, str]:
+        record = self._record
+        tags = {
+            "study": self._study,
+            "phase": "search",
+            "data_hash": record.data_hash,
+            "protocol": record.protocol,
+            "split_seed": str(record.split_seed),
+            "seen": record.seen,
+            "space": str(record.space.get("name", "")),
+            "hrnn_hpo": record.version,
+        }
+        return {**tags, **({"git_commit": commit} if commit else {})}
+
+
+def _key(trial: FrozenTrial) -> tuple[str, str]:
+    """Return the tag that tells a trial's run from the others: its number, or what it confirms and which run."""
+    if CANDIDATE in trial.user_attrs:
+        return "confirm_run", f"{trial.user_attrs[CANDIDATE]}-{trial.user_attrs[RUN_INDEX]}"
+    return "trial", str(original_number(trial))
+
+
+def epoch_metrics(figures: dict[str, Any]) -> dict[str, float]:
+    """Return an epoch's figures under their MLflow names: plain names are validation metrics."""
+    extra = ("train_loss", "seconds", "validation_seconds", "targets_per_second")
+    return {**figures["metrics"], **{f"epoch_{key}" if key == "seconds" else key: figures[key] for key in extra}}
+
+
+def as_yaml(content: dict[str, Any]) -> str:
+    """Return plain values as YAML, in their order."""
+    return yaml.safe_dump(json.loads(json.dumps(content)), sort_keys=False, allow_unicode=True)

@@ -1,0 +1,287 @@
+"""`tune`: a study from the first trial to the leaderboard, begun or continued.
+
+The trials themselves run in run/, in this process (team/worker.py) or in others (team/workers.py); what they share is
+in the study's record.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from optuna.storages import RDBStorage
+from optuna.study import Study
+
+from hrnn_hpo.config import Configuration
+from hrnn_hpo.data.prepared import load_dataset
+from hrnn_hpo.data.schema import Dataset
+from hrnn_hpo.errors import ConfigError, RunFailedError
+from hrnn_hpo.evaluation.protocols import UserMetric
+from hrnn_hpo.experiment import resolve_device
+from hrnn_hpo.study.confirm.conclude import conclude
+from hrnn_hpo.study.confirm.leaderboard import Leaderboard
+from hrnn_hpo.study.confirm.refit import winning_configuration
+from hrnn_hpo.study.confirm.runs import begin_confirmation, companion_of
+from hrnn_hpo.study.confirm.settings import Settings, remember_settings
+from hrnn_hpo.study.confirm.test_part import open_test_part
+from hrnn_hpo.study.confirmation import Confirmation
+from hrnn_hpo.study.objectives import FrontPoint, pareto_front
+from hrnn_hpo.study.plan import plan_ahead
+from hrnn_hpo.study.record import StudyRecord, read_record
+from hrnn_hpo.study.request.begin import begin_or_continue, start_clock
+from hrnn_hpo.study.request.budget import read_budget
+from hrnn_hpo.study.request.check import CheckedRequest, check_request
+from hrnn_hpo.study.request.part_of_users import check_fidelity
+from hrnn_hpo.study.request.request import StudyRequest, study_request
+from hrnn_hpo.study.request.widening import finish_widening
+from hrnn_hpo.study.results.folder import require_results_target, write_results
+from hrnn_hpo.study.results.to_mlflow import track_results
+from hrnn_hpo.study.run.control import Control, signals_ask
+from hrnn_hpo.study.run.loop import Callback
+from hrnn_hpo.study.run.observer import Observer, Silent
+from hrnn_hpo.study.run.trial import TrialContext
+from hrnn_hpo.study.storage.database import open_storage, storage_label
+from hrnn_hpo.study.team.team import Addresses, Team
+from hrnn_hpo.study.team.worker import run_here
+from hrnn_hpo.study.team.workers import make_team, require_names, run_workers
+from hrnn_hpo.study.track.study_runs import StudyRuns
+from hrnn_hpo.study.trials import Progress, count_trials, last_attempts, read_confirmation, winner_trial
+from hrnn_hpo.tracking import Tracker, git_commit
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class StudyResult:
+    """What a study has come to when `tune` returns."""
+
+    study: str
+    record: StudyRecord
+    storage: str
+    tracking_uri: str
+    stopped: str  # why the search ended
+    interrupted: bool  # by a signal or `studies stop`: the same command goes on
+    trials: Progress
+    best_trial: int | None  # the confirmed winner, else the search's best; None where no trial was complete yet
+    best_value: float | None  # its score in the search
+    configuration: Configuration | None  # its configuration: what `export` writes
+    front: list[FrontPoint]  # of several objectives: the trials that no other one beats; else empty
+    confirmation: Confirmation | None  # None where nothing was confirmed
+    leaderboard: Leaderboard | None  # None where the search was interrupted
+    out: Path | None
+
+
+def tune(
+    data: Path | Dataset,
+    request: StudyRequest | None = None,
+    *,
+    extra_metrics: Mapping[str, UserMetric] | None = None,
+    callbacks: Sequence[Callback] = (),
+    observer: Observer | None = None,
+    **fields: Any,
+) -> StudyResult:
+    """Search a space and return the best configuration, compared with the defaults and the baselines on test users.
+
+    What is asked stands in a StudyRequest or in its fields, given by name: `tune(data, study="first", space="hrnn",
+    n_trials=40)`. A study of this name that exists is continued under what it recorded; fields left at None take the
+    recorded values. `n_trials` counts its complete and pruned trials in total, `timeout` the seconds of this call.
+    `sampler` may be a name, an Optuna sampler, or a function from a seed to one (which keeps resumed studies
+    reproducible). `extra_metrics` add to the metrics that `objective` may name; `callbacks` run after each trial.
+    With more than one worker, samplers and pruners go by name, and metrics and callbacks are not available.
+
+    After the search the best `confirm` configurations and the defaults train again, `confirm_seeds` times each; the
+    winner is the one with the best mean of those. The time budget is the search's alone.
+
+    With `user_fraction` the search trains on that part of the training users. It begins only where some configurations,
+    trained on the part and on all, rank alike (else StudyError), and at least one configuration is confirmed, on all
+    users. Several objectives make a study without a pruner, whose `front` is the result; its best trial is the one that
+    is best in the first objective.
+
+    Raises ConfigError for a request that breaks a rule, StudyError where the study began with other settings,
+    RunFailedError when five trials in a row fail or no trial completes; both leave what is done in place.
+    """
+    asked = study_request(request, **fields)
+    dataset = data if isinstance(data, Dataset) else load_dataset(data)
+    resolve_device(asked.device)
+    if asked.out is not None:
+        require_results_target(asked.out)
+    database = open_storage(asked.storage, create=True)
+    finish_widening(asked.study, database)
+    name = str(data) if isinstance(data, Path) else dataset.name
+    checked = check_request(dataset, asked, database, data=name, metrics=list(extra_metrics or ()))
+    for note in checked.notes:
+        _log.warning("%s", note)
+    tracker = Tracker(asked.tracking_uri)  # may fail, so before anything is written
+    team = None
+    if asked.launcher == "ray" or checked.n_workers > 1:
+        require_names(checked.request, extra_metrics=extra_metrics, callbacks=callbacks)
+        path = _path_of(data, dataset)
+        team = make_team(checked, Addresses(path, database.url, tracker.uri, asked.device, checked.n_threads))
+    study = begin_or_continue(database, checked)
+    runs = StudyRuns(tracker, asked.study, checked.record)
+    runs.open_parent(study)
+    work = _Work(
+        study,
+        database,
+        dataset,
+        checked,
+        runs,
+        observer or Silent(),
+        team,
+        extra_metrics=extra_metrics,
+        callbacks=callbacks,
+    )
+    state = "failed"
+    try:
+        work.compare_part_of_users()
+        settings = remember_settings(study, asked.confirm, asked.confirm_seeds)
+        work.announce_plan(settings)
+        stopped = work.search_and_confirm(settings)
+        board = None if work.control.ended else work.open_test_part()
+        result = _result(study, stopped, database, tracker, board, asked.out, work.control)
+        state = "stopped" if board is None else "complete"
+        if asked.out is not None:
+            write_results(asked.out, study)
+        return result
+    except KeyboardInterrupt:
+        state = "stopped"
+        raise
+    finally:
+        if team is not None:
+            team.close()
+        track_results(runs, study, companion_of(study, database))
+        runs.close_parent(state)
+
+
+@dataclass
+class _Work:
+    """A study under way in this process: its steps, in the order in which `tune` takes them."""
+
+    study: Study
+    storage: RDBStorage
+    dataset: Dataset
+    checked: CheckedRequest
+    runs: StudyRuns
+    observer: Observer
+    team: Team | None
+    extra_metrics: Mapping[str, UserMetric] | None = None
+    callbacks: Sequence[Callback] = ()
+    control: Control = field(default_factory=Control)
+
+    def compare_part_of_users(self) -> None:
+        """Let the search train on a part of the users only where that was found to rank as all of them do."""
+        if self.checked.record.user_fraction is not None:
+            check_fidelity(
+                self.study,
+                self.checked.record,
+                self.dataset,
+                self.checked.space,
+                device=self.checked.request.device,
+                n_threads=self.checked.n_threads,
+                extra_metrics=self.extra_metrics,
+                compared=self.observer.compared,
+            )
+
+    def announce_plan(self, settings: Settings) -> None:
+        """Tell what is left to do and how long it will take."""
+        expected = plan_ahead(self.dataset, self.checked, self.study, self.storage, settings)
+        if expected is not None:
+            self.observer.planned(expected)
+
+    def search_and_confirm(self, settings: Settings) -> str:
+        """Run the trials that are left, then the confirmation's runs and the verdict; return why the search ended."""
+        timeout = self.checked.request.timeout
+        start_clock(self.study, self.checked)  # again: it starts now
+        self.control = Control(timeout)
+        companion = None
+        with signals_ask(self.control, "stopping after this epoch; Ctrl-C again stops at once"):
+            stopped = self._run_trials(self.study, self.checked.n_trials, timeout)
+            if not self.control.ended:
+                self.control.begin_next_phase()
+                companion = begin_confirmation(self.study, self.checked.record, self.storage, settings)
+            if companion is not None:
+                budget = read_budget(companion)
+                self._run_trials(companion, budget.n_trials if budget is not None else None)
+        if companion is None or self.control.ended:
+            return stopped
+        if conclude(self.study, self.checked.record, companion, settings) is None:
+            _log.warning("The defaults could not be trained again: there is no verdict on the study's winner.")
+        return stopped
+
+    def open_test_part(self) -> Leaderboard | None:
+        """Return the leaderboard; None where the test users stay closed."""
+        if self.checked.record.user_fraction is not None and read_confirmation(self.study) is None:
+            _log.warning("The test users stay closed: no configuration was confirmed on all training users.")
+            return None
+        return open_test_part(
+            self.study,
+            self.checked.record,
+            self.dataset,
+            device=self.checked.request.device,
+            again=self.checked.request.again,
+            extra_metrics=self.extra_metrics,
+        )
+
+    def _run_trials(self, study: Study, n_trials: int | None, timeout: float | None = None) -> str:
+        """Run a study's trials, the search's or its confirmation's, here or in workers; return why it ended."""
+        record, done = self.checked.record, count_trials(study.get_trials(deepcopy=False)).done
+        self.observer.study_started(record.objective, n_trials, timeout, done)
+        if self.team is not None:
+            return run_workers(study, self.storage, n_trials, self.control, self.team, self.observer)
+        context = TrialContext(
+            record=record,
+            dataset=self.dataset,
+            space=self.checked.space,
+            runs=self.runs,
+            control=self.control,
+            device=self.checked.request.device,
+            n_threads=self.checked.n_threads,
+            observer=self.observer,
+            extra_metrics=self.extra_metrics,
+            commit=git_commit(),
+        )
+        return run_here(study, self.storage, n_trials, context, self.callbacks if study is self.study else ())
+
+
+def _result(
+    study: Study,
+    stopped: str,
+    storage: RDBStorage,
+    tracker: Tracker,
+    board: Leaderboard | None,
+    out: Path | None,
+    control: Control,
+) -> StudyResult:
+    trials = last_attempts(study)
+    best = winner_trial(study)
+    counts = count_trials(trials)
+    if best is None and not control.interrupted:
+        raise RunFailedError(
+            f"No trial of study {study.study_name!r} has completed ({stopped}; {counts.failed} failed, "
+            f"{counts.waiting} waiting). The same command continues."
+        )
+    return StudyResult(
+        study=study.study_name,
+        record=read_record(study),
+        storage=storage_label(storage),
+        tracking_uri=tracker.uri,
+        stopped=stopped,
+        interrupted=control.ended,
+        trials=counts,
+        best_trial=best.number if best else None,
+        best_value=best.value if best else None,
+        configuration=winning_configuration(study) if best else None,
+        front=pareto_front(study, read_record(study).objectives),
+        confirmation=read_confirmation(study),
+        leaderboard=board,
+        out=out,
+    )
+
+
+def _path_of(data: Path | Dataset, dataset: Dataset) -> Path:
+    if isinstance(data, Path):
+        return data
+    raise ConfigError(
+        f"Worker processes read the data from disk: pass a path instead of the data set {dataset.name!r}."
+    )

@@ -1,0 +1,112 @@
+"""The test users are looked at once; a second look is asked for, counted and marked. Real models, small ones."""
+
+from dataclasses import replace
+from typing import Any
+
+import optuna
+import pytest
+from shop import GOOD
+
+from hrnn_hpo.data.schema import Dataset
+from hrnn_hpo.search.space import SearchSpace
+from hrnn_hpo.study.confirm import test_part as opening
+from hrnn_hpo.study.confirm.leaderboard import DEFAULTS, WINNER, baselines_ahead
+from hrnn_hpo.study.confirm.test_part import OPENINGS, open_test_part, openings
+from hrnn_hpo.study.record import read_record
+from hrnn_hpo.study.results.export import render
+from hrnn_hpo.study.run.trial_files import drop_all_files, model_folder
+from hrnn_hpo.study.storage.database import load_study, open_storage
+from hrnn_hpo.study.tune import StudyResult, tune
+
+
+@pytest.fixture
+def result(shop: Dataset, shop_space: SearchSpace, tracker: Any) -> StudyResult:
+    return tune(shop, study="s", space=shop_space, n_trials=2, enqueue=[GOOD], device="cpu", n_threads=1)
+
+
+def study() -> optuna.Study:
+    return load_study("s", open_storage())
+
+
+def test_winner_defaults_and_baselines_are_compared_on_the_same_users(result: StudyResult) -> None:
+    board = result.leaderboard
+    assert board is not None
+    assert list(board.metrics) == [WINNER, DEFAULTS, "popularity", "recent_popularity", "own_items", "item_knn"]
+    assert board.winner == result.best_trial == 1
+    assert board.n_test_users == 8
+    assert board.metrics[WINNER]["ndcg_at_10"] > board.metrics[DEFAULTS]["ndcg_at_10"]
+    assert openings(study()) == 1
+
+
+def test_a_baseline_above_the_winner_is_named(result: StudyResult) -> None:
+    board = result.leaderboard
+    assert board is not None
+    assert baselines_ahead(board, "ndcg_at_10") is None
+    better = {**board.metrics, "own_items": {"ndcg_at_10": 0.9}}
+    ours = board.metrics[WINNER]["ndcg_at_10"]
+    assert baselines_ahead(replace(board, metrics=better), "ndcg_at_10") == (
+        f"A baseline is above the tuned model on the test users: ndcg_at_10 own_items 0.9000 against {ours:.4f}."
+    )
+    better["popularity"] = {"ndcg_at_10": 0.8}
+    assert "popularity 0.8000, own_items 0.9000" in str(baselines_ahead(replace(board, metrics=better), "ndcg_at_10"))
+    assert baselines_ahead(replace(board, metrics=better), "a metric of one's own") is None
+
+
+def test_the_test_part_is_opened_once_however_often_the_command_runs(shop: Dataset, result: StudyResult) -> None:
+    again = tune(shop, study="s", n_trials=2, device="cpu", n_threads=1)
+    assert again.leaderboard == result.leaderboard
+    assert openings(study()) == 1
+
+
+def test_a_better_winner_needs_a_second_opening_which_is_marked(
+    shop: Dataset, result: StudyResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(opening, "best_trial", lambda trials: trials[0])  # another trial is ahead now
+    closed = open_test_part(study(), read_record(study()), shop)
+    assert closed == result.leaderboard
+    opened = open_test_part(study(), read_record(study()), shop, again=True)
+    assert opened is not None
+    assert (opened.winner, opened.opening, opened.reopened) == (0, 2, True)
+    assert [entry["trial"] for entry in study().user_attrs[OPENINGS]] == [1, 0]
+
+
+def test_an_opening_is_written_down_before_anything_is_evaluated(
+    shop: Dataset, result: StudyResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+    monkeypatch.setattr(opening, "best_trial", lambda trials: trials[0])
+    monkeypatch.setattr(opening, "_test_metrics", lambda *args: seen.append(openings(study())) or 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        open_test_part(study(), read_record(study()), shop, again=True)
+    assert seen == [2]
+
+
+def test_an_opening_that_nobody_saw_is_not_counted_twice(
+    shop: Dataset, result: StudyResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = study()
+    found.set_user_attr("leaderboard", None)
+    found.set_user_attr(OPENINGS, [{**found.user_attrs[OPENINGS][0], "seen": False}])  # killed in between
+    board = open_test_part(found, read_record(found), shop)
+    assert board == result.leaderboard
+    assert openings(study()) == 1
+
+
+def test_a_model_that_is_gone_is_trained_again_to_the_same_figures(shop: Dataset, result: StudyResult) -> None:
+    found = study()
+    drop_all_files("s")
+    assert not model_folder("s", found.best_trial).exists()
+    found.set_user_attr("leaderboard", None)
+    assert result.leaderboard is not None
+    board = open_test_part(found, read_record(found), shop, device="cpu")
+    assert board is not None
+    assert board.metrics == result.leaderboard.metrics
+
+
+def test_amazons_solution_config_holds_the_winners_values_as_text(result: StudyResult, shop: Dataset) -> None:
+    import json
+
+    text = render(study(), "yaml")
+    assert text.startswith("# Trial 1 of study s: ndcg_at_10 ")
+    with pytest.raises(Exception, match="hidden_dimension"):  # 24 lies outside the recipe's [32, 256]
+        json.loads(render(study(), "personalize"))

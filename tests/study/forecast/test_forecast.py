@@ -1,0 +1,155 @@
+"""What a study is expected to take: a measured epoch, the pruner's cuts, the budget; and nothing written for a plan."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+
+from hrnn_hpo.data.schema import Dataset
+from hrnn_hpo.errors import ConfigError, SpaceError
+from hrnn_hpo.search.space import SearchSpace
+from hrnn_hpo.study.forecast.forecast import FORECAST_KEY, Forecast, rungs, seconds_per_trial
+from hrnn_hpo.study.forecast.measure import Measure, measure
+from hrnn_hpo.study.forecast.simulation import simulate
+from hrnn_hpo.study.plan import plan
+from hrnn_hpo.study.record import StudyRecord, new_record
+from hrnn_hpo.study.storage.database import load_study, open_storage
+from hrnn_hpo.study.tune import tune
+from hrnn_hpo.training import trainer
+
+# The fake measure: 2 s an epoch and 1 s before the first; the space has 4 epochs and patience 6, so 9 s a whole trial.
+
+
+def expected(log: Dataset, space: SearchSpace, **request: Any) -> Forecast:
+    return plan(log, study="planned", space=space, pruner=request.pop("pruner", "none"), **request)
+
+
+@pytest.mark.usefixtures("fake_experiment")
+class TestPlan:
+    def test_without_a_pruner_each_trial_takes_all_its_epochs(self, log: Dataset, space: SearchSpace) -> None:
+        found = expected(log, space, n_trials=10)
+        assert (found.epochs_per_trial, found.seconds_per_trial, found.seconds) == (4.0, 9.0, 90.0)
+        assert found.rungs == []
+
+    def test_workers_share_the_trials(self, log: Dataset, space: SearchSpace) -> None:
+        assert expected(log, space, n_trials=10, n_workers=4).seconds == 27.0  # three rounds of nine seconds
+
+    def test_a_time_budget_counts_the_trials_that_end_in_it(self, log: Dataset, space: SearchSpace) -> None:
+        found = expected(log, space, timeout=100.0, n_workers=2)
+        assert (found.n_trials, found.seconds) == (22, 100.0)  # eleven in 99 seconds, twice
+        assert expected(log, space, timeout=100.0, n_trials=3).seconds == 27.0
+
+    def test_a_pruner_cuts_trials_but_never_the_first(self, log: Dataset, space: SearchSpace) -> None:
+        found = expected(log, space, n_trials=20, pruner="successive-halving")
+        assert 2 < found.epochs_per_trial < 4
+        assert found.rungs == [[2]]
+        assert expected(log, space, n_trials=1, pruner="successive-halving").epochs_per_trial == 4
+
+    def test_the_confirmation_comes_on_top(self, log: Dataset, space: SearchSpace) -> None:
+        found = expected(log, space, n_trials=20)  # one of twenty is confirmed, and the defaults, five times each
+        assert (found.seconds, found.confirm_runs, found.confirm_seconds) == (180.0, 10, 90.0)
+        assert expected(log, space, n_trials=20, pruner="median").confirm_seconds == 90.0  # nothing prunes its runs
+        assert expected(log, space, n_trials=20, n_workers=4).confirm_seconds == 27.0  # three rounds
+        assert expected(log, space, n_trials=20, confirm=0).confirm_runs == 0
+        assert expected(log, space, n_trials=2, confirm=3, confirm_seeds=2).confirm_runs == 4  # there is one challenger
+        part = expected(log, space, n_trials=3, user_fraction=0.5)
+        assert (part.confirm_runs, part.confirm_seconds) == (10, 10 * 17.0)  # epochs of all users: 4 s each
+        with pytest.raises(ConfigError, match="confirm-seeds"):
+            expected(log, space, n_trials=20, confirm_seeds=1)
+
+    def test_without_an_end_in_sight_only_the_speed_is_told(self, log: Dataset, space: SearchSpace) -> None:
+        found = expected(log, space, patience_trials=5)
+        assert (found.n_trials, found.seconds, found.seconds_per_trial) == (None, None, 9.0)
+
+    def test_a_plan_writes_nothing_and_refuses_what_tune_refuses(
+        self, log: Dataset, space: SearchSpace, home: Path
+    ) -> None:
+        expected(log, space, n_trials=3)
+        with pytest.raises(SpaceError):
+            plan(log, study="planned", space="hrn")
+        with pytest.raises(ConfigError):
+            plan(log, study="planned", space=space, objective="ndgc_at_10")
+        assert not home.exists()
+
+
+@pytest.mark.usefixtures("tracker", "fake_experiment")
+def test_a_study_keeps_its_forecast_and_plans_what_is_left(log: Dataset, space: SearchSpace) -> None:
+    tune(log, study="s", space=space, n_trials=2, pruner="none")
+    study = load_study("s", open_storage())
+    assert study.user_attrs[FORECAST_KEY]["seconds"] == 18.0
+    left = plan(log, study="s", n_trials=5)
+    assert (left.n_trials, left.seconds) == (3, 27.0)
+
+
+def test_own_durations_take_over_from_the_forecast() -> None:
+    study = optuna.create_study()
+    assert seconds_per_trial(study, []) is None
+    assert seconds_per_trial(study, [4.0, 6.0]) == 5.0
+    study.set_user_attr(FORECAST_KEY, {"seconds_per_trial": 10.0})
+    assert seconds_per_trial(study, []) == 10.0
+    assert seconds_per_trial(study, [2.0] * 3) == (3 * 10.0 + 3 * 2.0) / 6
+
+
+def test_rungs_follow_the_pruner() -> None:
+    assert rungs("hyperband", 27) == [[1, 3, 9], [3, 9], [9], []]
+    assert rungs("successive-halving", 18) == [[2, 6]]
+    assert rungs("median", 18) == []
+
+
+def record_for(log: Dataset, space: SearchSpace) -> StudyRecord:
+    return new_record(
+        space,
+        data="log",
+        data_hash=log.content_hash,
+        protocol="personalize",
+        split_seed=0,
+        seen="keep",
+        objective="ndcg_at_10",
+        seed=0,
+        sampler="tpe",
+        pruner="none",
+    )
+
+
+def test_a_measured_epoch_is_positive_and_larger_models_take_longer(log: Dataset, space: SearchSpace) -> None:
+    def seconds(**fix: Any) -> Measure:
+        narrowed = space.narrow({}, {"hidden_dimension": 8, **fix}, "test")
+        record = record_for(log, narrowed)
+        # The fastest of three: an epoch of milliseconds is easily held up by another process.
+        measures = [measure(log, narrowed, record, device="cpu", n_threads=1) for _ in range(3)]
+        assert {one.measured_share for one in measures} == {1.0}
+        return min(measures, key=lambda one: one.defaults_epoch_seconds)
+
+    small, large = seconds(), seconds(hidden_dimension=64)
+    assert 0 < small.defaults_epoch_seconds < large.defaults_epoch_seconds < 60
+    assert 0 < small.setup_seconds < 60
+
+
+def test_a_short_first_epoch_only_warms_up(log: Dataset, space: SearchSpace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What PyTorch does once per process must not count for every epoch to come."""
+    updates = trainer.Optimizer.step
+    slow = [0.5]  # seconds of the first update
+
+    def step(self: Any, warmup: float) -> None:
+        if slow:
+            time.sleep(slow.pop())
+        updates(self, warmup)
+
+    monkeypatch.setattr(trainer.Optimizer, "step", step)
+    found = measure(log, space, record_for(log, space), device="cpu", n_threads=1)
+    assert not slow
+    assert found.epoch_seconds < 0.5
+
+
+def test_a_simulated_trial_stops_with_its_patience_and_the_pruner_spares_trial_0() -> None:
+    class PruneAll(optuna.pruners.BasePruner):
+        def prune(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> bool:
+            return True
+
+    sampler = optuna.samplers.RandomSampler(seed=0)
+    trials = simulate(lambda trial: [1.0, 3.0, 2.0, 2.0, 9.0], sampler=sampler, pruner=PruneAll(), patience=2)
+    first, second = next(trials), next(trials)
+    assert (first.n_epochs, first.value, first.pruned) == (4, 3.0, False)
+    assert (second.n_epochs, second.pruned) == (1, True)

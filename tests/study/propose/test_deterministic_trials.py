@@ -1,0 +1,121 @@
+"""`--deterministic`: what a trial may see of the others, and the same table for one worker and for four."""
+
+import random
+import threading
+import time
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from hrnn_hpo.data.schema import Dataset
+from hrnn_hpo.errors import ConfigError, StudyError
+from hrnn_hpo.search.space import SearchSpace
+from hrnn_hpo.study.propose.deterministic import batch_to_start, earlier_batches
+from hrnn_hpo.study.run.observer import Silent
+from hrnn_hpo.study.seeds import ordinals
+from hrnn_hpo.study.storage.database import load_study, open_storage
+from hrnn_hpo.study.team.worker import work
+from hrnn_hpo.study.trials import last_attempts
+from hrnn_hpo.study.tune import tune
+
+RUNNING, WAITING, COMPLETE, FAIL = TrialState.RUNNING, TrialState.WAITING, TrialState.COMPLETE, TrialState.FAIL
+
+
+def trials(states: Sequence[TrialState], retries: dict[int, int] | None = None) -> list[optuna.trial.FrozenTrial]:
+    """Return trials of these states; `retries` says which number retries which."""
+    made = []
+    for number, state in enumerate(states):
+        original = (retries or {}).get(number)
+        system = {} if original is None else {"failed_trial": original, "retry_history": [original]}
+        trial = optuna.trial.create_trial(state=state, value=0.0 if state == COMPLETE else None, system_attrs=system)
+        trial.number = number
+        made.append(trial)
+    return made
+
+
+def test_a_retry_has_its_originals_place() -> None:
+    assert ordinals(trials([COMPLETE, FAIL, COMPLETE, WAITING], {2: 1})) == {0: 0, 1: 1, 2: 1, 3: 2}
+
+
+@pytest.mark.parametrize(
+    ("states", "may_start", "opens"),
+    [
+        ([], True, True),
+        ([RUNNING, COMPLETE], True, False),  # the third of the first batch
+        ([RUNNING, COMPLETE, COMPLETE, COMPLETE], False, True),  # the second batch waits for trial 0
+        ([FAIL, COMPLETE, COMPLETE, COMPLETE], True, True),
+        ([COMPLETE] * 4 + [RUNNING], True, False),
+        ([RUNNING, WAITING, WAITING, WAITING, WAITING], True, False),
+        ([RUNNING, COMPLETE, COMPLETE, COMPLETE, WAITING], False, True),
+    ],
+)
+def test_a_batch_starts_when_the_one_before_has_ended(states: list[TrialState], may_start: bool, opens: bool) -> None:
+    assert batch_to_start(trials(states), ordinals) == (may_start, opens)
+
+
+def test_a_retry_that_waits_behind_a_later_batch_does_not_hold_it_up() -> None:
+    states = [COMPLETE, COMPLETE, FAIL, COMPLETE, WAITING, WAITING]
+    assert batch_to_start(trials(states, {5: 2}), ordinals) == (True, True)
+
+
+def test_a_trial_sees_earlier_batches_alone() -> None:
+    study = optuna.create_study(direction="maximize")
+    study.add_trials(trials([COMPLETE] * 10))
+    seen = [len(earlier_batches(study, trial, ordinals).get_trials()) for trial in study.trials]
+    assert seen == [0, 0, 0, 0, 4, 4, 4, 4, 8, 8]
+    assert earlier_batches(study, study.trials[5], ordinals).direction == study.direction
+
+
+class Helpers(Silent):
+    """Three more workers, each a thread with a loop of its own, from the moment when the study has begun."""
+
+    def __init__(self, log: Dataset) -> None:
+        self._log = log
+        self.threads: list[threading.Thread] = []
+
+    def study_started(self, *_: Any) -> None:
+        if not self.threads:
+            self.threads = [threading.Thread(target=work, args=(self._log, "four")) for _ in range(3)]
+            for thread in self.threads:
+                thread.start()
+
+
+def table(name: str) -> list[Any]:
+    return [
+        (trial.params, trial.user_attrs["configuration"]["seed"], trial.state, trial.value, trial.intermediate_values)
+        for trial in last_attempts(load_study(name, open_storage()))
+    ]
+
+
+@pytest.mark.usefixtures("tracker")
+@pytest.mark.parametrize("limit", [{}, {"patience_trials": 5}])
+def test_one_worker_and_four_make_the_same_table(
+    log: Dataset, space: SearchSpace, fake_experiment: Any, limit: dict[str, int]
+) -> None:
+    tune(log, study="one", space=space, n_trials=18, seed=5, deterministic=True, confirm=0, **limit)
+    helpers, draw = Helpers(log), random.Random(0)
+    fake_experiment.before_epoch = lambda run, epoch: time.sleep(draw.uniform(0, 0.05))
+    tune(log, study="four", space=space, n_trials=18, seed=5, deterministic=True, confirm=0, observer=helpers, **limit)
+    for thread in helpers.threads:
+        thread.join()
+    assert table("one") == table("four")
+    if not limit:
+        assert len(table("one")) == 18
+        assert TrialState.PRUNED in {row[2] for row in table("one")}
+    spans = [(trial.datetime_start, trial.datetime_complete) for trial in load_study("four", open_storage()).trials]
+    assert any(begun < ended for (_, ended), (begun, _) in pairwise(spans)), "the workers took turns"
+
+
+@pytest.mark.usefixtures("tracker", "fake_experiment")
+def test_what_would_break_the_promise_is_refused(log: Dataset, space: SearchSpace) -> None:
+    with pytest.raises(ConfigError, match=r"--deterministic needs a sampler .* but got qmc"):
+        tune(log, study="s", space=space, n_trials=1, deterministic=True, sampler="qmc")
+    with pytest.raises(ConfigError, match="one thread a trial, but got --threads 2"):
+        tune(log, study="s", space=space, n_trials=1, deterministic=True, n_threads=2)
+    tune(log, study="s", space=space, n_trials=1, confirm=0)
+    with pytest.raises(StudyError, match="deterministic: False -> True"):
+        tune(log, study="s", n_trials=2, deterministic=True)

@@ -1,0 +1,86 @@
+"""The request of a study: its rules, its words, and that the command line offers exactly its fields."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from pydantic import ValidationError
+
+from hrnn_hpo.cli.main import app
+from hrnn_hpo.errors import ConfigError
+from hrnn_hpo.study.request.request import StudyRequest, objects_of, option_name, study_request
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"n_trials": 0}, "`--n-trials > 0` must hold, but got 0."),
+        ({"timeout": -1.0}, "`--timeout > 0` must hold, but got -1.0."),
+        ({"n_workers": 0}, "`--workers > 0` must hold, but got 0."),
+        ({"patience_trials": 0}, "`--patience-trials > 0` must hold, but got 0."),
+        ({"confirm": -1}, "`--confirm >= 0` must hold, but got -1."),
+        ({"confirm_seeds": 1}, "`--confirm-seeds >= 2` must hold (one run says nothing about chance), but got 1."),
+        ({"user_fraction": 1.0}, "`0 < --user-fraction < 1` must hold, but got 1.0."),
+        ({"device": "gpu"}, "--device must be 'auto', 'cpu', 'cuda' or 'mps', but got 'gpu'."),
+        ({"protocol": "none"}, "A study needs validation users, but protocol `none` trains on everyone."),
+        ({"ray_address": "head:6379"}, "--ray-address and --gpus-per-trial are for --launcher ray."),
+        (
+            {"deterministic": True, "n_threads": 2},
+            "--deterministic trains on one thread a trial, but got --threads 2.",
+        ),
+        (
+            {"user_fraction": 0.5, "confirm": 0},
+            "A search on a part of the users must be confirmed on all: `--confirm >= 1`, but got 0.",
+        ),
+        ({"n_trails": 5}, "`tune` knows no 'n_trails', did you mean 'n_trials'?"),
+        ({"study": ""}, "--study: String should have at least 1 character, but got ''."),
+    ],
+)
+def test_a_broken_rule_is_told_in_the_words_of_the_command_line(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        study_request(**{"study": "s", **fields})
+    assert str(error.value) == message
+
+
+def test_all_broken_rules_are_told_at_once() -> None:
+    with pytest.raises(ConfigError) as error:
+        study_request(n_trials=0, confirm=-1)
+    assert str(error.value).splitlines() == [
+        "--study must be given: the study's name.",
+        "`--n-trials > 0` must hold, but got 0.",
+        "`--confirm >= 0` must hold, but got -1.",
+    ]
+
+
+def test_a_request_is_frozen_and_changed_by_a_copy_that_is_checked() -> None:
+    first = study_request(study="s", n_trials=3)
+    with pytest.raises(ValidationError):
+        first.n_trials = 4  # type: ignore[misc]
+    assert study_request(first, n_trials=4) == study_request(study="s", n_trials=4)
+    with pytest.raises(ConfigError, match="n-trials"):
+        study_request(first, n_trials=0)
+    with pytest.raises(ConfigError, match="StudyRequest"):
+        study_request("s")  # type: ignore[arg-type]
+
+
+def test_one_objective_or_file_is_as_good_as_a_list_of_one() -> None:
+    request = study_request(study="s", objective="mrr_at_25", enqueue=Path("best.yaml"))
+    assert request.objective == ("mrr_at_25",)
+    assert request.enqueue == (Path("best.yaml"),)
+    assert study_request(study="s", enqueue={"epochs": 3}).enqueue == ({"epochs": 3},)
+    assert study_request(study="s", objective=None).objective == ()
+
+
+def test_what_only_one_process_can_have_is_named() -> None:
+    request = study_request(study="s", sampler=lambda seed: None, pruner="none")
+    assert objects_of(request, callbacks=[print], extra_metrics=None) == ["sampler", "callbacks"]
+
+
+def test_the_command_line_offers_the_fields_of_the_request_and_their_descriptions() -> None:
+    command = typer.main.get_command(app).commands["tune"]  # type: ignore[attr-defined]
+    offered = {option.opts[0]: option.help for option in command.params if option.opts[0].startswith("--")}
+    own = {"--plan", "--json"}  # what the command does with the answer
+    assert {name: offered[name] for name in offered if name not in own} == {
+        option_name(name): field.description for name, field in StudyRequest.model_fields.items()
+    }

@@ -1,0 +1,109 @@
+"""A study in a wider space: its trials come along under their numbers, whatever is taken away is refused."""
+
+from typing import Any
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from hrnn_hpo.data.schema import Dataset
+from hrnn_hpo.errors import StudyError
+from hrnn_hpo.search.space import SearchSpace, space_from_content
+from hrnn_hpo.study.record import in_space, read_record
+from hrnn_hpo.study.request import widening
+from hrnn_hpo.study.storage.database import load_study, open_storage, study_names
+from hrnn_hpo.study.tune import tune
+
+pytestmark = pytest.mark.usefixtures("tracker", "fake_experiment")
+
+
+def changed(space: SearchSpace, name: str, **entry: Any) -> SearchSpace:
+    """Return the space with some keys of one parameter changed."""
+    content = space.content()
+    content["parameters"][name] |= entry
+    return space_from_content(content, "test")
+
+
+def facts(study: optuna.Study) -> list[tuple[Any, ...]]:
+    return [
+        (t.number, t.state, t.params, t.value, t.user_attrs, t.intermediate_values, t.datetime_start)
+        for t in study.trials
+    ]
+
+
+def test_a_widened_range_continues_with_every_trial_and_is_searched(log: Dataset, space: SearchSpace) -> None:
+    tune(log, study="s", space=space, n_trials=8, seed=1)
+    before = facts(load_study("s", open_storage()))
+    result = tune(log, study="s", space=changed(space, "hidden_dimension", range=[8, 512]), n_trials=30, confirm=0)
+    study = load_study("s", open_storage())
+    assert facts(study)[:8] == before
+    assert result.trials.done == 30
+    assert max(trial.params["hidden_dimension"] for trial in study.trials) > 64
+    assert {trial.distributions["hidden_dimension"].high for trial in study.trials} == {512}  # type: ignore[attr-defined]
+    assert read_record(study).search_space().searched["hidden_dimension"].range == (8, 512)
+    assert study_names(open_storage()) == ["s"]
+
+
+def test_a_constant_that_becomes_searched_is_written_into_the_old_trials(log: Dataset, space: SearchSpace) -> None:
+    tune(log, study="s", space=space, n_trials=3)
+    content = space.content()
+    del content["fix"]["bptt"]
+    content["parameters"]["bptt"] |= {"default": 16}
+    tune(log, study="s", space=space_from_content(content, "test"), n_trials=9)
+    trials = load_study("s", open_storage()).trials
+    assert [trial.params["bptt"] for trial in trials[:3]] == [16, 16, 16]
+    assert any(trial.params["bptt"] != 16 for trial in trials[3:])
+
+
+def test_a_queued_trial_comes_along(log: Dataset, space: SearchSpace, fake_experiment: Any) -> None:
+    tune(log, study="s", space=space, n_trials=1)
+    study = load_study("s", open_storage())
+    study.enqueue_trial({"hidden_dimension": 33, "recency_mask": True, "learning_rate": 0.02})
+    tune(log, study="s", space=changed(space, "hidden_dimension", range=[8, 512]), n_trials=2)
+    assert load_study("s", open_storage()).trials[1].params["hidden_dimension"] == 33
+
+
+@pytest.mark.parametrize("entry", [{"range": [8, 32]}, {"range": [8, 128], "default": 20}])
+def test_a_narrower_range_and_other_defaults_are_refused_with_the_difference(
+    log: Dataset, space: SearchSpace, entry: dict[str, Any]
+) -> None:
+    tune(log, study="s", space=space, n_trials=2)
+    with pytest.raises(StudyError, match=r"space: hidden_dimension: searched in \[8, 64\]"):
+        tune(log, study="s", space=changed(space, "hidden_dimension", **entry), n_trials=3)
+
+
+def test_a_study_with_running_trials_is_not_rewritten(log: Dataset, space: SearchSpace) -> None:
+    tune(log, study="s", space=space, n_trials=2)
+    study = load_study("s", open_storage())
+    with pytest.warns(UserWarning, match="Heartbeat"):
+        study.ask()
+    assert study.trials[2].state == TrialState.RUNNING
+    with pytest.raises(StudyError, match="1 running"):
+        tune(log, study="s", space=changed(space, "hidden_dimension", range=[8, 512]), n_trials=3)
+
+
+@pytest.mark.parametrize("dies_at", ["_delete", "_take_name", "copy_study"])
+def test_a_process_that_dies_while_widening_loses_nothing(
+    log: Dataset, space: SearchSpace, monkeypatch: pytest.MonkeyPatch, dies_at: str
+) -> None:
+    tune(log, study="s", space=space, n_trials=4)
+    storage = open_storage()
+    before = facts(load_study("s", storage))
+    wide = changed(space, "hidden_dimension", range=[8, 512])
+
+    def die(*args: Any, **options: Any) -> None:
+        if dies_at == "copy_study":  # half a copy: the study's attributes, and the first trial only
+            half = optuna.create_study(study_name="s", storage=storage, direction="maximize")
+            source = load_study("s (widening)", storage)
+            for name, value in source.user_attrs.items():
+                half.set_user_attr(name, value)
+            half.add_trial(source.trials[0])
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(optuna if dies_at == "copy_study" else widening, dies_at, die)
+        with pytest.raises(KeyboardInterrupt):
+            widening.widen("s", storage, in_space(read_record(load_study("s", storage)), wide))
+    tune(log, study="s", space=wide, n_trials=6)
+    assert facts(load_study("s", storage))[:4] == before
+    assert study_names(storage) == ["s"]

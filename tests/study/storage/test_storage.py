@@ -1,0 +1,248 @@
+"""The study's database: transactions that workers can trust, patience with a database that is away, clear errors."""
+
+import ast
+import inspect
+import sqlite3
+import threading
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from optuna.exceptions import StorageInternalError
+from optuna.storages import RDBStorage
+from optuna.trial import TrialState
+from sqlalchemy import event
+from sqlalchemy.exc import OperationalError, ProgrammingError
+
+from hrnn_hpo.errors import RunFailedError, StudyError
+from hrnn_hpo.stores import sqlite_file, storage_address, study_folder
+from hrnn_hpo.study.run.start_lock import start_lock_of
+from hrnn_hpo.study.storage import retrying
+from hrnn_hpo.study.storage.database import create_study, load_study, open_storage, storage_label
+
+
+def test_the_embedded_database_is_absolute_and_in_mlruns(home: Path) -> None:
+    assert storage_address() == f"sqlite:///{home}/optuna.db"
+    open_storage(create=True)
+    with sqlite3.connect(home / "optuna.db") as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    connection.close()
+
+
+def test_a_relative_file_becomes_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert storage_address("sqlite:///own.db") == f"sqlite:///{tmp_path}/own.db"
+    assert sqlite_file("postgresql://user@host/db") is None
+    assert storage_address("postgresql://user@host/db") == "postgresql+psycopg://user@host/db"
+
+
+def test_the_environment_names_the_storage_unless_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HRNN_HPO_STORAGE", "postgresql://user@host/db")
+    assert storage_address() == "postgresql+psycopg://user@host/db"
+    assert storage_address(f"sqlite:///{tmp_path}/own.db") == f"sqlite:///{tmp_path}/own.db"
+
+
+def test_without_a_home_mlruns_is_in_the_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HRNN_HPO_HOME")
+    monkeypatch.chdir(tmp_path)
+    assert storage_address() == f"sqlite:///{tmp_path}/mlruns/optuna.db"
+
+
+@pytest.mark.parametrize("name", ["a/b", "../up", "sp ace", ".hidden", "ünï"])
+def test_a_studys_folder_stays_inside_mlruns(home: Path, name: str) -> None:
+    assert study_folder(name).resolve().parent == (home / "checkpoints").resolve()
+
+
+def test_reading_creates_no_database(home: Path) -> None:
+    with pytest.raises(StudyError, match="no study storage"):
+        open_storage()
+    assert not home.exists()
+
+
+def test_a_server_that_does_not_answer_is_a_run_failure_without_its_password() -> None:
+    with pytest.raises(RunFailedError) as failed:
+        open_storage("postgresql+nodriver://user:secret@localhost:1/db")
+    assert "secret" not in str(failed.value)
+    assert failed.value.exit_code == 1
+
+
+def test_an_unknown_study_is_refused_with_the_nearest_name() -> None:
+    storage = open_storage(create=True)
+    create_study("movies", storage)
+    with pytest.raises(StudyError, match="did you mean 'movies'"):
+        load_study("movie", storage)
+    assert "optuna.db" in storage_label(storage)
+
+
+def test_a_waiting_trial_is_taken_by_one_worker_alone() -> None:
+    storage = open_storage(create=True)
+    study = create_study("s", storage)
+    n_waiting, n_workers = 12, 4
+    for value in range(n_waiting):
+        study.enqueue_trial({"x": value})
+    taken: list[int] = []
+    gate = threading.Barrier(n_workers)
+
+    def work() -> None:
+        own = load_study("s", open_storage())
+        gate.wait()
+        for _ in range(n_waiting // n_workers):
+            with pytest.warns(UserWarning, match="Heartbeat"):
+                taken.append(own.ask().number)
+
+    threads = [threading.Thread(target=work) for _ in range(n_workers)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(taken) == list(range(n_waiting))
+
+
+def test_a_trial_is_failed_by_one_process_alone() -> None:
+    study = create_study("s", open_storage(create=True))
+    with pytest.warns(UserWarning, match="Heartbeat"):
+        study.ask()
+    outcomes: list[str] = []
+    gate = threading.Barrier(2)
+
+    def fail() -> None:
+        own = load_study("s", open_storage())
+        gate.wait()
+        try:
+            own.tell(0, state=TrialState.FAIL)
+            outcomes.append("failed")
+        except (ValueError, optuna.exceptions.OptunaError):
+            outcomes.append("too late")
+
+    threads = [threading.Thread(target=fail) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(outcomes) == ["failed", "too late"]
+
+
+class Flaky:
+    """An operation that fails a few times."""
+
+    def __init__(self, error: Exception, n_failures: int) -> None:
+        self.error = error
+        self.left = n_failures
+
+    def __call__(self, *_: Any) -> str:
+        if self.left > 0:
+            self.left -= 1
+            raise self.error
+        return "done"
+
+
+def away(kind: type[Exception] = OperationalError) -> StorageInternalError:
+    error = StorageInternalError("An exception is raised during the commit.")
+    error.__cause__ = kind("select 1", {}, Exception("server closed the connection"))  # type: ignore[call-arg]
+    return error
+
+
+def test_an_operation_waits_for_a_database_that_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr(retrying.time, "sleep", pauses.append)
+    assert retrying.patient(Flaky(away(), 7))() == "done"
+    assert pauses == [0.5, 1, 2, 4, 8, 10, 10]
+
+
+def test_patience_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = {"now": 0.0}
+    monkeypatch.setattr(retrying.time, "monotonic", lambda: clock["now"])
+    monkeypatch.setattr(retrying.time, "sleep", lambda seconds: clock.update(now=clock["now"] + seconds))
+    with pytest.raises(StorageInternalError):
+        retrying.patient(Flaky(away(), 10**6))()
+    assert 580 < clock["now"] <= 600
+
+
+@pytest.mark.parametrize("error", [away(ProgrammingError), ValueError("no such trial"), KeyError("s")])
+def test_what_was_asked_wrongly_is_not_asked_again(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    operation = Flaky(error, 2)
+    with pytest.raises(type(error)):
+        retrying.patient(operation)()
+    assert operation.left == 1
+
+
+def test_every_operation_of_the_storage_is_patient() -> None:
+    for name in (*optuna.storages.BaseStorage.__abstractmethods__, "get_trial", "record_heartbeat"):
+        if name != "set_trial_state_values":
+            assert getattr(retrying.RetryingStorage, name).__wrapped__ is getattr(RDBStorage, name)
+
+
+def test_what_optunas_cache_calls_in_the_storage_is_patient_too() -> None:
+    source = ast.parse(inspect.getsource(optuna.storages._CachedStorage))
+    called = {
+        node.attr
+        for node in ast.walk(source)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Attribute) and node.value.attr == "_backend"
+    }
+    assert "_get_trials" in called
+    settings = {"get_heartbeat_interval", "get_heartbeat_stale_trial_callback", "set_trial_state_values"}
+    for name in called - settings:
+        assert hasattr(getattr(retrying.RetryingStorage, name), "__wrapped__"), name
+
+
+def test_a_connection_that_is_lost_while_trials_are_read_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Optuna takes that loss for a query with too many variables, and asks again in the session that is broken."""
+    storage = open_storage(create=True)
+    study = create_study("s", storage)
+    with pytest.warns(UserWarning, match="Heartbeat"):
+        study.tell(study.ask(), 0.5)
+    lost: list[str] = []
+
+    @event.listens_for(storage.engine, "before_cursor_execute")
+    def lose_the_first(connection: Any, cursor: Any, statement: str, *_: Any) -> None:
+        if "FROM trial_intermediate_values" in statement and not lost:
+            lost.append(statement)
+            connection.invalidate()
+            raise OperationalError(statement, {}, Exception("server closed the connection"))
+
+    monkeypatch.setattr(retrying.time, "sleep", lambda seconds: None)
+    assert [trial.value for trial in storage.get_all_trials(study._study_id)] == [0.5]
+    assert lost
+
+
+def test_a_state_that_was_set_though_the_answer_got_lost_counts_as_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    study = create_study("s", open_storage(create=True))
+    with pytest.warns(UserWarning, match="Heartbeat"):
+        study.ask()
+    real = RDBStorage.set_trial_state_values
+    answers = [away()]
+
+    def set_and_lose_the_answer(*args: Any) -> bool:
+        done = real(*args)
+        if answers:
+            raise answers.pop()
+        return done
+
+    monkeypatch.setattr(RDBStorage, "set_trial_state_values", set_and_lose_the_answer)
+    monkeypatch.setattr(retrying.time, "sleep", lambda seconds: None)
+    study.tell(0, 0.5)
+    assert study.trials[0].value == 0.5
+    with pytest.raises(ValueError, match="COMPLETE"):
+        study.tell(0, 0.6)
+
+
+def test_the_turn_is_held_by_one_process_until_it_is_given_back() -> None:
+    storage = open_storage(create=True)
+    first, second = start_lock_of("s", storage), start_lock_of("s", storage)
+    order: list[str] = []
+    first.acquire()
+    first.acquire()
+
+    def wait() -> None:
+        second.acquire()
+        order.append("second")
+        second.release()
+
+    waiting = threading.Thread(target=wait)
+    waiting.start()
+    waiting.join(0.2)
+    order.append("first")
+    first.release()
+    waiting.join()
+    assert order == ["first", "second"]

@@ -1,0 +1,158 @@
+"""What MLflow is told about a study, seen through a tracker that remembers."""
+
+from typing import Any
+
+import optuna
+import pytest
+import yaml
+from study_fakes import FakeTracker
+
+from hrnn_hpo.data.schema import Dataset
+from hrnn_hpo.errors import RunFailedError
+from hrnn_hpo.search.space import SearchSpace
+from hrnn_hpo.study.results.manage import delete_study
+from hrnn_hpo.study.results.sync import sync
+from hrnn_hpo.study.storage.database import load_study, open_storage
+from hrnn_hpo.study.tune import tune
+
+pytestmark = pytest.mark.usefixtures("fake_experiment")
+
+
+def trials(tracker: FakeTracker) -> list[dict[str, Any]]:
+    return sorted(tracker.by_role("trial"), key=lambda run: int(run["tags"]["trial"]))
+
+
+def test_a_study_is_a_parent_run_with_a_child_per_trial(log: Dataset, space: SearchSpace, tracker: FakeTracker) -> None:
+    result = tune(log, study="s", space=space, n_trials=3)
+    [parent] = tracker.by_role("study")
+    assert parent["name"] == "s"
+    assert parent["status"] == "KILLED"  # the test part is not opened here, so the study is not complete
+    assert parent["params"]["objective"] == "ndcg_at_10"
+    assert parent["tags"]["data_hash"] == log.content_hash
+    assert parent["tags"]["best_trial"] == str(result.best_trial)
+    assert {"space.yaml", "study.yaml", "trials.csv", "best.yaml", "plots/history.png"} <= parent["texts"].keys()
+    assert [run["name"] for run in trials(tracker)] == ["trial 0", "trial 1", "trial 2"]
+    for run in trials(tracker):
+        assert run["parent"] == "run-0"
+        assert run["status"] == "FINISHED"
+        assert run["tags"]["phase"] == "search"
+        assert run["tags"]["state"] == "complete"
+        assert run["tags"]["protocol"] == "personalize"
+        assert yaml.safe_load(run["texts"]["configuration.yaml"])["best_epoch"] == 4
+
+
+def test_every_metric_of_every_epoch_is_written_and_the_best_ones_last(
+    log: Dataset, space: SearchSpace, tracker: FakeTracker
+) -> None:
+    result = tune(log, study="s", space=space, n_trials=1)
+    [run] = trials(tracker)
+    assert sorted(run["metrics"]) == [1, 2, 3, 4, 5]
+    for epoch in range(1, 5):
+        assert set(run["metrics"][epoch]) == {
+            "ndcg_at_10",
+            "coverage",
+            "train_loss",
+            "epoch_seconds",
+            "validation_seconds",
+            "targets_per_second",
+        }
+    assert run["metrics"][5]["ndcg_at_10"] == result.best_value
+    assert run["metrics"][5]["best_epoch"] == 4
+
+
+def test_all_resolved_hyperparameters_are_parameters(log: Dataset, space: SearchSpace, tracker: FakeTracker) -> None:
+    tune(log, study="s", space=space, n_trials=1)
+    params = trials(tracker)[0]["params"]
+    assert params["hidden_dimension"] == 16
+    assert params["batch_size"] == 128  # of no space, and still told
+    assert isinstance(params["seed"], int)
+
+
+def test_a_retry_goes_on_in_the_same_run(
+    log: Dataset, space: SearchSpace, tracker: FakeTracker, fake_experiment: Any
+) -> None:
+    import signal
+
+    fake_experiment.before_epoch = lambda run, epoch: (
+        signal.raise_signal(signal.SIGINT) if (run, epoch) == (1, 2) else None
+    )
+    tune(log, study="s", space=space, n_trials=3)
+    assert trials(tracker)[1]["tags"]["state"] == "fail"
+    tune(log, study="s", n_trials=3)
+    assert [run["tags"]["trial"] for run in trials(tracker)] == ["0", "1", "3"]
+    assert trials(tracker)[1]["status"] == "FINISHED"
+    assert sorted(trials(tracker)[1]["metrics"]) == [1, 2, 3, 4, 5]
+    assert len(tracker.by_role("study")) == 1
+
+
+def test_a_failed_trial_carries_its_traceback(
+    log: Dataset, space: SearchSpace, tracker: FakeTracker, fake_experiment: Any
+) -> None:
+    def fail(run: int, epoch: int) -> None:
+        raise RunFailedError("loss is nan")
+
+    fake_experiment.before_epoch = fail
+    with pytest.raises(RunFailedError):
+        tune(log, study="s", space=space, n_trials=1)
+    run = trials(tracker)[0]
+    assert run["status"] == "FAILED"
+    assert run["tags"]["reason"] == "RunFailedError: loss is nan"
+    assert run["texts"]["failure.txt"].startswith("Traceback")
+    assert tracker.by_role("study")[0]["status"] == "FAILED"
+
+
+def test_a_store_that_was_down_for_a_while_is_completed_at_the_end(
+    log: Dataset, space: SearchSpace, tracker: FakeTracker, fake_experiment: Any
+) -> None:
+    def outage(run: int, epoch: int) -> None:
+        tracker.down = (run, epoch) in ((0, 3), (0, 4), (1, 1), (1, 2))
+
+    fake_experiment.before_epoch = outage
+    tune(log, study="s", space=space, n_trials=3)
+    assert [sorted(run["metrics"]) for run in trials(tracker)] == [[1, 2, 3, 4, 5]] * 3
+    assert [run["status"] for run in trials(tracker)] == ["FINISHED"] * 3
+
+
+def test_runs_that_a_killed_process_left_open_are_closed_by_the_next_one(
+    log: Dataset, space: SearchSpace, tracker: FakeTracker
+) -> None:
+    tune(log, study="s", space=space, n_trials=3)
+    left_open = trials(tracker)[1]
+    left_open["status"] = "RUNNING"
+    left_open["metrics"].pop(4)
+    tune(log, study="s", n_trials=4)
+    assert [run["status"] for run in trials(tracker)] == ["FINISHED"] * 4
+    assert [sorted(run["metrics"]) for run in trials(tracker)] == [[1, 2, 3, 4, 5]] * 4
+
+
+def test_sync_rebuilds_everything_from_optunas_storage(
+    log: Dataset, space: SearchSpace, tracker: FakeTracker, fake_experiment: Any
+) -> None:
+    tune(log, study="s", space=space, n_trials=8)
+    before = trials(tracker)
+    tracker.runs.clear()
+    assert sync("s") == 9
+    after = trials(tracker)
+    for name in ("name", "params", "metrics", "status", "texts"):
+        assert [run[name] for run in after] == [run[name] for run in before]
+    assert [{**run["tags"], "retry": ""} for run in after] == [{**run["tags"], "retry": ""} for run in before]
+
+
+def test_sync_twice_writes_nothing_twice(log: Dataset, space: SearchSpace, tracker: FakeTracker) -> None:
+    tune(log, study="s", space=space, n_trials=3)
+    sync("s")
+    sync("s")
+    assert len(tracker.runs) == 4
+
+
+def test_deleting_a_study_deletes_its_runs_trials_and_files(
+    log: Dataset, space: SearchSpace, tracker: FakeTracker, home: Any
+) -> None:
+    tune(log, study="s", space=space, n_trials=2)
+    tune(log, study="t", space=space, n_trials=1)
+    delete_study("s")
+    assert {run["tags"]["study"] for run in tracker.runs.values()} == {"t"}
+    assert optuna.get_all_study_names(open_storage()) == ["t"]
+    assert [path.name for path in (home / "checkpoints").iterdir()] == ["t"]
+    tune(log, study="s", space=space, n_trials=1)  # the name is free again
+    assert len(load_study("s", open_storage()).trials) == 1
