@@ -4,15 +4,13 @@ Studies have their own functions, `tune` first, in study/.
 """
 
 import glob
-import hashlib
-import json
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from hrnn_hpo.config import Configuration, dump_configuration
+from hrnn_hpo.config import Configuration
 from hrnn_hpo.data.prepared import load_dataset
 from hrnn_hpo.data.splits import Protocol
 from hrnn_hpo.errors import ConfigError, ModelError
@@ -27,6 +25,7 @@ from hrnn_hpo.experiment import (
     resolve_device,
     run_experiment,
     test_part,
+    training_digest,
 )
 from hrnn_hpo.model.folder import SplitRecord, count_test_opening, load_model, require_model_target, save_model
 from hrnn_hpo.serving.recommender import Recommendation, Recommender
@@ -224,13 +223,6 @@ def _require_disjoint(experiment: Experiment, model: Path) -> None:
 
 
 def _checkpoint_file(out: Path, experiment: Experiment, refit: bool, objective: str) -> Path:
-    """Return where an unfinished run of just this configuration, data and objective keeps its state."""
-    key: dict[str, Any] = {
-        "configuration": dump_configuration(experiment.configuration),
-        "data": experiment.dataset.content_hash,
-        "refit": refit,
-        "seen": experiment.seen,
-        "objective": objective,
-    }
-    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:N_DIGEST]
-    return out.parent / f".{out.name}-{digest}.checkpoint"
+    """Return where an unfinished run of just this training keeps its state."""
+    digest = training_digest(experiment, objective, "refit" if refit else "train")
+    return out.parent / f".{out.name}-{digest[:N_DIGEST]}.checkpoint"

@@ -3,6 +3,8 @@
 It ties data, model, training and evaluation together; it knows neither Optuna nor MLflow.
 """
 
+import hashlib
+import json
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -13,7 +15,7 @@ from typing import Literal
 import numpy as np
 import torch
 
-from hrnn_hpo.config import Configuration, nearest
+from hrnn_hpo.config import Configuration, dump_configuration, nearest
 from hrnn_hpo.data.featurize import (
     event_features,
     filter_by_history_length,
@@ -209,6 +211,26 @@ def evaluate_model(
         value_weighted=value_weighted,
         extra_metrics=extra_metrics,
     )
+
+
+def training_digest(experiment: Experiment, objective: str, role: str) -> str:
+    """Return what tells a training from every other one: a checkpoint is resumed only by the training it is of.
+
+    It covers data, configuration, seed, who trains and validates on which events, objective and `role` (why it is
+    trained). The number of threads is left out: another machine may go on with its own.
+    """
+    split = experiment.split
+    facts = dump_configuration(experiment.configuration)
+    for name in ("n_threads", "best_epoch"):
+        facts.pop(name, None)
+    facts |= {"data": experiment.dataset.content_hash, "seen": experiment.seen, "objective": objective, "role": role}
+    found = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
+    arrays = [experiment.train.users, experiment.train.stops]
+    if split.validation is not None:
+        arrays += [split.validation.users, split.validation.truth_starts, split.validation.truth_stops]
+    for array in arrays:
+        found.update(np.ascontiguousarray(array, dtype=np.int64).tobytes())
+    return found.hexdigest()
 
 
 def test_part(experiment: Experiment) -> EvalPart:

@@ -46,16 +46,6 @@ def sqlite_file(address: str) -> Path | None:
     return Path(path) if path else None
 
 
-def trial_folder(study: str, trial: int) -> Path:
-    """Return the folder that holds a trial's checkpoint and model while they are worth keeping."""
-    return study_folder(study) / str(trial)
-
-
-def study_folder(study: str) -> Path:
-    """Return the folder with one study's trial folders; odd characters of its name are replaced."""
-    return mlruns_folder() / "checkpoints" / re.sub(r"[^\w.-]+", "_", study).lstrip(".")
-
-
 @contextmanager
 def creating(file: Path) -> Iterator[None]:
     """Let one process at a time create a SQLite database, and leave it in write-ahead-log mode.

@@ -20,6 +20,7 @@ CANDIDATE = "candidate"  # the trial that is confirmed
 RUN_INDEX = "repeat"  # which of its runs, from 0
 TRAIN_SEED = "train_seed"  # of the run's split
 FIGURES = "figures"  # the validation users' figures, as text
+CONFIRMS, CONFIRMS_UID = "confirms", "confirms_uid"  # in a confirmation's study: name and uid of the one it confirms
 CONFIRMATION = "confirmation"  # what a confirmation found
 STOP_KEY = "stop_requested"  # by `studies stop`
 _EPOCH = "epoch_"

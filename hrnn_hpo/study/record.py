@@ -85,6 +85,12 @@ def read_record(study: Study) -> StudyRecord:
         ) from error
 
 
+def uid_of(study: Study) -> str | None:
+    """Return a study's uid, None for a study without a record."""
+    content = study.user_attrs.get(KEY)
+    return str(content["uid"]) if isinstance(content, dict) and "uid" in content else None
+
+
 def check_same(name: str, record: StudyRecord, space: SearchSpace | None, **asked: Any) -> None:
     """Raise StudyError with every difference between a study's record and what is asked for now (None: not asked)."""
     lines = [

@@ -42,6 +42,7 @@ from hrnn_hpo.study.run.loop import Callback
 from hrnn_hpo.study.run.observer import Observer, Silent
 from hrnn_hpo.study.run.trial import TrialContext
 from hrnn_hpo.study.storage.database import open_storage, storage_label
+from hrnn_hpo.study.storage.locks import holding
 from hrnn_hpo.study.team.team import Addresses, Team
 from hrnn_hpo.study.team.worker import run_here
 from hrnn_hpo.study.team.workers import make_team, require_names, run_workers
@@ -174,6 +175,7 @@ class _Work:
         if self.checked.record.user_fraction is not None:
             check_fidelity(
                 self.study,
+                self.storage,
                 self.checked.record,
                 self.dataset,
                 self.checked.space,
@@ -214,14 +216,15 @@ class _Work:
         if self.checked.record.user_fraction is not None and read_confirmation(self.study) is None:
             _log.warning("The test users stay closed: no configuration was confirmed on all training users.")
             return None
-        return open_test_part(
-            self.study,
-            self.checked.record,
-            self.dataset,
-            device=self.checked.request.device,
-            again=self.checked.request.again,
-            extra_metrics=self.extra_metrics,
-        )
+        with holding(self.study.study_name, self.storage, "test"):  # whoever comes second finds the figures there
+            return open_test_part(
+                self.study,
+                self.checked.record,
+                self.dataset,
+                device=self.checked.request.device,
+                again=self.checked.request.again,
+                extra_metrics=self.extra_metrics,
+            )
 
     def _run_trials(self, study: Study, n_trials: int | None, timeout: float | None = None) -> str:
         """Run a study's trials, the search's or its confirmation's, here or in workers; return why it ended."""

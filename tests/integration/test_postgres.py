@@ -14,8 +14,8 @@ from sqlalchemy import text
 from hrnn_hpo.errors import RunFailedError
 from hrnn_hpo.study.attributes import WORKER
 from hrnn_hpo.study.confirm.runs import companion_of
-from hrnn_hpo.study.run.start_lock import start_lock_of
 from hrnn_hpo.study.storage.database import create_study, open_storage, storage_label
+from hrnn_hpo.study.storage.locks import study_lock
 
 AWAY_SECONDS = 20
 
@@ -89,11 +89,11 @@ def pids_at_work(started: optuna.Study) -> set[int]:
     }
 
 
-def test_the_turn_of_a_server_is_held_by_one_and_ends_with_its_connection(server: PostgresServer) -> None:
+def test_the_start_lock_of_a_server_is_held_by_one_and_ends_with_its_connection(server: PostgresServer) -> None:
     storage, elsewhere = open_storage(server.url), open_storage(server.url)
     create_study("s", storage)
     assert "secret" not in storage_label(storage)
-    mine, theirs = start_lock_of("s", storage), start_lock_of("s", elsewhere)
+    mine, theirs = study_lock("s", storage, "start"), study_lock("s", elsewhere, "start")
     mine.acquire()
     assert held(storage) == 1
     mine.release()

@@ -15,6 +15,7 @@ from hrnn_hpo.data.synthetic import make_dataset, markov
 from hrnn_hpo.errors import ConfigError, DataError, RunFailedError, SpaceError, StudyError
 from hrnn_hpo.search.space import SearchSpace
 from hrnn_hpo.study.attributes import STOP_KEY, epochs_of
+from hrnn_hpo.study.folders import study_folder
 from hrnn_hpo.study.results.status import status
 from hrnn_hpo.study.run.trial_files import model_folder
 from hrnn_hpo.study.storage.database import load_study, open_storage
@@ -250,9 +251,9 @@ def test_models_and_checkpoints_are_kept_for_the_best_and_the_defaults(
     log: Dataset, space: SearchSpace, home: Path
 ) -> None:
     result = tune(log, study="s", space=space, n_trials=8)
-    kept = {path.name for path in (home / "checkpoints" / "s").iterdir() if path.is_dir()}
+    kept = {path.name for path in study_folder(study_of()).iterdir() if path.is_dir()}
     assert kept == {"0", str(result.best_trial)}
-    assert all(model_folder("s", study_of().trials[int(number)]).is_dir() for number in kept)
+    assert all(model_folder(study_of(), study_of().trials[int(number)]).is_dir() for number in kept)
 
 
 def test_the_defaults_are_never_pruned(log: Dataset, space: SearchSpace) -> None:

@@ -61,7 +61,7 @@ def conclude(study: Study, record: StudyRecord, companion: Study, settings: Sett
         return stored
     confirmation = replace(confirmation, time=round(time.time(), 3))
     study.set_user_attr(CONFIRMATION, confirmation.content())
-    drop_all_files(companion.study_name)
+    drop_all_files(companion)
     return confirmation
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from optuna.exceptions import TrialPruned
 from optuna.study import Study
@@ -24,6 +25,8 @@ from hrnn_hpo.study.trials import count_trials
 @dataclass
 class ConfirmObjective(Objective):
     """Trains a configuration of the search again, with the seed and the split of its run; keeps its users' figures."""
+
+    role: ClassVar[str] = "confirm"
 
     def _ask(self, trial: Trial) -> Configuration:
         if CANDIDATE not in trial.user_attrs:  # a worker of another machine took the last queued run

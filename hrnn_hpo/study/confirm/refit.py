@@ -13,10 +13,10 @@ from optuna.trial import FrozenTrial
 from hrnn_hpo.config import Configuration, dump_configuration
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.errors import StudyError
-from hrnn_hpo.experiment import Device, prepare_experiment, run_experiment
+from hrnn_hpo.experiment import Device, prepare_experiment, run_experiment, training_digest
 from hrnn_hpo.model.folder import SplitRecord, save_model
-from hrnn_hpo.stores import study_folder
 from hrnn_hpo.study.attributes import CONFIGURATION
+from hrnn_hpo.study.folders import checkpoint_file, study_folder
 from hrnn_hpo.study.record import StudyRecord
 from hrnn_hpo.study.run.trial_files import model_folder
 from hrnn_hpo.study.trials import read_confirmation, winner_trial
@@ -42,7 +42,7 @@ def confirmed_configuration(study: Study, trial: FrozenTrial) -> Configuration:
 def left_model_folder(study: Study, trial: FrozenTrial) -> Path:
     """Return where the model stands that a study leaves for a trial: the refit, or the trial's own if unconfirmed."""
     if read_confirmation(study) is None:
-        return model_folder(study.study_name, trial)
+        return model_folder(study, trial)
     return _refit_folder(study, trial) / "model"
 
 
@@ -60,10 +60,11 @@ def ensure_refit(study: Study, record: StudyRecord, dataset: Dataset, trial: Fro
         return
     configuration = confirmed_configuration(study, trial)
     experiment = prepare_experiment(dataset, configuration, record.seen, refit=True)
+    checkpoint = checkpoint_file(folder, training_digest(experiment, record.objective, "refit"))
     result = run_experiment(
         experiment,
         device=device,
-        checkpoint=folder / "checkpoint.safetensors",
+        checkpoint=checkpoint,
         fixed_epochs=configuration.best_epoch,
         validate=False,
     )
@@ -75,7 +76,7 @@ def ensure_refit(study: Study, record: StudyRecord, dataset: Dataset, trial: Fro
         refit=True,
     )
     save_model(folder / "model", result.model, result.configuration, dataset, experiment.split, split)
-    (folder / "checkpoint.safetensors").unlink(missing_ok=True)
+    checkpoint.unlink(missing_ok=True)
     facts: dict[str, Any] = {
         "configuration": dump_configuration(result.configuration),
         "train_loss": [report.train_loss for report in result.history],
@@ -88,14 +89,14 @@ def ensure_refit(study: Study, record: StudyRecord, dataset: Dataset, trial: Fro
 def drop_refits(study: Study, kept: list[FrozenTrial]) -> None:
     """Delete the refits of trials that the leaderboard does not show any more."""
     wanted = {_refit_folder(study, trial).name for trial in kept}
-    for folder in study_folder(study.study_name).glob("refit-*"):
+    for folder in study_folder(study).glob("refit-*"):
         if folder.name not in wanted:
             shutil.rmtree(folder, ignore_errors=True)
 
 
 def _refit_folder(study: Study, trial: FrozenTrial) -> Path:
     epochs = confirmed_configuration(study, trial).best_epoch
-    return study_folder(study.study_name) / f"refit-{trial.number}-{epochs}"
+    return study_folder(study) / f"refit-{trial.number}-{epochs}"
 
 
 def winning_configuration(study: Study) -> Configuration:

@@ -6,18 +6,20 @@ the runs that are left, from their last epoch. What the runs prove is verdict.py
 """
 
 import logging
+from datetime import datetime
 from typing import Any
 
-from filelock import FileLock
+import optuna
 from optuna.storages import RDBStorage
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from hrnn_hpo.config import Configuration
-from hrnn_hpo.stores import study_folder
 from hrnn_hpo.study.attributes import (
     CANDIDATE,
     CONFIGURATION,
+    CONFIRMS,
+    CONFIRMS_UID,
     ROLE,
     RUN_INDEX,
     STOP_KEY,
@@ -25,14 +27,12 @@ from hrnn_hpo.study.attributes import (
     TRAIN_SEED,
 )
 from hrnn_hpo.study.confirm.settings import Settings, n_confirmed
-from hrnn_hpo.study.record import StudyRecord
+from hrnn_hpo.study.record import StudyRecord, read_record, uid_of
 from hrnn_hpo.study.request.budget import Budget, write_budget
 from hrnn_hpo.study.seeds import trial_seed
 from hrnn_hpo.study.storage.database import create_study, has_study, load_study
+from hrnn_hpo.study.storage.locks import holding
 from hrnn_hpo.study.trials import best_trials, count_trials, defaults_trial, last_attempts, read_confirmation
-
-CONFIRMS = "confirms"  # in a companion: the study whose configurations it runs
-
 
 _log = logging.getLogger(__name__)
 
@@ -45,7 +45,21 @@ def companion_name(study: str) -> str:
 def companion_of(study: Study, storage: RDBStorage) -> Study | None:
     """Return the study with a study's confirmation runs, None where none was begun."""
     name = companion_name(study.study_name)
-    return load_study(name, storage) if has_study(name, storage) else None
+    found = load_study(name, storage) if has_study(name, storage) else None
+    return found if found is not None and _belongs(found, study) else None
+
+
+def _belongs(companion: Study, study: Study) -> bool:
+    """Return whether a confirmation is that of just this study, and not of an earlier one of its name.
+
+    Version 0.1.0 wrote down the name alone; its runs are newer than the study that they confirm.
+    """
+    uid = companion.user_attrs.get(CONFIRMS_UID)
+    if uid is not None:
+        return bool(uid == uid_of(study))
+    created = datetime.fromisoformat(read_record(study).created).timestamp()
+    starts = [run.datetime_start.timestamp() for run in companion.get_trials(deepcopy=False) if run.datetime_start]
+    return all(start >= created for start in starts)
 
 
 def begin_confirmation(study: Study, record: StudyRecord, storage: RDBStorage, settings: Settings) -> Study | None:
@@ -61,11 +75,13 @@ def begin_confirmation(study: Study, record: StudyRecord, storage: RDBStorage, s
         if settings.k:
             _log.warning("Nothing was confirmed: that takes the defaults and another configuration, both complete.")
         return None
-    folder = study_folder(study.study_name)
-    folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / "setup.lock"):
-        companion = create_study(companion_name(study.study_name), storage)
+    with holding(study.study_name, storage, "begin"):
+        name = companion_name(study.study_name)
+        if has_study(name, storage) and companion_of(study, storage) is None:  # of a study that is gone
+            optuna.delete_study(study_name=name, storage=storage)
+        companion = create_study(name, storage)
         companion.set_user_attr(CONFIRMS, study.study_name)
+        companion.set_user_attr(CONFIRMS_UID, record.uid)
         companion.set_user_attr(STOP_KEY, False)
         runs = confirmation_runs(companion)
         # A run that failed for a reason of its own is tried again by the next command, until the verdict is there.

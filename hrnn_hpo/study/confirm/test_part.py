@@ -6,6 +6,7 @@ the baselines beside them.
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from hrnn_hpo.data.schema import Dataset
+from hrnn_hpo.errors import ModelError
 from hrnn_hpo.evaluation.baselines import evaluate_baselines
 from hrnn_hpo.evaluation.protocols import Evaluation, UserMetric
 from hrnn_hpo.evaluation.significance import N_RESAMPLES, bootstrap_interval, paired_test
@@ -111,11 +113,24 @@ def ensure_model(
     if read_confirmation(study) is not None:
         ensure_refit(study, record, dataset, trial, device)
         return
-    folder = model_folder(study.study_name, trial)
-    if not folder.is_dir():
+    folder = model_folder(study, trial)
+    if not _is_model_of(folder, trial, dataset):
         experiment = prepare_experiment(dataset, configuration_of(trial), record.seen)
         result = run_experiment(experiment, device=device, objective=record.objective, extra_metrics=extra_metrics)
         save_trial_model(folder, experiment, result)
+
+
+def _is_model_of(folder: Path, trial: FrozenTrial, dataset: Dataset) -> bool:
+    """Return whether a folder holds just the model that a trial trained, and not one that was copied there."""
+    if not folder.is_dir():
+        return False
+    try:
+        saved = load_model(folder)
+    except ModelError:
+        return False
+    threads = {"n_threads": None}
+    ours = configuration_of(trial).model_copy(update=threads)
+    return saved.configuration.model_copy(update=threads) == ours and saved.split.data_hash == dataset.content_hash
 
 
 def _test_metrics(

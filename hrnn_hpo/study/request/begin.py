@@ -2,11 +2,9 @@
 
 import time
 
-from filelock import FileLock
 from optuna.storages import RDBStorage
 from optuna.study import Study
 
-from hrnn_hpo.stores import study_folder
 from hrnn_hpo.study.attributes import ROLE, STOP_KEY
 from hrnn_hpo.study.objectives import directions
 from hrnn_hpo.study.propose.pruners import make_pruner
@@ -16,6 +14,7 @@ from hrnn_hpo.study.request.budget import Budget, write_budget
 from hrnn_hpo.study.request.check import CheckedRequest, existing_record
 from hrnn_hpo.study.request.widening import widen
 from hrnn_hpo.study.storage.database import create_study
+from hrnn_hpo.study.storage.locks import holding
 
 
 def begin_or_continue(storage: RDBStorage, checked: CheckedRequest) -> Study:
@@ -24,9 +23,7 @@ def begin_or_continue(storage: RDBStorage, checked: CheckedRequest) -> Study:
     Where the space asked for is wider than the recorded one, the trials are written anew with its ranges.
     """
     name, record = checked.request.study, checked.record
-    folder = study_folder(name)
-    folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / "setup.lock"):
+    with holding(name, storage, "begin"):
         recorded = existing_record(name, storage)
         if recorded is not None and recorded.space_fingerprint != record.space_fingerprint:
             widen(name, storage, record)

@@ -6,13 +6,14 @@ interrupted comparison goes on, on any machine; workers are refused until it has
 
 import logging
 import math
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import optuna
-from filelock import FileLock
 from optuna.samplers import RandomSampler
+from optuna.storages import RDBStorage
 from optuna.study import Study
 from scipy.stats import spearmanr
 
@@ -20,12 +21,13 @@ from hrnn_hpo.config import Configuration
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.errors import HRNNError, StudyError
 from hrnn_hpo.evaluation.protocols import UserMetric
-from hrnn_hpo.experiment import Device, prepare_experiment, run_experiment
+from hrnn_hpo.experiment import Device, prepare_experiment, run_experiment, training_digest
 from hrnn_hpo.search.space import SearchSpace, Value
-from hrnn_hpo.stores import study_folder
+from hrnn_hpo.study.folders import checkpoint_file, study_folder
 from hrnn_hpo.study.optuna_quiet import optuna_quiet
 from hrnn_hpo.study.record import StudyRecord
 from hrnn_hpo.study.seeds import trial_seed
+from hrnn_hpo.study.storage.locks import holding
 
 FIDELITY = "fidelity"  # attribute of a study: what was compared so far
 N_COMPARED = 8  # configurations, the defaults among them
@@ -85,6 +87,7 @@ def require_compared(study: Study, record: StudyRecord) -> None:
 
 def check_fidelity(
     study: Study,
+    storage: RDBStorage,
     record: StudyRecord,
     dataset: Dataset,
     space: SearchSpace,
@@ -100,9 +103,8 @@ def check_fidelity(
     """
     assert record.user_fraction is not None
     points = _points(space, record.seed)
-    folder = study_folder(study.study_name)
-    folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / "fidelity.lock"):
+    folder = study_folder(study)
+    with holding(study.study_name, storage, "compare"):
         found = read_fidelity(study) or Fidelity(record.user_fraction, record.objective)
         for number in range(len(found.whole), N_COMPARED):
             scores: list[Score] = []
@@ -115,13 +117,12 @@ def check_fidelity(
                     n_threads=n_threads,
                     user_fraction=fraction,
                 )
-                checkpoint = folder / f"fidelity-{number}-{side}.safetensors"
-                scores.append(_score(dataset, configuration, record, device, checkpoint, extra_metrics))
+                place = folder / "compared" / f"{number}-{side}"
+                scores.append(_score(dataset, configuration, record, device, place, extra_metrics))
             found = replace(found, part=[*found.part, scores[0]], whole=[*found.whole, scores[1]])
             study.set_user_attr(FIDELITY, asdict(found))
             compared(number + 1, N_COMPARED, *scores)
-        for checkpoint in folder.glob("fidelity-*.safetensors"):
-            checkpoint.unlink()
+        shutil.rmtree(folder / "compared", ignore_errors=True)
     if not found.passed:
         raise StudyError(
             f"--user-fraction {record.user_fraction}: {N_COMPARED} configurations trained on that part of the users "
@@ -136,15 +137,16 @@ def _score(
     configuration: Configuration,
     record: StudyRecord,
     device: Device,
-    checkpoint: Path,
+    folder: Path,
     extra_metrics: Mapping[str, UserMetric] | None,
 ) -> Score:
     try:
+        experiment = prepare_experiment(dataset, configuration, record.seen)
         result = run_experiment(
-            prepare_experiment(dataset, configuration, record.seen),
+            experiment,
             device=device,
             objective=record.objective,
-            checkpoint=checkpoint,
+            checkpoint=checkpoint_file(folder, training_digest(experiment, record.objective, "compare")),
             extra_metrics=extra_metrics,
         )
     except (HRNNError, RuntimeError, MemoryError) as error:  # what fails a trial

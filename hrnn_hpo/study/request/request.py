@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from hrnn_hpo.errors import ConfigError
 
@@ -26,6 +26,8 @@ else:
     SpaceLike = SamplerLike = PrunerLike = Any
 
 Launcher = Literal["local", "ray"]
+RESERVED_ENDINGS = (" (confirmation)", " (widening)")  # of the studies that this one keeps beside it
+LONGEST_NAME = 400  # characters: Optuna's column holds 512
 OPTION_NAMES = {"n_workers": "--workers", "n_threads": "--threads"}  # where they are not the field's own words
 
 
@@ -42,7 +44,7 @@ class StudyRequest(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
     # What is searched.
-    study: Annotated[str, Field(min_length=1, description="Name; an existing study goes on.")]
+    study: Annotated[str, Field(description="Name; an existing study goes on.")]
     space: Annotated[SpaceLike | None, Field(description="What to search.")] = None
     objective: Annotated[
         tuple[str, ...],
@@ -162,6 +164,15 @@ class StudyRequest(BaseModel):
         str | None, Field(description="MLflow's store. Default: MLFLOW_TRACKING_URI, else sqlite in mlruns/.")
     ] = None
 
+    @field_validator("study")
+    @classmethod
+    def _is_a_name(cls, name: str) -> str:
+        if not name.strip() or not name.isprintable() or len(name) > LONGEST_NAME:
+            raise ValueError(f"a name has 1 to {LONGEST_NAME} printable characters")
+        if name.endswith(RESERVED_ENDINGS):
+            raise ValueError(f"names ending in {' or '.join(RESERVED_ENDINGS)} are those of studies kept beside others")
+        return name
+
     @model_validator(mode="after")
     def _fit_together(self) -> "StudyRequest":
         if self.protocol == "none":
@@ -217,7 +228,7 @@ def _explain(problem: Any) -> str:
             return f"`{option} {sign} {context[bound]:g}` must hold{why}, but got {came}."
     if kind == "literal_error":
         return f"{option} must be {context['expected']}, but got {came!r}."
-    return f"{option}: {problem['msg']}, but got {came!r}."
+    return f"{option}: {problem['msg'].removeprefix('Value error, ')}, but got {came!r}."
 
 
 def objects_of(request: StudyRequest, **own: Sequence[Any] | Mapping[str, Any] | None) -> list[str]:

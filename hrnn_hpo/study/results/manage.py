@@ -5,8 +5,8 @@ from optuna.storages import RDBStorage
 from optuna.study import Study
 
 from hrnn_hpo.errors import StudyError
-from hrnn_hpo.study.attributes import STOP_KEY
-from hrnn_hpo.study.confirm.runs import CONFIRMS, companion_of
+from hrnn_hpo.study.attributes import CONFIRMS, STOP_KEY
+from hrnn_hpo.study.confirm.runs import companion_of
 from hrnn_hpo.study.record import KEY, read_record
 from hrnn_hpo.study.run.recovery import Recovery
 from hrnn_hpo.study.run.trial_files import drop_all_files, drop_files
@@ -44,8 +44,8 @@ def delete_study(study: str, *, storage: str | None = None, tracking_uri: str | 
     if KEY in found.user_attrs:
         StudyRuns(Tracker(tracking_uri), study, read_record(found)).delete_runs()
     for one in reversed(both):
+        drop_all_files(one)
         optuna.delete_study(study_name=one.study_name, storage=database)
-        drop_all_files(one.study_name)
 
 
 def clean_up(*, storage: str | None = None) -> list[str]:

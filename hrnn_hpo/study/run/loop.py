@@ -14,18 +14,17 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from hrnn_hpo.errors import RunFailedError
-from hrnn_hpo.stores import study_folder
 from hrnn_hpo.study.attributes import FAILURE, STARTS
 from hrnn_hpo.study.objectives import leading
 from hrnn_hpo.study.optuna_quiet import optuna_quiet
 from hrnn_hpo.study.propose.deterministic import batch_to_start
 from hrnn_hpo.study.propose.distinct import is_exhausted
 from hrnn_hpo.study.run.recovery import Recovery
-from hrnn_hpo.study.run.start_lock import start_lock_of
 from hrnn_hpo.study.run.stop_rules import rule_that_stops
 from hrnn_hpo.study.run.trial import Objective
 from hrnn_hpo.study.run.trial_files import drop_files
 from hrnn_hpo.study.seeds import ordinals
+from hrnn_hpo.study.storage.locks import study_lock
 from hrnn_hpo.study.storage.stale_trials import retry_stale_trial
 from hrnn_hpo.study.trials import count_trials
 
@@ -53,7 +52,7 @@ class Loop:
         self._callbacks = callbacks
         self._recovery = Recovery(study.study_name, storage)
         self._failures = 0
-        self._start_lock = start_lock_of(study.study_name, storage)
+        self._start_lock = study_lock(study.study_name, storage, "start")
         objective.claimed = self._release
 
     def run(self) -> str:
@@ -61,7 +60,6 @@ class Loop:
 
         Raises RunFailedError after five failed trials in a row, with the last one's reason.
         """
-        study_folder(self._study.study_name).mkdir(parents=True, exist_ok=True)
         try:
             with self._recovering(), optuna_quiet():
                 if self._may_start():

@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 from optuna.exceptions import TrialPruned
 from optuna.trial import FrozenTrial, Trial
@@ -18,10 +19,17 @@ from hrnn_hpo.config import Configuration, dump_configuration
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.errors import RunFailedError
 from hrnn_hpo.evaluation.protocols import UserMetric
-from hrnn_hpo.experiment import Device, Experiment, ExperimentResult, prepare_experiment, run_experiment, settle
+from hrnn_hpo.experiment import (
+    Device,
+    Experiment,
+    ExperimentResult,
+    prepare_experiment,
+    run_experiment,
+    settle,
+    training_digest,
+)
 from hrnn_hpo.model.folder import SplitRecord, save_model
 from hrnn_hpo.search.space import SearchSpace
-from hrnn_hpo.stores import trial_folder
 from hrnn_hpo.study.attributes import (
     COMMIT,
     CONFIGURATION,
@@ -34,6 +42,7 @@ from hrnn_hpo.study.attributes import (
     epoch_key,
     epochs_of,
 )
+from hrnn_hpo.study.folders import checkpoint_file, trial_folder
 from hrnn_hpo.study.objectives import objective_value
 from hrnn_hpo.study.record import StudyRecord
 from hrnn_hpo.study.run.control import Control, StopTrialError
@@ -69,9 +78,9 @@ class Objective:
     `claimed` is called once the trial's parameters are drawn: until then, one process at a time starts a trial.
     """
 
-    study: str
     context: TrialContext
     claimed: Callable[[], None] = lambda: None
+    role: ClassVar[str] = "search"
     current: int | None = None  # the trial that runs
 
     def __call__(self, trial: Trial) -> list[float]:
@@ -123,14 +132,15 @@ class Objective:
             if self.context.control.reason is not None:
                 raise StopTrialError(f"{self.context.control.reason}, after epoch {epoch.epoch}")
 
-        folder = trial_folder(self.study, original_number(before))
         experiment = self._experiment(before, configuration)
+        folder = trial_folder(trial.study, original_number(before))
+        digest = training_digest(experiment, self.context.record.objective, self.role)
         result = run_experiment(
             experiment,
             device=self.context.device,
             objective=self.context.record.objective,
             on_epoch=after_epoch,
-            checkpoint=folder / "checkpoint.safetensors",
+            checkpoint=checkpoint_file(folder, digest),
             extra_metrics=self.context.extra_metrics,
         )
         for epoch in result.history:  # a worker may have died between an epoch's checkpoint and its report

@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from optuna.study import Study
+
 from hrnn_hpo.errors import RunFailedError
 from hrnn_hpo.experiment import available_cores
-from hrnn_hpo.stores import study_folder
+from hrnn_hpo.study.folders import study_folder
 from hrnn_hpo.study.team.team import Addresses
 
 
@@ -20,10 +22,11 @@ class LocalTeam:
     size: int
     addresses: Addresses
     study: str = ""
+    folder: Path = Path()  # of the study: the workers' logs
     members: dict[int, subprocess.Popen[bytes]] = field(default_factory=dict)  # by seat
 
-    def start(self, study: str) -> None:
-        self.study = study
+    def start(self, study: Study) -> None:
+        self.study, self.folder = study.study_name, study_folder(study)
         gpus = visible_gpus() if self.addresses.device in ("auto", "cuda") else []
         for seat in range(self.size):
             if seat not in self.members:
@@ -59,7 +62,7 @@ class LocalTeam:
         self.members.clear()
 
     def last_words(self, seat: int | None = None) -> str:
-        logs = sorted(study_folder(self.study).glob("worker-*.log"), key=lambda path: path.stat().st_mtime)
+        logs = sorted(self.folder.glob("worker-*.log"), key=lambda path: path.stat().st_mtime)
         path = self._log(seat) if seat is not None else logs[-1]
         lines = path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
         errors = [index for index, line in enumerate(lines) if line.startswith("error: ")]
@@ -85,7 +88,7 @@ class LocalTeam:
             return subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
 
     def _log(self, seat: int) -> Path:
-        return study_folder(self.study) / f"worker-{seat + 1}.log"
+        return self.folder / f"worker-{seat + 1}.log"
 
 
 def gpu_of_seat(seat: int, gpus: Sequence[str]) -> str | None:

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from optuna.study import Study
+
 from hrnn_hpo.errors import ConfigError, HRNNError, RunFailedError
 from hrnn_hpo.stores import mlruns_folder, sqlite_file
 from hrnn_hpo.study.team.team import Addresses
@@ -50,16 +52,19 @@ class RayTeam:
         self._members: dict[int, Any] = {}
         self._last_words = ""
 
-    def start(self, study: str) -> None:
+    def start(self, study: Study) -> None:
         import ray
 
         # Not retried by Ray: who replaces the dead is run_workers' decision, for every kind of team.
         task = ray.remote(_work).options(
-            num_cpus=self._request["CPU"], num_gpus=self._request["GPU"], max_retries=0, name=f"hrnn-hpo {study}"
+            num_cpus=self._request["CPU"],
+            num_gpus=self._request["GPU"],
+            max_retries=0,
+            name=f"hrnn-hpo {study.study_name}",
         )
         for seat in range(self._size):
             if seat not in self._members:
-                self._members[seat] = task.remote(study, self._addresses, str(mlruns_folder().parent))
+                self._members[seat] = task.remote(study.study_name, self._addresses, str(mlruns_folder().parent))
 
     def running(self) -> bool:
         return bool(self._members)

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from optuna.study import Study
+
 from hrnn_hpo.experiment import Device
 
 
@@ -21,7 +23,7 @@ class Addresses:
 class Team(Protocol):
     """The worker processes of one command, each in a seat that is filled again when its process dies."""
 
-    def start(self, study: str) -> None:
+    def start(self, study: Study) -> None:
         """Fill the empty seats with workers of a study."""
 
     def running(self) -> bool:

@@ -11,8 +11,9 @@ from hrnn_hpo.data.prepared import load_dataset
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.errors import StudyError
 from hrnn_hpo.experiment import Device
+from hrnn_hpo.study.attributes import CONFIRMS
 from hrnn_hpo.study.confirm.confirm_trial import ConfirmLoop, ConfirmObjective
-from hrnn_hpo.study.confirm.runs import CONFIRMS, companion_of, runs_left
+from hrnn_hpo.study.confirm.runs import companion_of, runs_left
 from hrnn_hpo.study.propose.pruners import make_pruner
 from hrnn_hpo.study.propose.samplers import make_sampler
 from hrnn_hpo.study.record import check_same, read_record
@@ -100,5 +101,5 @@ def run_here(
     Raises what Loop.run raises.
     """
     confirms = CONFIRMS in study.user_attrs
-    objective = (ConfirmObjective if confirms else Objective)(study.study_name, context)
+    objective = (ConfirmObjective if confirms else Objective)(context)
     return (ConfirmLoop if confirms else Loop)(study, storage, objective, n_trials, callbacks).run()

@@ -61,7 +61,7 @@ def run_workers(
     recovery.run()
     deaths, n_done = 0, -1
     try:
-        team.start(study.study_name)
+        team.start(study)
         while team.running():
             time.sleep(POLL_SECONDS)
             trials = study.get_trials(deepcopy=False)
@@ -78,7 +78,7 @@ def run_workers(
                 if deaths >= MAX_DEATHS_IN_A_ROW:
                     raise RunFailedError(f"Worker processes keep dying ({dead[-1]}). Last words:\n{team.last_words()}")
                 if (n_trials is None or counts.done < n_trials) and not rule_that_stops(study):
-                    team.start(study.study_name)
+                    team.start(study)
     finally:
         try:
             team.stop()

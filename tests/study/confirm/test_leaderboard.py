@@ -94,8 +94,8 @@ def test_an_opening_that_nobody_saw_is_not_counted_twice(
 
 def test_a_model_that_is_gone_is_trained_again_to_the_same_figures(shop: Dataset, result: StudyResult) -> None:
     found = study()
-    drop_all_files("s")
-    assert not model_folder("s", found.best_trial).exists()
+    drop_all_files(found)
+    assert not model_folder(found, found.best_trial).exists()
     found.set_user_attr("leaderboard", None)
     assert result.leaderboard is not None
     board = open_test_part(found, read_record(found), shop, device="cpu")

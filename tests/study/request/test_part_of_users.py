@@ -13,10 +13,10 @@ from hrnn_hpo.data.splits import make_split
 from hrnn_hpo.errors import ConfigError, RunFailedError, StudyError
 from hrnn_hpo.experiment import Experiment, prepare_experiment
 from hrnn_hpo.search.space import SearchSpace
-from hrnn_hpo.stores import study_folder
 from hrnn_hpo.study.attributes import CONFIGURATION
 from hrnn_hpo.study.confirm.runs import companion_of, confirmation_runs
 from hrnn_hpo.study.confirm.test_part import openings
+from hrnn_hpo.study.folders import study_folder
 from hrnn_hpo.study.report.report import render_report
 from hrnn_hpo.study.request import part_of_users
 from hrnn_hpo.study.request.part_of_users import N_COMPARED, Fidelity, read_fidelity
@@ -88,7 +88,7 @@ def test_the_search_trains_on_the_part_and_the_confirmation_on_all(
     assert len(found.part) == len(found.whole) == N_COMPARED
     assert found.part != found.whole
     assert found.sentence() in render_report(study)
-    assert not list(study_folder("s").glob("fidelity-*.safetensors"))
+    assert not (study_folder(study) / "compared").exists()
 
 
 def test_where_ranks_disagree_no_trial_begins(

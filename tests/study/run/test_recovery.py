@@ -12,8 +12,8 @@ from optuna.trial import TrialState
 
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.search.space import SearchSpace
-from hrnn_hpo.stores import trial_folder
 from hrnn_hpo.study.attributes import FAILURE, STARTS, WORKER, epoch_key
+from hrnn_hpo.study.folders import study_folder, trial_folder
 from hrnn_hpo.study.run import recovery
 from hrnn_hpo.study.run.recovery import Recovery, is_dead, this_worker
 from hrnn_hpo.study.run.trial_files import drop_files
@@ -119,10 +119,10 @@ def test_the_checkpoint_of_a_stopped_trial_outlives_the_moment_before_it_is_queu
     for failure in failures:
         trial = running(study, None)
         trial.set_user_attr(FAILURE, failure)
-        trial_folder("s", trial.number).mkdir(parents=True)
+        trial_folder(study, trial.number).mkdir(parents=True)
         study.tell(trial, state=TrialState.FAIL)
     drop_files(study)  # by another worker, which has just ended a trial of its own
-    assert [path.name for path in (home / "checkpoints" / "s").iterdir()] == ["0"]
+    assert [path.name for path in study_folder(study).iterdir()] == ["0"]
 
 
 def test_heartbeats_tell_of_workers_on_other_machines(study: optuna.Study, monkeypatch: pytest.MonkeyPatch) -> None:

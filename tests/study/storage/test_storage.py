@@ -16,10 +16,10 @@ from sqlalchemy import event
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from hrnn_hpo.errors import RunFailedError, StudyError
-from hrnn_hpo.stores import sqlite_file, storage_address, study_folder
-from hrnn_hpo.study.run.start_lock import start_lock_of
+from hrnn_hpo.stores import sqlite_file, storage_address
 from hrnn_hpo.study.storage import retrying
 from hrnn_hpo.study.storage.database import create_study, load_study, open_storage, storage_label
+from hrnn_hpo.study.storage.locks import study_lock
 
 
 def test_the_embedded_database_is_absolute_and_in_mlruns(home: Path) -> None:
@@ -47,11 +47,6 @@ def test_without_a_home_mlruns_is_in_the_working_folder(tmp_path: Path, monkeypa
     monkeypatch.delenv("HRNN_HPO_HOME")
     monkeypatch.chdir(tmp_path)
     assert storage_address() == f"sqlite:///{tmp_path}/mlruns/optuna.db"
-
-
-@pytest.mark.parametrize("name", ["a/b", "../up", "sp ace", ".hidden", "ünï"])
-def test_a_studys_folder_stays_inside_mlruns(home: Path, name: str) -> None:
-    assert study_folder(name).resolve().parent == (home / "checkpoints").resolve()
 
 
 def test_reading_creates_no_database(home: Path) -> None:
@@ -227,9 +222,9 @@ def test_a_state_that_was_set_though_the_answer_got_lost_counts_as_set(monkeypat
         study.tell(0, 0.6)
 
 
-def test_the_turn_is_held_by_one_process_until_it_is_given_back() -> None:
+def test_the_start_lock_is_held_by_one_process_until_it_is_given_back() -> None:
     storage = open_storage(create=True)
-    first, second = start_lock_of("s", storage), start_lock_of("s", storage)
+    first, second = study_lock("s", storage, "start"), study_lock("s", storage, "start")
     order: list[str] = []
     first.acquire()
     first.acquire()

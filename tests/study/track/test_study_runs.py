@@ -10,6 +10,7 @@ from study_fakes import FakeTracker
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.errors import RunFailedError
 from hrnn_hpo.search.space import SearchSpace
+from hrnn_hpo.study.folders import study_folder
 from hrnn_hpo.study.results.manage import delete_study
 from hrnn_hpo.study.results.sync import sync
 from hrnn_hpo.study.storage.database import load_study, open_storage
@@ -153,6 +154,8 @@ def test_deleting_a_study_deletes_its_runs_trials_and_files(
     delete_study("s")
     assert {run["tags"]["study"] for run in tracker.runs.values()} == {"t"}
     assert optuna.get_all_study_names(open_storage()) == ["t"]
-    assert [path.name for path in (home / "checkpoints").iterdir()] == ["t"]
+    assert [path.name for path in (home / "checkpoints").iterdir()] == [
+        study_folder(load_study("t", open_storage())).name
+    ]
     tune(log, study="s", space=space, n_trials=1)  # the name is free again
     assert len(load_study("s", open_storage()).trials) == 1

@@ -1,43 +1,66 @@
-"""The lock to start a trial: one process at a time, on one machine by a file, on many by PostgreSQL.
+"""Locks of a study, held by one process at a time: on one machine by a file, on many by PostgreSQL.
 
-It is held from counting the trials to drawing the next one's parameters, so that no two processes start one trial too
-many or draw the same one.
+The lock to *start* a trial is held from counting the trials to drawing the next one's parameters, so that no two
+processes start one trial too many or draw the same one. Others guard what one command alone may do: begin a study and
+queue a confirmation, compare a part of the users, open the test users.
 """
 
 import contextlib
+import hashlib
 import time
 import zlib
-from typing import Any, Protocol
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal, Protocol
 
 from filelock import FileLock
 from optuna.storages import RDBStorage
 
-from hrnn_hpo.stores import study_folder
+from hrnn_hpo.stores import mlruns_folder, sqlite_file
 from hrnn_hpo.study.storage.retrying import retried
 
 POLL_SECONDS = 0.1
 # The server asks a silent holder's machine after 30 s and takes the lock from one that does not answer for 30 more.
 _KEEPALIVE = ("tcp_keepalives_idle = 30", "tcp_keepalives_interval = 10", "tcp_keepalives_count = 3")
+Purpose = Literal["start", "begin", "compare", "test"]
 
 
-class StartLock(Protocol):
+class StudyLock(Protocol):
     """A lock that a process may acquire again while it holds it; `release` gives it back whole."""
 
     def acquire(self) -> None: ...
     def release(self) -> None: ...
 
 
-def start_lock_of(study: str, storage: RDBStorage) -> StartLock:
-    """Return the start lock of a study: PostgreSQL's where that is the storage, this machine's otherwise."""
+def study_lock(study: str, storage: RDBStorage, purpose: Purpose) -> StudyLock:
+    """Return a lock of a study: PostgreSQL's where that is the storage, a file beside the database otherwise."""
     if storage.engine.dialect.name == "postgresql":
-        return _DatabaseLock(study, storage)
-    return _FileLock(study)
+        return _DatabaseLock(f"hrnn-hpo {purpose} {study}", storage)
+    return _FileLock(_lock_file(study, storage, purpose))
+
+
+@contextlib.contextmanager
+def holding(study: str, storage: RDBStorage, purpose: Purpose) -> Iterator[None]:
+    """Hold a lock of a study for the length of a block."""
+    lock = study_lock(study, storage, purpose)
+    lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _lock_file(study: str, storage: RDBStorage, purpose: Purpose) -> Path:
+    """Return the lock's file. All who share a database share it, whatever their working folders are."""
+    database = sqlite_file(str(storage.engine.url.render_as_string(hide_password=False)))
+    folder = mlruns_folder() / "locks" if database is None else Path(f"{database}.locks")
+    return folder / f"{hashlib.sha256(study.encode()).hexdigest()[:16]}-{purpose}.lock"
 
 
 class _FileLock:
-    def __init__(self, study: str) -> None:
-        self._file = study_folder(study) / "next-trial.lock"
-        self._lock = FileLock(self._file)
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._lock = FileLock(file)
 
     def acquire(self) -> None:
         if not self._lock.is_locked:
@@ -51,9 +74,9 @@ class _FileLock:
 class _DatabaseLock:
     """An advisory lock of a connection of its own: it ends with the connection, however the holder dies."""
 
-    def __init__(self, study: str, storage: RDBStorage) -> None:
+    def __init__(self, name: str, storage: RDBStorage) -> None:
         self._engine = storage.engine
-        self._key = zlib.crc32(f"hrnn-hpo {study}".encode())
+        self._key = zlib.crc32(name.encode())
         self._connection: Any = None
 
     def acquire(self) -> None:
