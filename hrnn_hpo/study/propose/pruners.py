@@ -1,10 +1,12 @@
 """Pruners by name: which trials end before their last epoch. A new pruner is a name and a branch here."""
 
+import bisect
+import itertools
 import math
+import zlib
 
 from optuna.pruners import (
     BasePruner,
-    HyperbandPruner,
     MedianPruner,
     NopPruner,
     PatientPruner,
@@ -17,7 +19,7 @@ from hrnn_hpo.config import nearest
 from hrnn_hpo.errors import ConfigError
 from hrnn_hpo.study.optuna_quiet import experimental_allowed
 from hrnn_hpo.study.propose.deterministic import BatchPruner
-from hrnn_hpo.study.seeds import ordinals
+from hrnn_hpo.study.propose.views import in_its_place, view_of
 
 PRUNERS = ("median", "hyperband", "none", "patient", "successive-halving")
 # No trial is pruned before it has had this many epochs, nor before this many trials have ended.
@@ -27,29 +29,53 @@ ETA = 3  # each rung of successive halving and Hyperband keeps one trial in thre
 
 
 class Hyperband(BasePruner):
-    """Hyperband with the right number of brackets, over a sampler that sees the trials of all of them.
+    """Hyperband (Li et al. 2018): successive halving in brackets that begin to compare at different epochs.
 
-    Optuna takes a floating-point logarithm, which is one bracket short where max_epochs is a power of eta (243 and
-    3); one epoch more mends it. And it hands a Hyperband study's sampler the trials of one bracket alone, which
-    would keep TPE in its random start-up for most of a study of our size.
+    Each trial belongs to a bracket by its place in the study, drawn with the brackets' shares of the budget. Optuna's
+    own HyperbandPruner has one bracket too few for some lengths (243 and 3), reads the storage past `--deterministic`,
+    moves a retried trial to another bracket, and shows a study's sampler the trials of one bracket alone.
     """
 
     def __init__(self, max_epochs: int, eta: int = ETA) -> None:
         self.n_brackets = count_brackets(max_epochs, eta)
-        short = math.floor(math.log(max_epochs, eta)) + 1 < self.n_brackets  # Optuna's own formula
-        self._pruner = HyperbandPruner(min_resource=1, max_resource=max_epochs + short, reduction_factor=eta)
+        # Bracket s halves from epoch eta ** s on, and gets the share of the trials by which every bracket costs the
+        # same (Algorithm 1 of the paper, which counts s from the other end).
+        n = self.n_brackets
+        self._shares = [math.ceil(n * eta ** (n - 1 - s) / (n - s)) for s in range(n)]
+        self._halvings = [
+            SuccessiveHalvingPruner(min_resource=1, reduction_factor=eta, min_early_stopping_rate=s) for s in range(n)
+        ]
+
+    def bracket(self, study: Study, place: int) -> int:
+        """Return the bracket of the trial in a place, from 0."""
+        drawn = zlib.crc32(f"{study.study_name}_{place}".encode()) % sum(self._shares)
+        return bisect.bisect_right(list(itertools.accumulate(self._shares)), drawn)
 
     def prune(self, study: Study, trial: FrozenTrial) -> bool:
-        return self._pruner.prune(study, trial)
+        bracket = self.bracket(study, in_its_place(study, trial).number)
+        own = view_of(study, lambda other: self.bracket(study, other.number) == bracket)
+        return self._halvings[bracket].prune(own, trial)
+
+
+class WithoutRetries(BasePruner):
+    """A pruner that compares a trial with the last attempts of the others: one that was retried counts once."""
+
+    def __init__(self, inner: BasePruner) -> None:
+        self.inner = inner
+
+    def prune(self, study: Study, trial: FrozenTrial) -> bool:
+        return self.inner.prune(view_of(study), trial)
 
 
 def make_pruner(pruner: str | BasePruner, max_epochs: int, *, deterministic: bool = False) -> BasePruner:
-    """Return a pruner by name for runs of at most `max_epochs`, or the object as it is.
+    """Return a pruner by name for runs of at most `max_epochs`, or the object as it is where it may see all trials.
 
     Raises ConfigError for an unknown name.
     """
+    if isinstance(pruner, BasePruner) and not deterministic:
+        return pruner
     made = _make_pruner(pruner, max_epochs)
-    return BatchPruner(made, ordinals) if deterministic else made
+    return BatchPruner(made) if deterministic else WithoutRetries(made)
 
 
 def _make_pruner(pruner: str | BasePruner, max_epochs: int) -> BasePruner:

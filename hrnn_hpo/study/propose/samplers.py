@@ -27,7 +27,7 @@ from hrnn_hpo.search.space import SearchSpace
 from hrnn_hpo.study.optuna_quiet import experimental_allowed
 from hrnn_hpo.study.propose.deterministic import BatchSampler
 from hrnn_hpo.study.propose.distinct import DistinctSampler
-from hrnn_hpo.study.seeds import ordinal, ordinals, trial_seed
+from hrnn_hpo.study.seeds import ordinal, trial_seed
 
 SAMPLERS = ("tpe", "random", "gp", "qmc", "cma-es", "grid")
 DETERMINISTIC = ("tpe", "random", "gp")  # qmc, cma-es and grid carry a state from trial to trial
@@ -94,7 +94,7 @@ def make_sampler(
         return sampler
     made = _make_sampler(sampler, seed, space)
     if deterministic:
-        made = BatchSampler(made, ordinals)
+        made = BatchSampler(made)
     if space is None or sampler == "grid" or space.cardinality() is None:
         return made
     return DistinctSampler(made, space)

@@ -23,7 +23,6 @@ from hrnn_hpo.study.run.recovery import Recovery
 from hrnn_hpo.study.run.stop_rules import rule_that_stops
 from hrnn_hpo.study.run.trial import Objective
 from hrnn_hpo.study.run.trial_files import drop_files
-from hrnn_hpo.study.seeds import ordinals
 from hrnn_hpo.study.storage.locks import study_lock
 from hrnn_hpo.study.storage.stale_trials import retry_stale_trial
 from hrnn_hpo.study.trials import count_trials
@@ -122,7 +121,7 @@ class Loop:
         may_start, may_end = True, True
         if self._objective.context.record.deterministic:
             # A batch runs whole whoever runs it, so a limit that is reached within ends the search after it.
-            may_start, may_end = batch_to_start(trials, ordinals)
+            may_start, may_end = batch_to_start(trials)
         if not may_start and (self._n_trials is None or counts.done < self._n_trials):
             return None
         reason = rule_that_stops(self._study) if may_end else None

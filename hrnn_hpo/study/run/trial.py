@@ -119,19 +119,24 @@ class Objective:
             trial.set_user_attr(epoch_key(epoch.epoch), figures)
             self.context.runs.log_epoch(run, epoch.epoch, figures)
 
-        def after_epoch(epoch: EpochReport) -> None:
-            report(epoch)
-            self.context.observer.epoch_ended(trial.number, epoch)
+        def prune(n_epochs: int) -> None:
             # The defaults are the yardstick of the study and run to their end, as do a confirmation's runs; after the
             # last epoch nothing is to be saved.
             yardstick = trial.user_attrs.get(ROLE) in ("defaults", "confirmation")
-            is_last = epoch.epoch >= configuration.hyperparameters.epochs
+            is_last = n_epochs >= configuration.hyperparameters.epochs
             if not several and not yardstick and not is_last and trial.should_prune():
-                raise TrialPruned(f"after epoch {epoch.epoch}")
+                raise TrialPruned(f"after epoch {n_epochs}")
+
+        def after_epoch(epoch: EpochReport) -> None:
+            report(epoch)
+            self.context.observer.epoch_ended(trial.number, epoch)
+            prune(epoch.epoch)
             self.context.control.look_for_request(trial.study)
             if self.context.control.reason is not None:
                 raise StopTrialError(f"{self.context.control.reason}, after epoch {epoch.epoch}")
 
+        if reported:  # its worker may have died between an epoch's report and the pruner's answer
+            prune(max(reported) + 1)
         experiment = self._experiment(before, configuration)
         folder = trial_folder(trial.study, original_number(before))
         digest = training_digest(experiment, self.context.record.objective, self.role)

@@ -11,6 +11,13 @@ from hrnn_hpo.study.propose.samplers import SAMPLERS, SeededSampler, make_sample
 from hrnn_hpo.study.seeds import ordinal, trial_seed
 from hrnn_hpo.study.storage.stale_trials import retry_stale_trial
 
+FROZEN = {
+    **dict.fromkeys(("value", "datetime_start", "datetime_complete")),
+    **{name: {} for name in ("params", "distributions", "user_attrs", "system_attrs", "intermediate_values")},
+    "state": TrialState.RUNNING,
+    "trial_id": 0,
+}
+
 
 def quadratic(trial: optuna.Trial) -> float:
     x = trial.suggest_float("x", -1, 1)
@@ -94,14 +101,27 @@ def test_brackets_are_counted_in_whole_numbers(max_epochs: int, eta: int, n: int
     assert count_brackets(max_epochs, eta) == n
 
 
-@pytest.mark.parametrize(("max_epochs", "eta"), [(243, 3), (1000, 10), (81, 3), (80, 3)])
-def test_optunas_hyperband_gets_the_right_number_of_brackets(max_epochs: int, eta: int) -> None:
-    pruner = Hyperband(max_epochs, eta)
-    study = optuna.create_study(pruner=pruner, study_name="s")
-    trial = study.ask()
-    trial.report(1.0, 0)
-    trial.should_prune()
-    assert pruner._pruner._n_brackets == pruner.n_brackets == count_brackets(max_epochs, eta)
+@pytest.mark.parametrize("max_epochs", [9, 27, 80])
+def test_trials_lie_in_the_brackets_that_optuna_would_give_them(max_epochs: int) -> None:
+    theirs = optuna.pruners.HyperbandPruner(min_resource=1, max_resource=max_epochs, reduction_factor=3)
+    study = optuna.create_study(pruner=theirs, study_name="s")
+    ours = Hyperband(max_epochs)
+    found = set()
+    for _ in range(60):
+        trial = study.ask()
+        trial.report(1.0, 0)
+        trial.should_prune()  # this is when Optuna counts its brackets
+        bracket = ours.bracket(study, trial.number)
+        assert bracket == theirs._get_bracket_id(study, optuna.trial.FrozenTrial(**FROZEN | {"number": trial.number}))
+        found.add(bracket)
+    assert found == set(range(ours.n_brackets))
+
+
+@pytest.mark.parametrize(("max_epochs", "n"), [(243, 6), (81, 5)])
+def test_hyperband_has_a_bracket_for_every_power(max_epochs: int, n: int) -> None:
+    ours = Hyperband(max_epochs)
+    study = optuna.create_study(study_name="s")
+    assert {ours.bracket(study, place) for place in range(2000)} == set(range(n))
 
 
 @pytest.mark.parametrize("pruner", PRUNERS)
