@@ -1,22 +1,23 @@
 """What each part of the model and of its training is worth: ml-100k, leave-one-out, one change at a time, three seeds.
 
-Run: .venv/bin/python scripts/benchmarks/ablation.py [--rows base,one-block,…] [--write]
+Run: .venv/bin/python scripts/benchmarks/ablation.py [--rows 'base-*,one-block-0,…']
 
 The base is two blocks of 64 units. Every variant differs from it by what its name says and trains once a seed, until
 validation stops it. Choices belong to the validation column: the test column is there to see whether they hold. The
 same seeds draw all variants, so the difference to the base is paired. The last ones are not options of the product
 but patches of it (tricks.py): a learning rate that falls to a tenth, label smoothing, Adagrad, and late targets that
-weigh more. About a minute a row on a quiet core, rows are kept in --results, and an interrupted run goes on.
+weigh more. About a minute a row on a quiet core; an interrupted row resumes from its last epoch.
 """
 
 import contextlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
 import tricks
-from machine import mean_and_error, script_parser, table, write_section
-from rows import Figures, read_row, run_row, run_rows, wanted_rows
+from results import Cell, Results, Row, Rows, script_parser
+from tables import all_of, mean_and_error, of_seeds, table
+from trainings import training_cell
 
 from hrnn_hpo.config import Configuration, parse_hyperparameters
 from hrnn_hpo.data.prepared import load_dataset
@@ -71,56 +72,60 @@ def configuration_of(variant: str, seed: int) -> Configuration:
     return Configuration(hyperparameters=hyperparameters, protocol="leave-one-out", seed=seed, n_threads=1)
 
 
-def report(folder: Path) -> str:
+def report(rows: Rows) -> str:
     """Return the table of the variants whose seeds are all finished."""
-    rows: list[list[object]] = []
-    base: list[Figures] = []
+    base = of_seeds(rows, "base", SEEDS)
+    lines: list[list[object]] = []
     for variant in VARIANTS:
-        done = [figures for seed in SEEDS if (figures := read_row(folder, f"{variant}-{seed}")) is not None]
-        if len(done) < len(SEEDS):
-            continue
-        base = base or done
-        validation = [run["validation"][METRIC] for run in done]
-        test = [run["test"]["remove"][METRIC] for run in done]
-        gains = [value - own["validation"][METRIC] for value, own in zip(validation, base, strict=True)]
-        rows.append(
-            [
-                variant,
-                mean_and_error(validation),
-                mean_and_error(gains) if done is not base else "",
-                mean_and_error(test),
-                ", ".join(str(run["best_epoch"]) for run in done),
-                f"{sum(run['targets_per_second'] for run in done) / len(done):,.0f}",
-            ]
-        )
+        done = of_seeds(rows, variant, SEEDS)
+        if done:
+            lines.append(
+                [
+                    variant,
+                    mean_and_error([row.figures["validation"][METRIC] for row in done]),
+                    mean_and_error(gains) if (gains := gains_of(done, base)) else "",
+                    mean_and_error([row.figures["test"]["remove"][METRIC] for row in done]),
+                    ", ".join(str(epoch) for epoch in all_of(done, "best_epoch", "best_epochs")),
+                    f"{sum(row.figures['targets_per_second'] for row in done) / len(done):,.0f}",
+                ]
+            )
     columns = ["variant", "validation", "difference to the base", "test", "best epochs", "targets/s"]
-    return table(columns, rows) + f"\n\n{METRIC}, seen items removed, mean ± standard error over {len(SEEDS)} seeds."
+    return table(columns, lines) + f"\n\n{METRIC}, seen items removed, mean ± standard error over {len(SEEDS)} seeds."
+
+
+def gains_of(done: list[Row], base: list[Row]) -> list[Any]:
+    """Return what a variant gains over the base, by seed or as published; empty where seeds are not known."""
+    if "gain" in done[0].figures:
+        return [done[0].figures["gain"]]
+    if done == base or len(base) != len(done):
+        return []
+    return [
+        row.figures["validation"][METRIC] - own.figures["validation"][METRIC]
+        for row, own in zip(done, base, strict=True)
+    ]
 
 
 def main() -> None:
-    parser = script_parser(__doc__, write="put the finished rows into docs/benchmarks.md; run none")
+    parser = script_parser(__doc__, "ablation")
     parser.add_argument("--data", type=Path, default=Path("data/ml-100k"))
-    parser.add_argument("--rows", help="the variants to run, separated by commas; all unless given")
-    parser.add_argument("--results", type=Path, default=Path("results/ablation"), help="where rows are kept")
     options = parser.parse_args()
-    torch.set_num_threads(1)
-    if not options.write:
-        dataset = load_dataset(options.data)
+    results = Results("ablation", options)
+    dataset = load_dataset(options.data)
 
-        def run(variant: str, seed: int) -> Figures:
+    def cell(variant: str, seed: int) -> Cell:
+        named = {"variant": variant}
+        plain = training_cell(
+            results.work, f"{variant}-{seed}", dataset, configuration_of(variant, seed), settings=named
+        )
+
+        def measure() -> dict[str, Any]:
             with TRICKS.get(variant, contextlib.nullcontext)():
-                return run_row(options.results, f"{variant}-{seed}", dataset, configuration_of(variant, seed))
+                return plain.measure()
 
-        work = {
-            f"{variant}-{seed}": lambda variant=variant, seed=seed: run(variant, seed)
-            for variant in wanted_rows(options.rows, list(VARIANTS))
-            for seed in SEEDS
-        }
-        run_rows(options.results, work)
-    body = report(options.results)
-    print(body)
-    if options.write:
-        write_section("Ablations on ml-100k, leave-one-out", "scripts/benchmarks/ablation.py", body)
+        return replace(plain, measure=measure)
+
+    results.run({f"{variant}-{seed}": cell(variant, seed) for variant in VARIANTS for seed in SEEDS})
+    results.show(report)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """kill -9 at random moments: a study on ml-100k whose workers, and whose parent, are killed twenty times.
 
-Run: .venv/bin/python scripts/benchmarks/chaos.py [--storage sqlite|postgres|URL]... [--kills 20] [--write]
+Run: .venv/bin/python scripts/benchmarks/chaos.py [--storage sqlite|postgres|URL]... [--kills 20]
 
 Small models, so that the kills hit every part of a trial's life. When the study ends before the last kill its budget
 grows. It asserts that no trial stays RUNNING, that no finished trial is lost or changed, that none is in MLflow twice
@@ -21,14 +21,15 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from machine import publish, script_parser, table
-from mlflow import MlflowClient
 from optuna.study import Study
 from optuna.trial import FrozenTrial
+from results import Cell, Figures, Results, Rows, script_parser
 from safetensors import safe_open
+from tables import table
 
 from hrnn_hpo.errors import HRNNError
 from hrnn_hpo.stores import study_folder, tracking_address
@@ -167,6 +168,8 @@ def check_trials(chaos: Chaos) -> Counter[str]:
 
 def check_mlflow(chaos: Chaos) -> None:
     """Assert that MLflow has each trial once, closed, with each of its epochs once."""
+    from mlflow import MlflowClient
+
     client = MlflowClient(tracking_address())
     experiment = client.get_experiment_by_name("hrnn-hpo")
     runs = list(client.search_runs([experiment.experiment_id], max_results=10_000))
@@ -181,8 +184,8 @@ def check_mlflow(chaos: Chaos) -> None:
         assert sorted(steps) == sorted(epochs_of(trial)), f"trial {trial.number}: {sorted(steps)}"
 
 
-def attack(data: Path, storage: str, options: argparse.Namespace) -> list[object]:
-    """Return a row of figures of one study under fire, in the working folder."""
+def attack(data: Path, storage: str, options: argparse.Namespace) -> Figures:
+    """Return the figures of one study under fire, in the working folder."""
     Path("space.yaml").write_text(SPACE, encoding="utf-8")
     chaos = Chaos(data, storage, options.workers, options.seed, n_trials=5 * options.workers)
     checkpoints: dict[str, list[int]] = {}
@@ -194,15 +197,48 @@ def attack(data: Path, storage: str, options: argparse.Namespace) -> list[object
     repeated = sum(len(epochs) - len(set(epochs)) for epochs in checkpoints.values())
     assert repeated == 0, checkpoints
     trials = chaos.study().get_trials(deepcopy=False)
-    minutes = (time.monotonic() - began) / 60
-    return [
-        storage.partition(":")[0], chaos.kills["worker"], chaos.kills["parent"], states["COMPLETE"], states["PRUNED"],
-        len(trials) - states.total(), 0, repeated, f"{minutes:.0f} min",
-    ]  # fmt: skip
+    return {
+        "workers_killed": chaos.kills["worker"],
+        "parents_killed": chaos.kills["parent"],
+        "complete": states["COMPLETE"],
+        "pruned": states["PRUNED"],
+        "retries": len(trials) - states.total(),
+        "running": states["RUNNING"],
+        "repeated_epochs": repeated,
+        "minutes": (time.monotonic() - began) / 60,
+    }
+
+
+def measure(data: Path, storage: str, options: argparse.Namespace) -> Figures:
+    """Return the figures of a study in an empty folder, on a storage of its own."""
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder), contextlib.ExitStack() as stack:
+        if storage == "postgres":
+            binaries = postgres_binaries()
+            if binaries is None:
+                raise SystemExit("PostgreSQL (initdb, pg_ctl) is not installed.")
+            server = PostgresServer(binaries)
+            stack.callback(server.remove)
+            storage = server.url
+        elif storage == "sqlite":
+            storage = f"sqlite:///{folder}/mlruns/optuna.db"
+        return attack(data, storage, options)
+
+
+def report(rows: Rows) -> str:
+    """Return the table of the storages; a row is there only when every check held."""
+    names = ["workers_killed", "parents_killed", "complete", "pruned", "retries", "running", "repeated_epochs"]
+    lines = [
+        [row.settings["storage"], *(row.figures[name] for name in names), f"{row.figures['minutes']:.0f} min"]
+        for row in rows.values()
+    ]
+    columns = ["storage", "workers killed", "parents killed", "complete", "pruned", "retries", "still running",
+               "epochs saved twice", "time"]  # fmt: skip
+    checked = "No finished trial lost or changed; each once in MLflow, closed, with each of its epochs once."
+    return f"{table(columns, lines)}\n\n{checked}"
 
 
 def main() -> None:
-    parser = script_parser(__doc__)
+    parser = script_parser(__doc__, "chaos")
     parser.add_argument("--data", type=Path, default=Path("data/ml-100k"))
     parser.add_argument("--storage", action="append", help="sqlite, postgres or an address; default: both")
     parser.add_argument("--kills", type=int, default=20)
@@ -210,30 +246,14 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="draws moments and victims")
     options = parser.parse_args()
     data = options.data.absolute()
-    rows = []
+    results = Results("chaos", options)
+    cells = {}
     for storage in options.storage or ["sqlite", "postgres"]:
-        with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder), contextlib.ExitStack() as stack:
-            if storage == "postgres":
-                binaries = postgres_binaries()
-                if binaries is None:
-                    parser.error("PostgreSQL (initdb, pg_ctl) is not installed.")
-                server = PostgresServer(binaries)
-                stack.callback(server.remove)
-                storage = server.url
-            elif storage == "sqlite":
-                storage = f"sqlite:///{folder}/mlruns/optuna.db"
-            rows.append(attack(data, storage, options))
-            print(rows[-1], flush=True)
-    body = table(
-        ["storage", "workers killed", "parents killed", "complete", "pruned", "retries", "still running",
-         "epochs saved twice", "time"],
-        rows,
-    )  # fmt: skip
-    body += "\n\nNo finished trial lost or changed; each once in MLflow, closed, with each of its epochs once."
-    chosen = "".join(f" --storage {storage}" for storage in options.storage or [])
-    command = f"scripts/benchmarks/chaos.py --kills {options.kills} --workers {options.workers}{chosen}"
-    name = ", ".join(str(row[0]).partition("+")[0] for row in rows)
-    publish(f"Chaos: kill -9 at random moments, {name}", command, body, write=options.write)
+        name = {"postgres": "postgresql"}.get(storage, storage.partition(":")[0].partition("+")[0])
+        settings = {"storage": name, "kills": options.kills, "workers": options.workers, "seed": options.seed}
+        cells[name] = Cell(settings, partial(measure, data, storage, options))
+    results.run(cells)
+    results.show(report)
 
 
 if __name__ == "__main__":

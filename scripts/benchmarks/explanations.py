@@ -1,6 +1,6 @@
 """Would a gradient explain a recommendation as well as leaving events out does, which takes a forward pass an event?
 
-Run: .venv/bin/python scripts/benchmarks/explanations.py models/ml-100k models/baskets [--users 40] [--write]
+Run: .venv/bin/python scripts/benchmarks/explanations.py models/ml-100k models/baskets [--users 40]
 
 For some users of each model the best item's log probability is explained twice: by leaving each event out, as
 `recommend --explain` does, and by gradient times input, the change to first order if an event's embedded step went to
@@ -10,13 +10,15 @@ The two models of docs/benchmarks.md are those of search_spaces/best/, trained i
 """
 
 import statistics
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
-from machine import publish, script_parser, table
 from numpy.typing import NDArray
+from results import Cell, Figures, Results, Rows, script_parser
+from tables import table
 
 from hrnn_hpo.model.folder import load_model
 from hrnn_hpo.model.inputs import pack
@@ -41,8 +43,9 @@ def gradient_times_input(recommender: Recommender, user: str, item: str) -> NDAr
     return (gradient * embedded).sum(dim=1)[1:].detach().numpy()
 
 
-def measure(folder: Path, n_users: int) -> list[object]:
-    """Return the row of one model."""
+def measure(folder: Path, n_users: int) -> Figures:
+    """Return the figures of one model."""
+    torch.set_num_threads(1)
     recommender = Recommender(load_model(folder), "keep")
     log = recommender.saved.histories
     candidates = np.flatnonzero(np.isin(log.history_lengths, LENGTHS))
@@ -56,25 +59,43 @@ def measure(folder: Path, n_users: int) -> list[object]:
         strongest, steepest = (set(np.argsort(-np.abs(values))[:STRONGEST]) for values in (changes, gradients))
         found.append(len(strongest & steepest))
         sizes.append(float(np.abs(gradients).max() / np.abs(changes).max()))
-    repeats = recommender.saved.configuration.hyperparameters.repeats
-    figures = [
-        statistics.median(correlations),
-        f"{statistics.mean(found):.1f} of {STRONGEST}",
-        statistics.median(sizes),
+    return {
+        "repeats": recommender.saved.configuration.hyperparameters.repeats,
+        "n_users": len(users),
+        "rank_correlation": statistics.median(correlations),
+        "strongest_found": statistics.mean(found),
+        "size": statistics.median(sizes),
+    }
+
+
+def report(rows: Rows) -> str:
+    lines = [
+        [
+            row.settings["model"],
+            row.figures["repeats"],
+            row.figures["n_users"],
+            row.figures["rank_correlation"],
+            f"{row.figures['strongest_found']:.1f} of {STRONGEST}",
+            row.figures["size"],
+        ]
+        for row in rows.values()
     ]
-    return [folder.name, repeats, len(users), *figures]
+    return table(["model", "repeats", "users", "rank correlation", "strongest events found", "size of gradient"], lines)
 
 
 def main() -> None:
-    parser = script_parser(__doc__)
+    parser = script_parser(__doc__, "explanations")
     parser.add_argument("models", type=Path, nargs="+", help="model folders")
     parser.add_argument("--users", type=int, default=40)
     options = parser.parse_args()
-    torch.set_num_threads(1)
-    rows = [measure(folder, options.users) for folder in options.models]
-    columns = ["model", "repeats", "users", "rank correlation", "strongest events found", "size of gradient"]
-    command = f"scripts/benchmarks/explanations.py {' '.join(map(str, options.models))} --users {options.users}"
-    publish("Explanations: a gradient beside leaving out", command, table(columns, rows), write=options.write)
+    results = Results("explanations", options)
+    results.run(
+        {
+            folder.name: Cell({"model": folder.name, "users": options.users}, partial(measure, folder, options.users))
+            for folder in options.models
+        }
+    )
+    results.show(report)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Does hierarchy pay, and most at small H? The HRNN of both architectures beside the same GRU without session inputs.
 
-Run: .venv/bin/python scripts/benchmarks/hierarchy.py [--users 0.25] [--epochs 8] [--rows control-50-0,…] [--write]
+Run: .venv/bin/python scripts/benchmarks/hierarchy.py [--users 0.25] [--epochs 8] [--rows 'control-50-*,…']
 
 Ma et al. (KDD 2020) report that session signals help most where the hidden state is small. Here complete-journey's
 baskets are the sessions, products with fewer than 5 purchases are left out, and three models with one recurrent layer
@@ -15,9 +15,8 @@ and every household is tested; seen items are kept, since most of what people bu
 are also asked for the last purchase alone, all purchases before it given (the paper's kind of question, here often:
 what else is in this basket). A softmax over 1,024 sampled negatives stands in for the 28,000 products.
 
-The 36 rows of the default budget take about 40 minutes of training on one core. Finished rows stay in --results, an
-interrupted one goes on where it was, several processes may share the rows, and `--write` makes the table of those that
-are finished.
+The 36 rows of the default budget take about 40 minutes of training on one core; an interrupted row resumes from its
+last epoch, and several processes share the rows.
 
 The confirmed study of these baskets that docs/benchmarks.md tells of:
 
@@ -26,16 +25,15 @@ The confirmed study of these baskets that docs/benchmarks.md tells of:
         --n-trials 8 --confirm 1 --confirm-seeds 4 --threads 1
 """
 
-import json
 import math
-import statistics
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
-import torch
 from logs import frequent_items, shuffle_ties, some_users, write_copy
-from machine import mean_and_error, script_parser, table, write_section
-from rows import Figures, read_row, run_row, run_rows, wanted_rows
+from results import Cell, Figures, Results, Row, Rows, script_parser
+from tables import all_of, error, mean, mean_and_error, of_seeds, table
+from trainings import training_cell
 
 from hrnn_hpo.config import Configuration, parse_hyperparameters
 from hrnn_hpo.data.prepared import load_dataset
@@ -89,120 +87,118 @@ def configuration_of(model: str, hidden: int, seed: int, epochs: int) -> Configu
     )
 
 
-def report(folder: Path) -> str:
+def report(rows: Rows) -> str:
     """Return the table of the finished rows, and what session inputs add for each H, paired by seed."""
     wanted = [(name, 0) for name in BASELINES_BESIDE] + [(model, hidden) for hidden in HIDDEN for model in MODELS]
-    done = {
-        (model, hidden): {
-            seed: figures for seed in SEEDS if (figures := read_row(folder, f"{model}-{hidden}-{seed}")) is not None
-        }
-        for model, hidden in wanted
-    }
-    rows: list[list[object]] = []
-    for (model, hidden), by_seed in done.items():
-        if by_seed:
-            cells = [mean_and_error(values(by_seed, measure)) for measure in MEASURES]
-            if model in BASELINES_BESIDE:
-                rows.append(["", f"(baseline {model})", len(by_seed), *cells, "", ""])
-                continue
-            minutes = sum(figures["seconds"] for figures in by_seed.values()) / len(by_seed) / 60
-            epochs = ", ".join(str(figures["best_epoch"]) for figures in by_seed.values())
-            rows.append([hidden, model, len(by_seed), *cells, epochs, minutes])
-    lines = [table(["H", "model", "seeds", *MEASURES, "best epochs", "minutes a seed"], rows), ""]
-    lines += [
-        "Mean ± standard error over seeds, seen items kept. What a model adds to `plain`, or to `plain+own`, paired by "
-        "seed:",
-        "",
-    ]
+    done = {cell: of_seeds(rows, "-".join(map(str, cell)), SEEDS) for cell in wanted}
+    lines: list[list[object]] = []
+    for (model, hidden), runs in done.items():
+        if not runs:
+            continue
+        cells = [mean_and_error([value(row, measure) for row in runs]) for measure in MEASURES]
+        if model in BASELINES_BESIDE:
+            lines.append(["", f"(baseline {model})", len(SEEDS), *cells, "", ""])
+            continue
+        minutes = float(sum(row.figures["seconds"] for row in runs)) / len(runs) / 60
+        epochs = ", ".join(str(epoch) for epoch in all_of(runs, "best_epoch", "best_epochs"))
+        lines.append([hidden, model, len(SEEDS), *cells, epochs, minutes])
+    text = table(["H", "model", "seeds", *MEASURES, "best epochs", "minutes a seed"], lines)
+    text += (
+        "\n\nMean ± standard error over seeds, seen items kept. What a model adds to `plain`, or to `plain+own`, "
+        "paired by seed:\n"
+    )
     for measure in MEASURES:
         for model in MODELS:
-            plain = "plain" + OWN * model.endswith(OWN)
-            if model == plain:
-                continue
-            gains = {
-                hidden: [
-                    value(done[model, hidden][seed], measure) - value(done[plain, hidden][seed], measure)
-                    for seed in done[model, hidden]
-                    if seed in done[plain, hidden]
-                ]
-                for hidden in HIDDEN
-            }
-            if all(len(found) > 1 for found in gains.values()):
-                lines.append(f"- {measure}, {model}: {verdict(gains)}")
-    return "\n".join(lines)
+            if not model.startswith("plain") and (told := verdict_of(done, model, measure)):
+                text += f"\n- {measure}, {model}: {told}"
+    return text
 
 
-def run_baseline(folder: Path, name: str, dataset: Dataset, baseline: str) -> Figures:
-    """Return a baseline's figures, as `run_row` returns a model's: fitted on what the models train on."""
+def verdict_of(done: dict[tuple[str, int], list[Row]], model: str, measure: str) -> str | None:
+    """Return what a model gains at each H and where it gains more; None where not all seeds are known."""
+    runs = {hidden: done[model, hidden] for hidden in HIDDEN}
+    plain = {hidden: done["plain" + OWN * model.endswith(OWN), hidden] for hidden in HIDDEN}
+    published = [found[0].figures["gains"][measure] for found in runs.values() if found and "gains" in found[0].figures]
+    if len(published) == len(HIDDEN):
+        gains = dict(zip(HIDDEN, ([gain] for gain in published), strict=True))
+        return verdict(gains, published[0]["more_than_at_large_h"])
+    if any(len(found) != len(SEEDS) for found in (*runs.values(), *plain.values())):
+        return None
+    return verdict(
+        {
+            hidden: [
+                value(row, measure) - value(own, measure) for row, own in zip(runs[hidden], plain[hidden], strict=True)
+            ]
+            for hidden in HIDDEN
+        }
+    )
+
+
+def verdict(gains: dict[int, list[Any]], published: dict[str, float] | None = None) -> str:
+    """Return the gain at each H, and whether it is larger at the small one by more than twice its standard error.
+
+    The difference of the two gains is computed, or the one that was published.
+    """
+    small, large = (gains[hidden] for hidden in HIDDEN)
+    difference, spread = mean(small) - mean(large), math.hypot(error(small), error(large))
+    if published:
+        difference, spread = published["mean"], published["error"]
+    claim = "undecided" if abs(difference) <= 2 * spread else "confirmed" if difference > 0 else "refuted"
+    parts = [f"H = {hidden} {mean_and_error(gains[hidden])}" for hidden in HIDDEN]
+    return f"{', '.join(parts)}; pays more at small H: {claim} (difference {difference:+.4f} ± {spread:.4f})."
+
+
+def value(row: Row, measure: str) -> Any:
+    role, metric = MEASURES[measure]
+    return row.figures[role]["keep"][metric]
+
+
+def measure_baseline(dataset: Dataset, baseline: str) -> Figures:
+    """Return a baseline's figures under the roles of a model's: fitted on what the models train on."""
     train = make_split(dataset, "newest-tenth", 0).train
-    figures: Figures = {"seconds": 0.0}
+    figures: Figures = {}
     for role, protocol in (("test", "newest-tenth"), (LAST, "leave-one-out")):
         part = make_split(dataset, protocol, 0).test
         assert part is not None
         score = BASELINES[baseline](dataset, train, part)
         figures[role] = {"keep": evaluate(dataset, part, score, seen="keep").metrics}
-    (folder / f"{name}.json").write_text(json.dumps(figures, indent=1), encoding="utf-8")
     return figures
 
 
-def verdict(gains: dict[int, list[float]]) -> str:
-    """Return the gain at each H, and whether it is larger at the small one by more than twice its standard error."""
-    small, large = (gains[hidden] for hidden in HIDDEN)
-    difference = statistics.mean(small) - statistics.mean(large)
-    error = math.sqrt(sum(statistics.variance(found) / len(found) for found in (small, large)))
-    claim = "undecided" if abs(difference) <= 2 * error else "confirmed" if difference > 0 else "refuted"
-    parts = [f"H = {hidden} {mean_and_error(gains[hidden])}" for hidden in HIDDEN]
-    return f"{', '.join(parts)}; pays more at small H: {claim} (difference {difference:+.4f} ± {error:.4f})."
-
-
-def values(by_seed: dict[int, Figures], measure: str) -> list[float]:
-    return [value(figures, measure) for figures in by_seed.values()]
-
-
-def value(figures: Figures, measure: str) -> float:
-    role, metric = MEASURES[measure]
-    return float(figures[role]["keep"][metric])
-
-
 def main() -> None:
-    parser = script_parser(__doc__, write="put the finished rows into docs/benchmarks.md; run none")
+    parser = script_parser(__doc__, "hierarchy")
     parser.add_argument("--data", type=Path, default=Path("data/complete-journey"))
     parser.add_argument(
         "--users", type=float, default=0.25, help="share of the households that take part, drawn at random"
     )
     parser.add_argument("--epochs", type=int, default=8, help="the most epochs of a row; it stops after 3 without gain")
-    parser.add_argument("--rows", help="the rows to run, MODEL-H-SEED separated by commas; all unless given")
-    parser.add_argument("--results", type=Path, default=Path("results/hierarchy"), help="where rows are kept")
     parser.add_argument("--log", type=Path, help="write the log of seed 0 to this file, for a study of it; run none")
     options = parser.parse_args()
     if options.log:
         write_copy(options.data / "interactions.csv", options.log, lambda events: make_log(events, options.users, 0))
         return
-    torch.set_num_threads(1)
-    folder: Path = options.results
+    results = Results("hierarchy", options)
 
-    def run(name: str) -> Figures:
+    def cell(name: str) -> Cell:
         model, hidden, number = name.split("-")
         seed = int(number)
         log = write_copy(
             options.data / "interactions.csv",
-            folder / f"users-{options.users}-seed-{seed}.csv",
+            results.work / f"users-{options.users}-seed-{seed}.csv",
             lambda events: make_log(events, options.users, seed),
         )
+        dataset, settings = load_dataset(log), {"model": model, "users": options.users}
         if model in BASELINES_BESIDE:
-            return run_baseline(folder, name, load_dataset(log), model)
+            settings |= {"data_hash": dataset.content_hash}
+            return Cell(settings, lambda: measure_baseline(dataset, model))
         configuration = configuration_of(model, int(hidden), seed, options.epochs)
-        return run_row(folder, name, load_dataset(log), configuration, also="leave-one-out")
+        return training_cell(results.work, name, dataset, configuration, also="leave-one-out", settings=settings)
 
-    if not options.write:
-        known = [f"{name}-0-{seed}" for seed in SEEDS for name in BASELINES_BESIDE]
-        known += [f"{model}-{hidden}-{seed}" for seed in SEEDS for hidden in HIDDEN for model in MODELS]
-        run_rows(folder, {name: lambda name=name: run(name) for name in wanted_rows(options.rows, known)})
-    body = report(folder)
-    print(body)
-    if options.write:
-        command = f"scripts/benchmarks/hierarchy.py --users {options.users} --epochs {options.epochs}"
-        write_section("Does hierarchy pay on complete-journey?", command, body)
+    known = [f"{name}-0-{seed}" for seed in SEEDS for name in BASELINES_BESIDE]
+    known += [f"{model}-{hidden}-{seed}" for seed in SEEDS for hidden in HIDDEN for model in MODELS]
+    for name in results.chosen(known):
+        results.measure(name, cell(name))
+    results.show(report)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
 """This trainer beside RecBole's GRU4Rec and the official GRU4Rec: targets a second, and seconds to the same ranking.
 
-Run: .venv/bin/python scripts/benchmarks/libraries.py [--data DIR] [--threads 2] [--gru4rec DIR] [--write]
+Run: .venv/bin/python scripts/benchmarks/libraries.py [--data DIR] [--threads 2] [--gru4rec DIR]
 
 The same log (leave-one-out), the same hidden size and count of threads, one after the other, each in a process of its
 own. A target is one position that a model learns to predict; all three have nearly the same ones. RecBole 1.2.1 runs in
-an environment of its own, which the first run makes under --results (PyTorch as here; it needs NumPy 1), reads the last
+an environment of its own, which the first run makes under --work (PyTorch as here; it needs NumPy 1), reads the last
 50 events of each prefix and has its own defaults otherwise. The official GRU4Rec has no package: clone its authors'
 repository (GRU4Rec_PyTorch_Official) and give its folder, else it is left out. It samples its softmax (512 negatives
 beside the batch's own, with log-q correction), which saves it most of the work the other two do; it drops a fifth of
@@ -21,12 +21,15 @@ import statistics
 import subprocess
 import sys
 import venv
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from machine import publish, script_parser, table
+from results import Cell, Figures, Results, Row, Rows, script_parser
+from tables import table, verdict
 
 from hrnn_hpo.data.prepared import load_dataset
 
@@ -95,66 +98,110 @@ def seconds_to(epochs: Epochs, score: float) -> float | None:
     return next((epoch["total_seconds"] for epoch in epochs if epoch["ndcg_at_10"] >= score), None)
 
 
-def cells(hidden: int, name: str, epochs: Epochs, ours: Epochs) -> list[object]:
+def figures_of(epochs: Epochs) -> Figures:
+    """Return what is told of a training: speed, memory, best score, and the epochs themselves."""
     best = max(epoch["ndcg_at_10"] for epoch in epochs)
-    theirs, here = seconds_to(epochs, best), seconds_to(ours, best)
-    same = f"{theirs:.1f} / {here:.1f} s, {theirs / here:.0f} times" if theirs and here else f"{theirs:.1f} s / never"
+    return {
+        "targets_per_second": speed(epochs),
+        "peak_mib": max(epoch["peak_mib"] for epoch in epochs),
+        "best": best,
+        "n_epochs": len(epochs),
+        "seconds_to_best": seconds_to(epochs, best),
+        "epochs": epochs,
+    }
+
+
+def line(row: Row, ours: Row | None) -> list[object]:
+    """Return a line of the table; `ours` is the first trainer's row with the same hidden size."""
+    told = row.figures
+    ratio = "" if ours is None else f"{ours.figures['targets_per_second'] / told['targets_per_second']:.1f}"
     return [
-        hidden,
-        name,
-        f"{speed(epochs):,.0f}",
-        f"{speed(ours) / speed(epochs):.1f}",
-        f"{max(epoch['peak_mib'] for epoch in epochs):,.0f}",
-        f"{best:.4f} ({len(epochs)} epochs)",
-        "" if epochs is ours else same,
+        row.settings["hidden"],
+        row.settings["trainer"],
+        f"{told['targets_per_second']:,.0f}",
+        ratio,
+        f"{told['peak_mib']:,.0f}",
+        f"{told['best']:.4f} ({told['n_epochs']} epochs)",
+        "" if ours is None or row is ours else seconds_beside(told, ours.figures),
     ]
 
 
+def seconds_beside(theirs: Figures, ours: Figures) -> str:
+    """Return the seconds that both need for the best score of `theirs`, or those that were published."""
+    seconds = theirs["seconds_to_best"]
+    if "epochs" in theirs and "epochs" in ours:
+        here = seconds_to(ours["epochs"], theirs["best"])
+        times = seconds / here if here else None
+    else:
+        here, times = theirs.get("ours_seconds_to_best"), theirs.get("times")
+    return f"{seconds:.1f} / {here:.1f} s, {times:.0f} times" if here and times else f"{seconds:.1f} s / never"
+
+
+def report(rows: Rows) -> str:
+    lines = []
+    verdicts = []
+    for hidden in dict.fromkeys(row.settings["hidden"] for row in rows.values()):
+        runs = {row.settings["trainer"]: row for row in rows.values() if row.settings["hidden"] == hidden}
+        ours = runs.get(OURS)
+        lines += [line(row, ours) for row in runs.values()]
+        goal = GOALS.get(hidden)
+        if goal and ours is not None and RECBOLE in runs:
+            ratio = ours.figures["targets_per_second"] / runs[RECBOLE].figures["targets_per_second"]
+            told = f"{ratio:.0f} times RecBole's targets a second (goal: {goal}, {verdict(ratio >= goal)})"
+            verdicts.append(f"- H = {hidden}: {told}.")
+    columns = ["H", "trainer", "targets/s", "ours / theirs", "peak MiB", "best validation ndcg_at_10",
+               "seconds to that score, theirs / ours"]  # fmt: skip
+    return table(columns, lines) + "\n\n" + "\n".join(verdicts)
+
+
 def main() -> None:
-    parser = script_parser(__doc__)
+    parser = script_parser(__doc__, "libraries")
     parser.add_argument("--data", type=Path, default=Path("data/ml-100k"))
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--hidden", default="64,128", help="hidden sizes, separated by commas")
     parser.add_argument("--epochs", type=int, default=20, help="of the trainers that take seconds for one")
     parser.add_argument("--recbole-epochs", type=int, default=8, help="of RecBole, which takes up to a minute for one")
     parser.add_argument("--gru4rec", type=Path, help="folder with the official GRU4Rec's repository")
-    parser.add_argument("--results", type=Path, default=Path("results/libraries"), help="for RecBole's environment")
     options = parser.parse_args()
-    folder: Path = options.results.absolute()
-    folder.mkdir(parents=True, exist_ok=True)
+    results = Results("libraries", options)
+    results.work.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(options.threads)
-    python = recbole_python(folder)
     dataset = load_dataset(options.data)
-    log = folder / "log.npz"
+    log = results.work / "log.npz"
     np.savez(log, items=dataset.items, offsets=dataset.user_offsets, n_items=dataset.n_items)
-    common = {"log": str(log), "threads": options.threads, "seed": 1, "epochs": options.epochs}
-    hrnn = {"data": str(options.data.absolute()), "batch_size": 64, "learning_rate": 0.003}
-    rows: list[list[object]] = []
-    verdicts = []
+    cells: dict[str, Cell] = {}
+
+    def add(hidden: int, trainer: str, n_epochs: int, run: Callable[[dict[str, Any]], Epochs]) -> None:
+        settings = {"threads": options.threads, "hidden": hidden, "epochs": n_epochs, "seed": 1}
+        cells[f"{options.threads}-{hidden}-{trainer.replace(', ', '-').replace(' ', '-')}"] = Cell(
+            settings | {"trainer": trainer},
+            lambda: figures_of(run(settings | {"log": str(log)})),
+            threads=options.threads,
+        )
+
     for hidden in (int(size) for size in options.hidden.split(",")):
-        base = common | {"hidden": hidden}
-        runs = {
-            name: train(name, sys.executable, "ours.py", base | hrnn | {"architecture": name.split(", ")[1]})
-            for name in (OURS, OURS_TWO_LEVELS)
-        }
+        for name in (OURS, OURS_TWO_LEVELS):
+            add(hidden, name, options.epochs, partial(train_ours, name, options.data.absolute()))
         if options.gru4rec:
-            settings = {"negatives": 512, "batch_size": 64, "learning_rate": 0.05, "dropout": 0.2}
-            runs[OFFICIAL] = train(
-                OFFICIAL, sys.executable, "official_gru4rec.py", base | settings, options.gru4rec.absolute()
-            )
-        settings = {"last_events": 50, "learning_rate": 0.001, "epochs": options.recbole_epochs}
-        runs[RECBOLE] = train(RECBOLE, python, "recbole_gru4rec.py", base | settings)
-        rows += [cells(hidden, name, epochs, runs[OURS]) for name, epochs in runs.items()]
-        ratio, goal = speed(runs[OURS]) / speed(runs[RECBOLE]), GOALS.get(hidden)
-        if goal:
-            reached = "reached" if ratio >= goal else "missed"
-            verdicts.append(f"- H = {hidden}: {ratio:.0f} times RecBole's targets a second (goal: {goal}, {reached}).")
-    columns = ["H", "trainer", "targets/s", "ours / theirs", "peak MiB", "best validation ndcg_at_10",
-               "seconds to that score, theirs / ours"]  # fmt: skip
-    body = table(columns, rows) + "\n\n" + "\n".join(verdicts)
-    command = f"scripts/benchmarks/libraries.py --threads {options.threads} --hidden {options.hidden}"
-    command += " --gru4rec GRU4Rec_PyTorch_Official" if options.gru4rec else ""
-    publish(f"Training speed beside other libraries, {options.threads} thread(s)", command, body, write=options.write)
+            add(hidden, OFFICIAL, options.epochs, partial(train_official, options.gru4rec.absolute()))
+        add(hidden, RECBOLE, options.recbole_epochs, partial(train_recbole, results.work))
+    results.run(cells)
+    results.show(report)
+
+
+def train_ours(name: str, data: Path, settings: dict[str, Any]) -> Epochs:
+    ours = {"data": str(data), "batch_size": 64, "learning_rate": 0.003, "architecture": name.split(", ")[1]}
+    return train(name, sys.executable, "ours.py", settings | ours)
+
+
+def train_official(repository: Path, settings: dict[str, Any]) -> Epochs:
+    theirs = {"negatives": 512, "batch_size": 64, "learning_rate": 0.05, "dropout": 0.2}
+    return train(OFFICIAL, sys.executable, "official_gru4rec.py", settings | theirs, repository)
+
+
+def train_recbole(work: Path, settings: dict[str, Any]) -> Epochs:
+    theirs = {"last_events": 50, "learning_rate": 0.001}
+    return train(RECBOLE, recbole_python(work), "recbole_gru4rec.py", settings | theirs)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Ranking quality on ml-1m under Amazon's protocols and leave-one-out, in rows of one training each, on one thread.
 
-Run: .venv/bin/python scripts/benchmarks/movielens_1m.py [--rows last-0,loo-1,…] [--config FILE] [--epochs N] [--write]
+Run: .venv/bin/python scripts/benchmarks/movielens_1m.py [--rows 'last-*,loo-1,…'] [--config FILE] [--epochs N]
 
     last-0 … last-4    `personalize-last` after each user's newest ceil(n / 10) events are removed, split seeds 0 to 4
     tenth-0 … tenth-2  `newest-tenth`, seeds 0 to 2
@@ -10,9 +10,8 @@ Run: .venv/bin/python scripts/benchmarks/movielens_1m.py [--rows last-0,loo-1,�
 
 The figures to beat are Amazon's own for its HRNN (aws-samples notebooks): ndcg_at_10 .1142 and mrr_at_25 .0799 on
 `last` (whether seen items were kept is not known: both are given), precision_at_10 .1480 on `tenth` without seen
-items. An epoch takes about a minute on a quiet core, a row 10 to 30, so the benchmark runs in pieces: each finished
-row stays in --results, an interrupted one goes on where it was, and several processes may share the rows. `--write`
-makes the tables of the rows that are finished.
+items. An epoch takes about a minute on a quiet core, a row 10 to 30; an interrupted row resumes from its last epoch,
+and several processes share the rows.
 
 The configuration comes from a search on three tenths of the users with few epochs, which `--user-sample FILE` writes:
 
@@ -24,10 +23,10 @@ The configuration comes from a search on three tenths of the users with few epoc
 from pathlib import Path
 
 import pandas as pd
-import torch
 from logs import shuffle_ties, some_users, without_newest_tenth, write_copy
-from machine import mean_and_error, script_parser, table, write_section
-from rows import Figures, read_row, run_row, run_rows, wanted_rows
+from results import Cell, Results, Row, Rows, script_parser
+from tables import all_of, mean, mean_and_error, of_seeds, table, verdict
+from trainings import training_cell
 
 from hrnn_hpo.config import Configuration, load_configuration
 from hrnn_hpo.data.prepared import load_dataset
@@ -79,39 +78,41 @@ def configuration_of(kind: str, seed: int, config: Path, epochs: int | None) -> 
     return Configuration(hyperparameters=hyperparameters, protocol=protocol, split_seed=seed, seed=seed, n_threads=1)
 
 
-def report(folder: Path) -> str:
+def report(rows: Rows) -> str:
     """Return the tables of the rows that are finished, Amazon's figures beside ours."""
-    rows: list[list[object]] = []
+    lines: list[list[object]] = []
     verdicts = []
     for kind, (protocol, n_seeds, _) in KINDS.items():
-        done = [figures for seed in range(n_seeds) if (figures := read_row(folder, f"{kind}-{seed}")) is not None]
+        done = of_seeds(rows, kind, range(n_seeds)) or [
+            row for name, row in rows.items() if name.startswith(f"{kind}-")
+        ]
         if not done:
             continue
+        epochs = all_of(done, "best_epoch", "best_epochs")
+        tests = [row.figures["test"] for row in done]
         for seen in ("remove", "keep"):
-            cells = [mean_and_error([figures["test"][seen][metric] for figures in done]) for metric in METRICS]
-            rows.append([kind, protocol, seen, f"{len(done)} of {n_seeds}", *cells, cost(done)])
+            cells = [mean_and_error([test[seen][metric] for test in tests]) for metric in METRICS]
+            lines.append([kind, protocol, seen, f"{len(epochs)} of {n_seeds}", *cells, cost(done, epochs)])
         for seen, metric, theirs, factor in AMAZON.get(kind, []):
-            ours = sum(figures["test"][seen][metric] for figures in done) / len(done)
+            ours = mean([test[seen][metric] for test in tests])
             verdicts.append(
                 f"- `{kind}`, {metric}, seen items {seen}: {ours:.4f} against Amazon's {theirs:.4f}, "
-                f"{ours / theirs:.2f} times (goal: {factor}, {'reached' if ours >= factor * theirs else 'missed'})."
+                f"{ours / theirs:.2f} times (goal: {factor}, {verdict(ours >= factor * theirs)})."
             )
     columns = ["rows", "protocol", "seen items", "seeds", *METRICS, "best epochs, minutes a seed"]
-    return table(columns, rows) + "\n\nMean ± standard error over seeds, test users.\n\n" + "\n".join(verdicts)
+    return table(columns, lines) + "\n\nMean ± standard error over seeds, test users.\n\n" + "\n".join(verdicts)
 
 
-def cost(done: list[Figures]) -> str:
-    minutes = sum(figures["seconds"] for figures in done) / len(done) / 60
-    return f"{', '.join(str(figures['best_epoch']) for figures in done)}; {minutes:.0f}"
+def cost(done: list[Row], epochs: list[int]) -> str:
+    minutes = sum(row.figures["seconds"] for row in done) / len(done) / 60
+    return f"{', '.join(map(str, epochs))}; {minutes:.0f}"
 
 
 def main() -> None:
-    parser = script_parser(__doc__, write="put the finished rows into docs/benchmarks.md; run none")
+    parser = script_parser(__doc__, "movielens_1m")
     parser.add_argument("--data", type=Path, default=Path("data/ml-1m"))
     parser.add_argument("--config", type=Path, default=CONFIG)
-    parser.add_argument("--rows", help="the rows to run, separated by commas; all unless given")
     parser.add_argument("--epochs", type=int, help="at most so many epochs; the configuration's unless given")
-    parser.add_argument("--results", type=Path, default=Path("results/movielens-1m"), help="where rows are kept")
     parser.add_argument("--user-sample", type=Path, help="write the events of three tenths of the users; run none")
     options = parser.parse_args()
     if options.user_sample:
@@ -119,24 +120,20 @@ def main() -> None:
             options.data / "interactions.csv", options.user_sample, lambda events: some_users(events, 0.3, seed=1)
         )
         return
-    folder: Path = options.results
-    known = [f"{kind}-{seed}" for kind, (_, n_seeds, _) in KINDS.items() for seed in range(n_seeds)]
+    results = Results("movielens_1m", options)
 
-    def run(name: str) -> Figures:
+    def cell(name: str) -> Cell:
         kind, _, number = name.partition("-")
         seed = int(number)
-        dataset = load_dataset(data_of(kind, seed, options.data, folder))
-        return run_row(folder, name, dataset, configuration_of(kind, seed, options.config, options.epochs))
+        dataset = load_dataset(data_of(kind, seed, options.data, results.work))
+        configuration = configuration_of(kind, seed, options.config, options.epochs)
+        return training_cell(results.work, name, dataset, configuration, settings={"kind": kind})
 
-    torch.set_num_threads(1)
-    if not options.write:
-        run_rows(folder, {name: lambda name=name: run(name) for name in wanted_rows(options.rows, known)})
-    body = report(folder)
-    print(body)
-    if options.write:
-        write_section(
-            "Quality on ml-1m, Amazon's protocols and leave-one-out", "scripts/benchmarks/movielens_1m.py", body
-        )
+    for name in results.chosen(
+        [f"{kind}-{seed}" for kind, (_, n_seeds, _) in KINDS.items() for seed in range(n_seeds)]
+    ):
+        results.measure(name, cell(name))
+    results.show(report)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
 """How many epochs pruning saves: learning curves recorded once, then replayed under the product's samplers and pruners.
 
-Run: .venv/bin/python scripts/benchmarks/pruning.py DATA [--curves FILE] [--seeds N] [--write]
+Run: .venv/bin/python scripts/benchmarks/pruning.py DATA [--curves FILE] [--seeds N] [--real PRUNER]
 
 Recording trains 100 configurations, spread evenly (QMC) over a space of small models, for all their epochs (about 40
-minutes of one core on ml-100k) and goes on where it was stopped. The protocol is leave-one-out: with every user in the
-validation part, scores tell configurations apart. The replay asks the product's own sampler for configurations and its
-pruner after every epoch; the answer is the curve of the recorded configuration that lies nearest.
+minutes of one core on ml-100k) and resumes after the last one that is finished. The protocol is leave-one-out: with
+every user in the validation part, scores tell configurations apart. The replay asks the product's own sampler for
+configurations and its pruner after every epoch; the answer is the curve of the recorded configuration that lies
+nearest.
 """
 
 import itertools
@@ -14,28 +15,28 @@ import math
 import statistics
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import optuna
 import torch
-from machine import own_stores, publish, script_parser, table
+from filelock import FileLock
+from machine import own_stores
+from results import Cell, Figures, Results, Rows, script_parser
 from scipy.stats import spearmanr
+from tables import table
 
 from hrnn_hpo.config import Configuration
 from hrnn_hpo.data.prepared import load_dataset
 from hrnn_hpo.experiment import prepare_experiment, run_experiment
 from hrnn_hpo.search.space import SearchSpace, Value, load_space
-from hrnn_hpo.study.attributes import epochs_of
-from hrnn_hpo.study.forecast.simulation import SimulatedTrial, simulate
-from hrnn_hpo.study.optuna_quiet import optuna_quiet
-from hrnn_hpo.study.propose.pruners import PRUNERS, make_pruner
-from hrnn_hpo.study.propose.samplers import make_sampler
-from hrnn_hpo.study.seeds import trial_seed
-from hrnn_hpo.study.storage.database import load_study, open_storage
-from hrnn_hpo.study.trials import last_attempts
-from hrnn_hpo.study.tune import tune
+from hrnn_hpo.study.attributes import epochs_of, last_attempts
+from hrnn_hpo.study.runner import tune
+from hrnn_hpo.study.samplers import PRUNERS, make_pruner, make_sampler, trial_seed
+from hrnn_hpo.study.simulation import SimulatedTrial, simulate
+from hrnn_hpo.study.storage import load_study, open_storage, optuna_quiet
 
 OBJECTIVE = "ndcg_at_10"
 EPOCHS = 18
@@ -143,83 +144,129 @@ def share_of_epochs(curves: list[Curve], sampler: str, pruner: str, seed: int) -
     return math.inf
 
 
-def replay(curves: list[Curve], n_seeds: int) -> str:
-    """Return the table of every sampler and pruner over some study seeds."""
-    rows: list[list[object]] = []
-    for sampler, pruner in itertools.product(("tpe", "random"), PRUNERS):
-        shares = [share_of_epochs(curves, sampler, pruner, seed) for seed in range(n_seeds)]
-        epochs = [t.n_epochs for t in itertools.islice(trials_of(curves, sampler, pruner, 0), N_RANDOM)]
-        reached = f"{sum(math.isfinite(share) for share in shares)} of {n_seeds}"
-        rows.append([sampler, pruner, statistics.median(shares), reached, statistics.mean(epochs)])
-    return table(["sampler", "pruner", "median share of epochs", "seeds that reach it", "epochs a trial"], rows)
+def replay(curves: list[Curve], sampler: str, pruner: str, n_seeds: int) -> Figures:
+    """Return the shares of a sampler and a pruner by study seed, None for never, and the epochs of a trial."""
+    shares = [share_of_epochs(curves, sampler, pruner, seed) for seed in range(n_seeds)]
+    epochs = [t.n_epochs for t in itertools.islice(trials_of(curves, sampler, pruner, 0), N_RANDOM)]
+    return {
+        "median_share": _finite(statistics.median(shares)),
+        "n_reached": sum(math.isfinite(share) for share in shares),
+        "epochs_per_trial": statistics.mean(epochs),
+        "shares": [_finite(share) for share in shares],
+    }
 
 
-def informative(curves: list[Curve]) -> str:
-    """Return how well the best score so far ranks configurations at some epochs (Spearman, with the final best)."""
+def _finite(share: float) -> float | None:
+    return share if math.isfinite(share) else None
+
+
+def describe(curves: list[Curve]) -> Figures:
+    """Return the curves' best scores, and how well the best score so far ranks configurations at some epochs.
+
+    The ranks are Spearman's, with the final best.
+    """
     scores = np.array([curve.scores for curve in curves])
     ranks = {n: float(spearmanr(scores[:, :n].max(axis=1), scores.max(axis=1))[0]) for n in (1, 2, 3, 6, 9, 12, 15)}
-    return ", ".join(f"{rank:.2f} after {n}" for n, rank in ranks.items())
+    best = sorted(max(curve.scores) for curve in curves)
+    return {
+        "least": best[0],
+        "median": best[len(best) // 2],
+        "most": best[-1],
+        "rank_correlations": {str(n): rank for n, rank in ranks.items()},
+    }
 
 
-def real_study(data: Path, pruner: str, seed: int) -> str:
-    """Return how a real pruned TPE study compares with a real random search: epochs until the same best score."""
+def real_study(data: Path, pruner: str, seed: int) -> Figures:
+    """Return the epochs of a real random search and those of a pruned TPE study that is to reach its best score."""
     common: dict[str, Any] = {"protocol": "leave-one-out", "objective": OBJECTIVE, "n_threads": 1, "confirm": 0}
     with own_stores():
         space = benchmark_space()
-        found = tune(
-            data, study="random", space=space, sampler="random", pruner="none", n_trials=N_RANDOM, seed=seed, **common
-        )
+        found = tune(data, "random", space, sampler="random", pruner="none", n_trials=N_RANDOM, seed=seed, **common)
         best = found.best_value
-        tune(
-            data,
-            study="tpe",
-            space=space,
-            sampler="tpe",
-            pruner=pruner,
-            n_trials=MOST_TRIALS,
-            seed=seed,
-            target=best,
-            **common,
+        assert best is not None
+        tune(data, "tpe", space, sampler="tpe", pruner=pruner, n_trials=MOST_TRIALS, seed=seed, target=best, **common)
+        random, pruned = (last_attempts(load_study(name, open_storage())) for name in ("random", "tpe"))
+        random_epochs, epochs = (sum(len(epochs_of(trial)) for trial in trials) for trials in (random, pruned))
+    return {
+        "random_best": best,
+        "random_epochs": random_epochs,
+        "best": max(trial.value for trial in pruned if trial.value),
+        "n_trials": len(pruned),
+        "epochs": epochs,
+    }
+
+
+def report(rows: Rows) -> str:
+    """Return the table of the replay, what the curves tell, and the real studies beside it."""
+    replays = [row for row in rows.values() if "sampler" in row.settings]
+    lines: list[list[object]] = []
+    for row in replays:
+        asked, told = row.settings, row.figures
+        share = math.inf if told["median_share"] is None else float(told["median_share"])
+        reached = f"{told['n_reached']} of {asked['seeds']}"
+        lines.append([asked["sampler"], asked["pruner"], share, reached, told["epochs_per_trial"]])
+    columns = ["sampler", "pruner", "median share of epochs", "seeds that reach it", "epochs a trial"]
+    text = (
+        f"Epochs until a search reaches the best validation {OBJECTIVE} of an unpruned random search of {N_RANDOM} "
+        f"trials, as a share of that search's epochs, over {replays[0].settings['seeds']} study seeds; the target is "
+        f"1/3 for TPE with a pruner.\n\n{table(columns, lines)}"
+    )
+    if "curves" in rows:
+        told = rows["curves"].figures
+        ranks = ", ".join(f"{rank:.2f} after {n}" for n, rank in told["rank_correlations"].items())
+        text += (
+            f"\n\n{N_CURVES} configurations, {EPOCHS} epochs each, best scores from {told['least']:.3f} to "
+            f"{told['most']:.3f} (median {told['median']:.3f}). Rank correlation of the best score so far with the "
+            f"final one, by epoch: {ranks}."
         )
-        random, pruned = (
-            sum(len(epochs_of(trial)) for trial in last_attempts(load_study(name, open_storage())))
-            for name in ("random", "tpe")
-        )
-        reached = max(trial.value for trial in last_attempts(load_study("tpe", open_storage())) if trial.value)
-        n_trials = len(last_attempts(load_study("tpe", open_storage())))
-    assert best is not None
-    told = f"reached {reached:.4f} after {n_trials} trials and {pruned} epochs, {pruned / random:.2f} of them"
-    if reached < best:
-        told = f"did not reach it: {reached:.4f} after {n_trials} trials and {pruned} epochs"
+    return text + "".join(
+        f"\n\n{tell_real(row.settings, row.figures)}" for name, row in rows.items() if name.startswith("real-")
+    )
+
+
+def tell_real(asked: Figures, told: Figures) -> str:
+    ending = f"{told['best']:.4f} after {told['n_trials']} trials and {told['epochs']} epochs"
+    if told["best"] >= told["random_best"]:
+        ending = f"reached {ending}, {told['epochs'] / told['random_epochs']:.2f} of them"
+    else:
+        ending = f"did not reach it: {ending}"
     return (
-        f"A real study, seed {seed}: {N_RANDOM} random trials had {best:.4f} after {random} epochs; "
-        f"TPE with the pruner {pruner} {told}."
+        f"A real study, seed {asked['seed']}: {N_RANDOM} random trials had {told['random_best']:.4f} after "
+        f"{told['random_epochs']} epochs; TPE with the pruner {asked['pruner']} {ending}."
     )
 
 
 def main() -> None:
-    parser = script_parser(__doc__)
+    parser = script_parser(__doc__, "pruning")
     parser.add_argument("data", type=Path)
-    parser.add_argument("--curves", type=Path, default=Path("results/pruning-curves.json"))
+    parser.add_argument("--curves", type=Path, help="file of the recorded curves; default: curves.json in --work")
     parser.add_argument("--seeds", type=int, default=20, help="study seeds")
-    parser.add_argument("--real", metavar="PRUNER", help="run two real studies instead, TPE's with this pruner")
-    parser.add_argument("--seed", type=int, default=0, help="of the real studies")
+    parser.add_argument("--real", metavar="PRUNER", choices=PRUNERS, help="run a real study with this pruner instead")
+    parser.add_argument("--seed", type=int, default=0, help="of the real study")
     options = parser.parse_args()
+    results = Results("pruning", options)
+    data = options.data.absolute()
     if options.real:
-        print(real_study(options.data.absolute(), options.real, options.seed))
-        return
-    curves = record(options.data, options.curves)
-    best = sorted(max(curve.scores) for curve in curves)
-    body = (
-        f"Epochs until a search reaches the best validation {OBJECTIVE} of an unpruned random search of {N_RANDOM} "
-        f"trials, as a share of that search's epochs, over {options.seeds} study seeds; the target is 1/3 for TPE "
-        f"with a pruner. {N_CURVES} configurations, {EPOCHS} epochs each, best scores from {best[0]:.3f} to "
-        f"{best[-1]:.3f} (median {best[50]:.3f}).\n\n{replay(curves, options.seeds)}\n\n"
-        f"Rank correlation of the best score so far with the final one, by epoch: {informative(curves)}."
-    )
-    publish(
-        "Pruning", f"scripts/benchmarks/pruning.py {options.data} --seeds {options.seeds}", body, write=options.write
-    )
+        settings = {"data": data.name, "pruner": options.real, "seed": options.seed}
+        work = partial(real_study, data, options.real, options.seed)
+        results.run({f"real-{options.real}-{options.seed}": Cell(settings, work)})
+    else:
+        curves = options.curves or results.work / "curves.json"
+
+        @cache
+        def recorded() -> list[Curve]:
+            with FileLock(results.work / "recording.lock"):  # processes that share the rows record once
+                return record(data, curves)
+
+        cells = {
+            f"{sampler}-{pruner}": Cell(
+                {"data": data.name, "sampler": sampler, "pruner": pruner, "seeds": options.seeds},
+                lambda sampler=sampler, pruner=pruner: replay(recorded(), sampler, pruner, options.seeds),
+            )
+            for sampler, pruner in itertools.product(("tpe", "random"), PRUNERS)
+        }
+        results.run(cells | {"curves": Cell({"data": data.name}, lambda: describe(recorded()))})
+    results.show(report)
 
 
 if __name__ == "__main__":

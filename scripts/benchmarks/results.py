@@ -150,7 +150,8 @@ class Results:
         if seconds > LONGEST_SECONDS:
             print(f"{name}: longer than {LONGEST_SECONDS // 60} minutes, cut it into smaller rows", file=sys.stderr)
 
-    def _require_same(self, name: str, before: dict[str, Any], now: dict[str, Any]) -> None:
+    def _require_same(self, name: str, settings: dict[str, Any], asked: dict[str, Any]) -> None:
+        before, now = _flat(settings), _flat(asked)
         different = [
             f"{key} was {before.get(key)!r}, is {now.get(key)!r}"
             for key in sorted(before.keys() | now.keys())
@@ -161,6 +162,14 @@ class Results:
                 f"{self.file}: row {name} was made with other settings ({'; '.join(different)}). Measure it with "
                 f"--again to replace it, or keep both by --results FOLDER."
             )
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested settings as one mapping, such as `hyperparameters.epochs`."""
+    flat: dict[str, Any] = {}
+    for key, value in settings.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat
 
 
 def script_parser(doc: str | None, name: str) -> argparse.ArgumentParser:

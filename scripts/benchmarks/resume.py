@@ -1,6 +1,6 @@
 """A study that is stopped and goes on: 30 trials at once against 7 + 11 + 12 in three commands, table against table.
 
-Run: .venv/bin/python scripts/benchmarks/resume.py [--data DIR] [--parts 7,11,12] [--sampler tpe] [--write]
+Run: .venv/bin/python scripts/benchmarks/resume.py [--data DIR] [--parts 7,11,12] [--sampler tpe]
 
 Each part is a process of its own, one worker, one thread. Equal means every hyperparameter, training seed, state, epoch
 and validation score to the last digit.
@@ -10,10 +10,13 @@ import argparse
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from machine import describe_machine, own_stores, script_parser, table, write_section
+from machine import own_stores
+from results import Cell, Figures, Results, Rows, script_parser
+from tables import table
 
 from hrnn_hpo.study.attributes import CONFIGURATION, epochs_of
 from hrnn_hpo.study.storage.database import load_study, open_storage
@@ -50,14 +53,8 @@ def rows_of(study: str) -> list[tuple[Any, ...]]:
     ]
 
 
-def main() -> None:
-    parser = script_parser(__doc__)
-    parser.add_argument("--data", type=Path, default=Path("data/ml-100k"))
-    parser.add_argument("--parts", default="7,11,12", help="trials of each command")
-    parser.add_argument("--sampler", default="tpe")
-    parser.add_argument("--pruner", default="median")
-    options = parser.parse_args()
-    data, parts = options.data.absolute(), [int(part) for part in options.parts.split(",")]
+def measure(data: Path, parts: list[int], options: argparse.Namespace) -> Figures:
+    """Return the figures of a study at once beside one in parts; a difference between them ends the script."""
     seconds = {}
     with own_stores():
         Path("space.yaml").write_text(SPACE, encoding="utf-8")
@@ -67,19 +64,43 @@ def main() -> None:
                 run(data, study, sum(steps[:done]), options)
             seconds[study] = time.monotonic() - began
         whole, resumed = rows_of("whole"), rows_of("parts")
-    different = [number for number, rows in enumerate(zip(whole, resumed, strict=True)) if rows[0] != rows[1]]
-    states = [row[2] for row in whole]
-    figures = table(
-        ["sampler", "pruner", "parts", "complete", "pruned", "rows that differ", "at once", "in parts"],
-        [[options.sampler, options.pruner, " + ".join(map(str, parts)), states.count("COMPLETE"),
-          states.count("PRUNED"), len(different), f"{seconds['whole']:.0f} s", f"{seconds['parts']:.0f} s"]],
-    )  # fmt: skip
-    print(describe_machine(), figures, sep="\n\n")
     assert len(whole) == sum(parts)
+    different = [number for number, rows in enumerate(zip(whole, resumed, strict=True)) if rows[0] != rows[1]]
     assert not different, f"these trials differ: {different}"
-    if options.write:
-        command = f"scripts/benchmarks/resume.py --parts {options.parts} --sampler {options.sampler}"
-        write_section("Resume: one command against three", command, figures)
+    states = [row[2] for row in whole]
+    return {
+        "complete": states.count("COMPLETE"),
+        "pruned": states.count("PRUNED"),
+        "different": len(different),
+        "seconds_at_once": seconds["whole"],
+        "seconds_in_parts": seconds["parts"],
+    }
+
+
+def report(rows: Rows) -> str:
+    columns = ["sampler", "pruner", "parts", "complete", "pruned", "rows that differ", "at once", "in parts"]
+    lines = []
+    for row in rows.values():
+        asked, told = row.settings, row.figures
+        counts = told["complete"], told["pruned"], told["different"]
+        seconds = f"{told['seconds_at_once']:.0f} s", f"{told['seconds_in_parts']:.0f} s"
+        lines.append([asked["sampler"], asked["pruner"], " + ".join(map(str, asked["parts"])), *counts, *seconds])
+    return table(columns, lines)
+
+
+def main() -> None:
+    parser = script_parser(__doc__, "resume")
+    parser.add_argument("--data", type=Path, default=Path("data/ml-100k"))
+    parser.add_argument("--parts", default="7,11,12", help="trials of each command")
+    parser.add_argument("--sampler", default="tpe")
+    parser.add_argument("--pruner", default="median")
+    options = parser.parse_args()
+    parts = [int(part) for part in options.parts.split(",")]
+    results = Results("resume", options)
+    settings = {"sampler": options.sampler, "pruner": options.pruner, "parts": parts}
+    work = partial(measure, options.data.absolute(), parts, options)
+    results.run({f"{options.sampler}-{options.pruner}-{options.parts.replace(',', '-')}": Cell(settings, work)})
+    results.show(report)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """How training speed and memory grow with items, H, users and history length, on made-up logs, one thread.
 
-Run: .venv/bin/python scripts/benchmarks/scale.py [--part items,hidden,users,length] [--write]
+Run: .venv/bin/python scripts/benchmarks/scale.py [--part items,hidden,users,length]
 
 Each point is a process of its own: it trains a few epochs with validation after each and reports the median speed of
 all but the first, and the largest memory the process ever held. Items are drawn by a power law (exponent 1), so a long
@@ -17,12 +17,13 @@ import math
 import resource
 import subprocess
 import sys
+from functools import partial
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import torch
-from machine import publish, script_parser, table
+from results import Cell, Figures, Results, Rows, script_parser
+from tables import table, verdict
 
 from hrnn_hpo.config import Configuration, parse_hyperparameters
 from hrnn_hpo.data.schema import Dataset
@@ -62,6 +63,7 @@ def made_up_log(n_users: int, length: int, n_items: int, seed: int = 0) -> Datas
 
 def run_point(point: dict[str, int]) -> dict[str, float]:
     """Return speed, validation time and memory of one point; called in a process of its own."""
+    torch.set_num_threads(1)
     values = {
         "hidden_dimension": point["hidden"],
         "n_negatives": point["negatives"],
@@ -84,12 +86,10 @@ def run_point(point: dict[str, int]) -> dict[str, float]:
     }
 
 
-def measure(changes: dict[str, int]) -> dict[str, float]:
-    """Return a point's figures with the point itself among them, from a fresh process."""
-    point = {**POINT, **changes}
-    command = [sys.executable, __file__, "--point", json.dumps(point)]
-    found: dict[str, Any] = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
-    found |= point
+def measure(changes: dict[str, int]) -> Figures:
+    """Return a point's speed and memory from a fresh process."""
+    command = [sys.executable, __file__, "--point", json.dumps({**POINT, **changes})]
+    found: Figures = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
     found["over"] = found["peak"] - found["model"] - found["optimizer"]
     print(f"{changes}: {found['speed']:,.0f} targets/s, peak {found['peak']:,.0f} MiB", flush=True)
     return found
@@ -108,27 +108,52 @@ def overtaken_at(full: list[dict[str, float]], sampled: list[dict[str, float]]) 
 
 
 def conclusions(points: list[dict[str, float]]) -> str:
-    """Return what the `items` part says: the crossing, and both goals at a million items."""
+    """Return what the `items` part says: the crossing, and both goals at a million items; of points that are there."""
     plain = [point for point in points if point["hidden"] == POINT["hidden"]]
     full = [point for point in plain if not point["negatives"]]
-    lines = [
-        f"- {N_NEGATIVES} sampled negatives overtake the full softmax "
-        f"{overtaken_at(full, [point for point in plain if point['negatives']])} (H = {POINT['hidden']})."
-    ]
+    few = [point for point in plain if point["negatives"]]
+    lines = []
+    if {point["items"] for point in full} <= {point["items"] for point in few} and full:
+        lines.append(
+            f"- {N_NEGATIVES} sampled negatives overtake the full softmax {overtaken_at(full, few)} "
+            f"(H = {POINT['hidden']})."
+        )
     sampled = {(point["hidden"], point["items"]): point for point in points if point["negatives"]}
     for hidden in sorted({hidden for hidden, _ in sampled}):
+        if not {(hidden, SMALL), (hidden, LARGE)} <= sampled.keys():
+            continue
         small, large = sampled[hidden, SMALL], sampled[hidden, LARGE]
         factor = small["speed"] / large["speed"]
         lines.append(
             f"- H = {hidden}: {LARGE:,} items are {factor:.2f} times slower than {SMALL:,} (goal: at most 3, "
-            f"{'reached' if factor <= 3 else 'missed'}); the peak is {large['over']:,.0f} MiB above model and "
-            f"optimizer state (goal: below 1,024, {'reached' if large['over'] < 1024 else 'missed'})."
+            f"{verdict(factor <= 3)}); the peak is {large['over']:,.0f} MiB above model and "
+            f"optimizer state (goal: below 1,024, {verdict(large['over'] < 1024)})."
         )
     return "\n".join(lines)
 
 
+def report(rows: Rows) -> str:
+    """Return a table for each part, and what `items` says."""
+    text = ""
+    for part in PARTS:
+        points = [row.settings | row.figures for row in rows.values() if row.settings["part"] == part]
+        if not points:
+            continue
+        columns = ["items", "hidden", "users", "length", "negatives"]
+        lines = [
+            [*(f"{point[name]:,}" for name in columns), f"{point['speed']:,.0f}"]
+            + [f"{point[name]:,.0f}" for name in ("peak", "model", "optimizer", "over")]
+            for point in points
+        ]
+        memory = ["peak MiB", "model", "optimizer state", "peak above both"]
+        text += f"#### Growth with {part}\n\n{table([*columns, 'targets/s', *memory], lines)}\n\n"
+        if part == "items":
+            text += conclusions(points) + "\n\n"
+    return text
+
+
 def main() -> None:
-    parser = script_parser(__doc__)
+    parser = script_parser(__doc__, "scale")
     parser.add_argument("--part", default=",".join(PARTS), help="what to vary, separated by commas")
     parser.add_argument("--point", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -138,26 +163,20 @@ def main() -> None:
     parts = options.part.split(",")
     if unknown := set(parts) - set(PARTS):
         parser.error(f"--part: {', '.join(sorted(unknown))}: must be among {', '.join(PARTS)}.")
-    torch.set_num_threads(1)
-    body = ""
-    for part in parts:
-        points = [measure(changes) for changes in PARTS[part]]
-        columns = ["items", "hidden", "users", "length", "negatives"]
-        rows: list[list[object]] = [
-            [*(f"{point[name]:,}" for name in columns), f"{point['speed']:,.0f}"]
-            + [f"{point[name]:,.0f}" for name in ("peak", "model", "optimizer", "over")]
-            for point in points
-        ]
-        memory = ["peak MiB", "model", "optimizer state", "peak above both"]
-        body += f"### Growth with {part}\n\n{table([*columns, 'targets/s', *memory], rows)}\n\n"
-        if part == "items":
-            body += conclusions(points) + "\n\n"
-    publish(
-        "Growth of training speed and memory",
-        f"scripts/benchmarks/scale.py --part {options.part}",
-        body,
-        write=options.write,
+    results = Results("scale", options)
+    results.run(
+        {
+            name_of(part, changes): Cell({"part": part, **POINT, **changes}, partial(measure, changes))
+            for part in parts
+            for changes in PARTS[part]
+        }
     )
+    results.show(report)
+
+
+def name_of(part: str, changes: dict[str, int]) -> str:
+    """Return the name of a point's row, such as `items-items=30000-users=200`."""
+    return "-".join([part, *(f"{key}={value}" for key, value in changes.items())])
 
 
 if __name__ == "__main__":

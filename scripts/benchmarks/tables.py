@@ -26,18 +26,25 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 def mean(figures: Sequence[Figure]) -> float:
     """Return the mean of the seeds' figures, or the published one."""
-    if isinstance(figures[0], Mapping):
-        (published,) = figures
-        return float(published["mean"])
-    return statistics.mean(figures)
+    published = _published(figures)
+    return published["mean"] if published else statistics.mean(_numbers(figures))
 
 
 def error(figures: Sequence[Figure]) -> float:
     """Return the standard error of the mean of the seeds' figures, or the published one; NaN for a single seed."""
-    if isinstance(figures[0], Mapping):
-        (published,) = figures
-        return float(published["error"])
-    return statistics.stdev(figures) / math.sqrt(len(figures)) if len(figures) > 1 else math.nan
+    published = _published(figures)
+    if published:
+        return published["error"]
+    return statistics.stdev(_numbers(figures)) / math.sqrt(len(figures)) if len(figures) > 1 else math.nan
+
+
+def _published(figures: Sequence[Figure]) -> Mapping[str, float] | None:
+    return figures[0] if len(figures) == 1 and isinstance(figures[0], Mapping) else None
+
+
+def _numbers(figures: Sequence[Figure]) -> list[float]:
+    assert not any(isinstance(figure, Mapping) for figure in figures), "seeds and published means do not mix"
+    return [figure for figure in figures if not isinstance(figure, Mapping)]
 
 
 def mean_and_error(figures: Sequence[Figure]) -> str:

@@ -1,6 +1,6 @@
 """Training speed on ml-100k against this machine's own limit: the sum of its parts, each measured alone.
 
-Run: .venv/bin/python scripts/benchmarks/throughput.py [--data DIR] [--threads N] [--write]
+Run: .venv/bin/python scripts/benchmarks/throughput.py [--data DIR] [--threads N]
 
 The parts of a configuration are its three products with the item embedding and one softmax, the forward and backward
 pass of PyTorch's own fused GRU with its input projection, and the element-wise rest (embedding sums, dropout masks,
@@ -9,10 +9,13 @@ norms, residual sum, their gradients, clipping, AdamW), each in this run and at 
 everything included. The parts are measured before and after the epochs, and the faster time counts.
 """
 
+from functools import partial
 from pathlib import Path
 
 import torch
-from machine import median_seconds, publish, script_parser, table
+from machine import median_seconds
+from results import Cell, Figures, Results, Rows, script_parser
+from tables import table
 
 from hrnn_hpo.config import Configuration, parse_hyperparameters
 from hrnn_hpo.data.featurize import N_GAP_BUCKETS
@@ -110,46 +113,54 @@ def trainer_speed(data: Path, hidden: int, architecture: str, threads: int, epoc
     return speeds[len(speeds) // 2]
 
 
+def measure(data: Path, hidden: int, threads: int, epochs: int) -> Figures:
+    """Return the microseconds of each part and the trainer's targets a second by architecture."""
+    torch.set_num_threads(threads)
+    n_items = load_dataset(data).n_items
+    before = machine_limit(hidden, n_items)
+    speeds = {
+        architecture: trainer_speed(data, hidden, architecture, threads, epochs)
+        for architecture in ("control", "hierarchical")
+    }
+    after = machine_limit(hidden, n_items)
+    return {"microseconds": {name: min(before[name], after[name]) for name in before}, "targets_per_second": speeds}
+
+
+def report(rows: Rows) -> str:
+    lines: list[list[object]] = []
+    for row in rows.values():
+        parts = row.figures["microseconds"]
+        limit = row.figures.get("limit") or 1e6 / sum(parts.values())
+        arithmetic = 1e6 / (1e6 / limit - parts["element-wise"])
+        for architecture, speed in row.figures["targets_per_second"].items():
+            cells = [f"{part:.2f}" for part in parts.values()]
+            shares = f"{speed / limit:.0%}", f"{speed / arithmetic:.0%}"
+            lines.append([row.settings["hidden"], architecture, *cells, f"{limit:,.0f}", f"{speed:,.0f}", *shares])
+    columns = [f"{name}, µs" for name in ("products with the items", "softmax", "fused GRU", "element-wise")]
+    return table(
+        ["H", "architecture", *columns, "limit, targets/s", "trainer", "share of the limit", "of arithmetic"], lines
+    )
+
+
 def main() -> None:
-    parser = script_parser(__doc__)
+    parser = script_parser(__doc__, "throughput")
     parser.add_argument("--data", type=Path, default=Path("data/ml-100k"))
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--epochs", type=int, default=8)
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    n_items = load_dataset(options.data).n_items
-    rows: list[list[object]] = []
-    for hidden in (64, 128):
-        before = machine_limit(hidden, n_items)
-        speeds = {
-            architecture: trainer_speed(options.data, hidden, architecture, options.threads, options.epochs)
-            for architecture in ("control", "hierarchical")
+    results = Results("throughput", options)
+    settings = {"data": options.data.name, "threads": options.threads, "epochs": options.epochs}
+    results.run(
+        {
+            f"threads={options.threads}-H={hidden}": Cell(
+                settings | {"hidden": hidden},
+                partial(measure, options.data, hidden, options.threads, options.epochs),
+                threads=options.threads,
+            )
+            for hidden in (64, 128)
         }
-        after = machine_limit(hidden, n_items)
-        parts = {name: min(before[name], after[name]) for name in before}
-        limit = 1e6 / sum(parts.values())
-        arithmetic = 1e6 / (sum(parts.values()) - parts["element-wise"])
-        for architecture, speed in speeds.items():
-            rows.append(
-                [hidden, architecture, *(f"{part:.2f}" for part in parts.values()), f"{limit:,.0f}", f"{speed:,.0f}",
-                 f"{speed / limit:.0%}", f"{speed / arithmetic:.0%}"]
-            )  # fmt: skip
-    body = table(
-        [
-            "H",
-            "architecture",
-            *(f"{name}, µs" for name in parts),
-            "limit, targets/s",
-            "trainer",
-            "share of the limit",
-            "of arithmetic",
-        ],
-        rows,
     )
-    command = f"scripts/benchmarks/throughput.py --threads {options.threads}"
-    publish(
-        f"Training speed against the machine's limit, {options.threads} thread(s)", command, body, write=options.write
-    )
+    results.show(report)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """What a second worker brings: trials an hour of 1 x 1, 2 x 1 and 1 x 2 (workers x threads) on two quiet cores.
 
-Run: .venv/bin/python scripts/benchmarks/workers.py [--data DIR] [--trials 24] [--epochs 8] [--write]
+Run: .venv/bin/python scripts/benchmarks/workers.py [--data DIR] [--trials 24] [--epochs 8]
 
 The same configurations each time (random search, one seed, no pruning), so the trials cost the same. Counted from the
 first trial's start to the last one's end, as the storage has them: the start of the processes is left out. Targets:
@@ -9,10 +9,13 @@ first trial's start to the last one's end, as the storage has them: the start of
 
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
-from machine import own_stores, publish, script_parser, table
+from machine import own_stores
 from optuna.trial import TrialState
+from results import Cell, Figures, Results, Rows, script_parser
+from tables import table, verdict
 
 from hrnn_hpo.study.storage.database import load_study, open_storage
 
@@ -26,6 +29,7 @@ fix:
    patience: {epochs}}}
 """
 PROGRAM = str(Path(sys.executable).parent / "hrnn-hpo")
+TEAMS = ((1, 1), (2, 1), (1, 2))  # workers, threads each
 SPEED_UP = 1.7  # of a second worker on a second core
 
 
@@ -54,30 +58,47 @@ def trials_per_hour(data: Path, workers: int, threads: int, n_trials: int) -> fl
     return 3600 * n_trials / (ended - begun).total_seconds()
 
 
+def measure(data: Path, workers: int, threads: int, n_trials: int, n_epochs: int) -> Figures:
+    with own_stores():
+        Path("space.yaml").write_text(SPACE.format(epochs=n_epochs), encoding="utf-8")
+        return {"trials_per_hour": trials_per_hour(data, workers, threads, n_trials)}
+
+
+def report(rows: Rows) -> str:
+    speed = {
+        (row.settings["workers"], row.settings["threads"]): row.figures["trials_per_hour"] for row in rows.values()
+    }
+    one = speed.get((1, 1))
+    lines = [
+        [workers, threads, f"{found:.0f}", f"{found / one:.2f}" if one else ""]
+        for (workers, threads), found in speed.items()
+    ]
+    text = table(["workers", "threads each", "trials an hour", "against one worker of one thread"], lines)
+    if len(speed) == len(TEAMS):
+        reached = speed[2, 1] >= SPEED_UP * speed[1, 1] and speed[2, 1] > speed[1, 2]
+        text += f"\n\nTarget (2 x 1 at least {SPEED_UP} times 1 x 1, and above 1 x 2): {verdict(reached)}."
+    return text
+
+
 def main() -> None:
-    parser = script_parser(__doc__)
+    parser = script_parser(__doc__, "workers")
     parser.add_argument("--data", type=Path, default=Path("data/ml-100k"))
     parser.add_argument("--trials", type=int, default=24)
     parser.add_argument("--epochs", type=int, default=8)
     options = parser.parse_args()
-    data = options.data.absolute()
-    with own_stores():
-        Path("space.yaml").write_text(SPACE.format(epochs=options.epochs), encoding="utf-8")
-        speed = {
-            (workers, threads): trials_per_hour(data, workers, threads, options.trials)
-            for workers, threads in ((1, 1), (2, 1), (1, 2))
+    results = Results("workers", options)
+    settings = {"trials": options.trials, "epochs": options.epochs}
+    results.run(
+        {
+            f"{workers}x{threads}": Cell(
+                settings | {"workers": workers, "threads": threads},
+                partial(measure, options.data.absolute(), workers, threads, options.trials, options.epochs),
+                threads=workers * threads,
+            )
+            for workers, threads in TEAMS
         }
-    gain = speed[2, 1] / speed[1, 1]
-    rows: list[list[object]] = [
-        [workers, threads, f"{found:.0f}", f"{found / speed[1, 1]:.2f}"] for (workers, threads), found in speed.items()
-    ]
-    body = table(["workers", "threads each", "trials an hour", "against one worker of one thread"], rows)
-    reached = gain >= SPEED_UP and speed[2, 1] > speed[1, 2]
-    body += (
-        f"\n\nTarget (2 x 1 at least {SPEED_UP} times 1 x 1, and above 1 x 2): {'reached' if reached else 'missed'}."
     )
-    command = f"scripts/benchmarks/workers.py --trials {options.trials} --epochs {options.epochs}"
-    publish("Workers and threads on two cores", command, body, write=options.write)
+    results.show(report)
 
 
 if __name__ == "__main__":

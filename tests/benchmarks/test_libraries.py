@@ -1,7 +1,8 @@
 """The comparison with other libraries: one yardstick for all, the same as the product's own."""
 
 import numpy as np
-from libraries import cells, seconds_to, speed
+from libraries import OURS, figures_of, line, report, seconds_to, speed
+from results import Row
 from rivals.common import Log
 from strategies import dataset_of
 
@@ -23,6 +24,12 @@ def epochs(*seconds_and_scores: tuple[float, float]) -> list[dict[str, float]]:
             }
         )
     return told
+
+
+def row(trainer: str, told: list[dict[str, float]]) -> Row:
+    settings = {"hidden": 64, "trainer": trainer}
+    figures = figures_of(told)
+    return Row(date="", processor="", threads=2, versions={}, command="", settings=settings, figures=figures)
 
 
 def test_every_library_is_scored_as_the_product_scores_itself() -> None:
@@ -51,7 +58,11 @@ def test_the_time_to_a_score_is_that_of_the_epoch_that_reaches_it() -> None:
     assert seconds_to(ours, 0.1) == 3.0
     assert seconds_to(ours, 0.3) is None
     assert speed(theirs) == 4.5  # the first epoch does not count
-    row = cells(64, "theirs", theirs, ours)
-    assert row == [64, "theirs", "4", "11.1", "20", "0.1000 (3 epochs)", "75.0 / 3.0 s, 25 times"]
-    assert cells(64, "ours", ours, ours)[-1] == ""
-    assert cells(64, "theirs", epochs((5.0, 0.02), (5.0, 0.9)), ours)[-1] == "10.0 s / never"
+    first, other = row(OURS, ours), row("RecBole", theirs)
+    found = line(other, first)
+    assert found == [64, "RecBole", "4", "11.1", "20", "0.1000 (3 epochs)", "75.0 / 3.0 s, 25 times"]
+    assert line(first, first)[-1] == ""
+    assert line(row("RecBole", epochs((5.0, 0.02), (5.0, 0.9))), first)[-1] == "10.0 s / never"
+    text = report({"ours": first, "theirs": other})
+    assert text.endswith("- H = 64: 11 times RecBole's targets a second (goal: 30, missed).")
+    assert report({"theirs": other}).splitlines()[2].startswith("| 64 | RecBole | 4 |  | 20 |")

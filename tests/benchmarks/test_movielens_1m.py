@@ -2,6 +2,7 @@
 
 import movielens_1m
 import pytest
+from results import Row
 
 from hrnn_hpo.config import load_configuration
 
@@ -12,3 +13,16 @@ def test_every_kind_of_row_has_a_configuration(kind: str) -> None:
     shipped = load_configuration(movielens_1m.CONFIG).hyperparameters
     assert (configuration.seed, configuration.split_seed, configuration.hyperparameters.epochs) == (2, 2, 7)
     assert configuration.hyperparameters.hidden_dimension == shipped.hidden_dimension
+
+
+def row(precision: float) -> Row:
+    metrics = {"ndcg_at_10": 0.2, "mrr_at_25": 0.1, "precision_at_10": precision, "hit_rate_at_10": 0.4}
+    figures = {"test": {"remove": metrics, "keep": metrics}, "best_epoch": 9, "seconds": 120.0}
+    return Row(date="", processor="", threads=1, versions={}, command="", settings={}, figures=figures)
+
+
+def test_finished_seeds_are_told_beside_amazons_figure() -> None:
+    text = movielens_1m.report({"tenth-0": row(0.18), "tenth-2": row(0.2)})
+    assert "| tenth | newest-tenth | keep | 2 of 3 | 0.2000 ± 0.0000 |" in text
+    assert "0.1900 ± 0.0100 | 0.4000 ± 0.0000 | 9, 9; 2 |" in text
+    assert "0.1900 against Amazon's 0.1480, 1.28 times (goal: 1.284, missed)." in text  # 1.2838

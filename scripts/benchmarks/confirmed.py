@@ -1,0 +1,121 @@
+"""A whole study with its confirmation and its look at the test users, as `hrnn-hpo tune` runs it.
+
+Run: .venv/bin/python scripts/benchmarks/confirmed.py DATA --space quickstart [--n-trials 8] [--confirm 2]
+     [--confirm-seeds 5] [--protocol leave-one-out]
+
+The row is the data set's name. The study is kept in --work: an interrupted one resumes after its last epoch.
+"""
+
+import argparse
+import os
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from results import Cell, Figures, Results, Rows, script_parser
+from tables import table
+
+from hrnn_hpo.study.results import leaderboard_content
+from hrnn_hpo.study.runner import tune
+from hrnn_hpo.study.verdict import sentences
+
+SHOWN = ("ndcg_at_10", "mrr_at_25")
+
+
+def measure(data: Path, work: Path, options: argparse.Namespace) -> Figures:
+    """Return what the study said, its confirmed configurations, and the test figures."""
+    os.environ["HRNN_HPO_HOME"] = str(work)
+    for name in ("HRNN_HPO_STORAGE", "MLFLOW_TRACKING_URI"):
+        os.environ.pop(name, None)
+    found = tune(
+        data,
+        data.name,
+        options.space,
+        n_trials=options.n_trials,
+        confirm=options.confirm,
+        confirm_seeds=options.confirm_seeds,
+        protocol=options.protocol,
+        seed=options.seed,
+        n_threads=1,
+    )
+    if found.confirmation is None or found.leaderboard is None:
+        raise SystemExit("the study was interrupted: the same command resumes it.")
+    confirmation, board = found.confirmation.content(), leaderboard_content(found.leaderboard)
+    return {
+        "told": sentences(found.confirmation),
+        "defaults": confirmation["defaults"],
+        "contenders": confirmation["contenders"],
+        "n_test_users": board["n_test_users"],
+        "opening": board["opening"],
+        "metrics": {name: {metric: row[metric] for metric in SHOWN} for name, row in board["metrics"].items()},
+        "intervals": {name: row["ndcg_at_10"] for name, row in board["intervals"].items()},
+        "gain": board["gain"],
+    }
+
+
+def report(rows: Rows) -> str:
+    return "\n\n".join(tell(row.figures) for row in rows.values())
+
+
+def tell(found: Figures) -> str:
+    """Return a study's own sentences, its confirmed configurations and its test figures."""
+    contenders = [
+        [
+            f"trial {one['trial']}" + " (defaults)" * (one["trial"] == found["defaults"]),
+            number(one["search_value"]),
+            number(one["mean"]),
+            interval(one["difference"], one["low"], one["high"], "+") if one.get("difference") is not None else "",
+            number(one.get("p_holm")),
+            one["best_epoch"],
+        ]
+        for one in found["contenders"]
+    ]
+    metrics = [metric for metric in SHOWN if metric in next(iter(found["metrics"].values()))]
+    ranked = [
+        [name, interval(row[metrics[0]], *found["intervals"][name]), *(number(row[metric]) for metric in metrics[1:])]
+        for name, row in found["metrics"].items()
+    ]
+    opened = "once" if found["opening"] == 1 else f"{found['opening']} times"
+    columns = ["", "search", "confirmed", "minus defaults (95 %)", "p (Holm)", "epochs"]
+    parts = [
+        "\n".join(found["told"]),
+        table(columns, contenders),
+        f"{found['n_test_users']} test users, opened {opened}, every row trained on validation users too:",
+        table(["", f"{metrics[0]} (95 %)", *metrics[1:]], ranked),
+    ]
+    if gain := found.get("gain"):
+        told = interval(gain["difference"], gain["low"], gain["high"], "+")
+        parts.append(f"Tuned minus defaults on the test users: {told}, p {gain['p']:.3f}.")
+    return "\n\n".join(parts)
+
+
+def number(value: Any) -> str:
+    return "" if value is None else f"{value:.4f}"
+
+
+def interval(value: float, low: float, high: float, sign: str = "") -> str:
+    return f"{value:{sign}.4f} [{low:{sign}.4f}, {high:{sign}.4f}]"
+
+
+def main() -> None:
+    parser = script_parser(__doc__, "confirmed")
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--space", required=True, help="what to search")
+    parser.add_argument("--n-trials", type=int, default=8)
+    parser.add_argument("--confirm", type=int, default=2, help="configurations to confirm")
+    parser.add_argument("--confirm-seeds", type=int, default=5)
+    parser.add_argument("--protocol")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    results = Results("confirmed", options)
+    data = options.data.absolute()
+    asked = ("n_trials", "confirm", "confirm_seeds", "protocol", "seed")
+    settings = {"study": data.name, "space": Path(options.space).stem} | {
+        name: getattr(options, name) for name in asked
+    }
+    results.run({data.name: Cell(settings, partial(measure, data, results.work, options))})
+    results.show(report)
+
+
+if __name__ == "__main__":
+    main()
