@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import tricks
-from results import Cell, Results, Row, Rows, script_parser
+from rows import Cell, Results, Row, Rows, script_parser
 from tables import all_of, mean_and_error, of_seeds, table
 from trainings import training_cell
 

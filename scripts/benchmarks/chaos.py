@@ -27,7 +27,7 @@ from typing import Any
 
 from optuna.study import Study
 from optuna.trial import FrozenTrial
-from results import Cell, Figures, Results, Rows, script_parser
+from rows import Cell, Figures, Results, Rows, script_parser
 from safetensors import safe_open
 from tables import table
 

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from results import Cell, Figures, Results, Rows, script_parser
+from rows import Cell, Figures, Results, Rows, script_parser
 from tables import table
 
 from hrnn_hpo.study.results import leaderboard_content

@@ -31,7 +31,7 @@ from typing import Any
 
 import pandas as pd
 from logs import frequent_items, shuffle_ties, some_users, write_copy
-from results import Cell, Figures, Results, Row, Rows, script_parser
+from rows import Cell, Figures, Results, Row, Rows, script_parser
 from tables import all_of, error, mean, mean_and_error, of_seeds, table
 from trainings import training_cell
 

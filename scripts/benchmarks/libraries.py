@@ -28,7 +28,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from results import Cell, Figures, Results, Row, Rows, script_parser
+from rows import Cell, Figures, Results, Row, Rows, script_parser
 from tables import table, verdict
 
 from hrnn_hpo.data.prepared import load_dataset
@@ -116,6 +116,7 @@ def line(row: Row, ours: Row | None) -> list[object]:
     told = row.figures
     ratio = "" if ours is None else f"{ours.figures['targets_per_second'] / told['targets_per_second']:.1f}"
     return [
+        row.settings["threads"],
         row.settings["hidden"],
         row.settings["trainer"],
         f"{told['targets_per_second']:,.0f}",
@@ -140,16 +141,21 @@ def seconds_beside(theirs: Figures, ours: Figures) -> str:
 def report(rows: Rows) -> str:
     lines = []
     verdicts = []
-    for hidden in dict.fromkeys(row.settings["hidden"] for row in rows.values()):
-        runs = {row.settings["trainer"]: row for row in rows.values() if row.settings["hidden"] == hidden}
+    for asked in dict.fromkeys((row.settings["threads"], row.settings["hidden"]) for row in rows.values()):
+        threads, hidden = asked
+        runs = {
+            row.settings["trainer"]: row
+            for row in rows.values()
+            if (row.settings["threads"], row.settings["hidden"]) == asked
+        }
         ours = runs.get(OURS)
         lines += [line(row, ours) for row in runs.values()]
         goal = GOALS.get(hidden)
         if goal and ours is not None and RECBOLE in runs:
             ratio = ours.figures["targets_per_second"] / runs[RECBOLE].figures["targets_per_second"]
             told = f"{ratio:.0f} times RecBole's targets a second (goal: {goal}, {verdict(ratio >= goal)})"
-            verdicts.append(f"- H = {hidden}: {told}.")
-    columns = ["H", "trainer", "targets/s", "ours / theirs", "peak MiB", "best validation ndcg_at_10",
+            verdicts.append(f"- H = {hidden}, {threads} thread{'s' * (threads != 1)}: {told}.")
+    columns = ["threads", "H", "trainer", "targets/s", "ours / theirs", "peak MiB", "best validation ndcg_at_10",
                "seconds to that score, theirs / ours"]  # fmt: skip
     return table(columns, lines) + "\n\n" + "\n".join(verdicts)
 
@@ -172,7 +178,13 @@ def main() -> None:
     cells: dict[str, Cell] = {}
 
     def add(hidden: int, trainer: str, n_epochs: int, run: Callable[[dict[str, Any]], Epochs]) -> None:
-        settings = {"threads": options.threads, "hidden": hidden, "epochs": n_epochs, "seed": 1}
+        settings = {
+            "data": options.data.name,
+            "threads": options.threads,
+            "hidden": hidden,
+            "epochs": n_epochs,
+            "seed": 1,
+        }
         cells[f"{options.threads}-{hidden}-{trainer.replace(', ', '-').replace(' ', '-')}"] = Cell(
             settings | {"trainer": trainer},
             lambda: figures_of(run(settings | {"log": str(log)})),

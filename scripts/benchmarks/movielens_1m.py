@@ -24,7 +24,7 @@ from pathlib import Path
 
 import pandas as pd
 from logs import shuffle_ties, some_users, without_newest_tenth, write_copy
-from results import Cell, Results, Row, Rows, script_parser
+from rows import Cell, Results, Row, Rows, script_parser
 from tables import all_of, mean, mean_and_error, of_seeds, table, verdict
 from trainings import training_cell
 

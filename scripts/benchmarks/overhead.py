@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from machine import own_stores
-from results import Cell, Figures, Results, Rows, script_parser
+from rows import Cell, Figures, Results, Rows, script_parser
 from tables import table, verdict
 
 from hrnn_hpo.config import Configuration, parse_hyperparameters

@@ -24,7 +24,7 @@ import optuna
 import torch
 from filelock import FileLock
 from machine import own_stores
-from results import Cell, Figures, Results, Rows, script_parser
+from rows import Cell, Figures, Results, Rows, script_parser
 from scipy.stats import spearmanr
 from tables import table
 

@@ -15,7 +15,7 @@ import re
 import sys
 from pathlib import Path
 
-from results import RESULTS, ROOT, read_rows
+from rows import RESULTS, ROOT, read_rows
 from tables import sources
 
 DOCUMENT = ROOT / "docs" / "benchmarks.md"

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from results import Cell, Figures, Results, Row, Rows, script_parser
+from rows import Cell, Figures, Results, Row, Rows, script_parser
 from tables import all_of, mean_and_error, table
 
 from hrnn_hpo.config import Configuration, dump_configuration, load_configuration

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from machine import own_stores
-from results import Cell, Figures, Results, Rows, script_parser
+from rows import Cell, Figures, Results, Rows, script_parser
 from tables import table
 
 from hrnn_hpo.study.attributes import CONFIGURATION, epochs_of

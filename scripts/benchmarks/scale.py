@@ -22,7 +22,7 @@ from itertools import pairwise
 
 import numpy as np
 import torch
-from results import Cell, Figures, Results, Rows, script_parser
+from rows import Cell, Figures, Results, Rows, script_parser
 from tables import table, verdict
 
 from hrnn_hpo.config import Configuration, parse_hyperparameters

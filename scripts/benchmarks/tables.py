@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from results import Row, Rows
+    from rows import Row, Rows
 
 SHOWN_VERSIONS = {"torch": "PyTorch", "hrnn-hpo": "hrnn-hpo", "python": "Python"}
 

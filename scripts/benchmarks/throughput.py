@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 from machine import median_seconds
-from results import Cell, Figures, Results, Rows, script_parser
+from rows import Cell, Figures, Results, Rows, script_parser
 from tables import table
 
 from hrnn_hpo.config import Configuration, parse_hyperparameters
@@ -135,10 +135,21 @@ def report(rows: Rows) -> str:
         for architecture, speed in row.figures["targets_per_second"].items():
             cells = [f"{part:.2f}" for part in parts.values()]
             shares = f"{speed / limit:.0%}", f"{speed / arithmetic:.0%}"
-            lines.append([row.settings["hidden"], architecture, *cells, f"{limit:,.0f}", f"{speed:,.0f}", *shares])
+            asked = row.settings["threads"], row.settings["hidden"]
+            lines.append([*asked, architecture, *cells, f"{limit:,.0f}", f"{speed:,.0f}", *shares])
     columns = [f"{name}, µs" for name in ("products with the items", "softmax", "fused GRU", "element-wise")]
     return table(
-        ["H", "architecture", *columns, "limit, targets/s", "trainer", "share of the limit", "of arithmetic"], lines
+        [
+            "threads",
+            "H",
+            "architecture",
+            *columns,
+            "limit, targets/s",
+            "trainer",
+            "share of the limit",
+            "of arithmetic",
+        ],
+        lines,
     )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from results import Cell, Figures
+from rows import Cell, Figures
 
 from hrnn_hpo.config import Configuration, dump_configuration
 from hrnn_hpo.data.schema import Dataset

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from results import Cell, Figures, Results, Rows, script_parser
+from rows import Cell, Figures, Results, Rows, script_parser
 from tables import table, verdict
 
 from hrnn_hpo.config import load_configuration

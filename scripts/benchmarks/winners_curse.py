@@ -12,7 +12,7 @@ below the best of all configurations that the raw search tried, so a smaller sea
 from functools import partial
 
 import numpy as np
-from results import Cell, Figures, Results, Rows, script_parser
+from rows import Cell, Figures, Results, Rows, script_parser
 from tables import table
 
 from hrnn_hpo.study.confirm.verdict import default_n_confirmed, rank_by_confirmed_mean

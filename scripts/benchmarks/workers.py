@@ -14,7 +14,7 @@ from pathlib import Path
 
 from machine import own_stores
 from optuna.trial import TrialState
-from results import Cell, Figures, Results, Rows, script_parser
+from rows import Cell, Figures, Results, Rows, script_parser
 from tables import table, verdict
 
 from hrnn_hpo.study.storage.database import load_study, open_storage

@@ -1,7 +1,7 @@
 """The table of the ablations: paired differences, of seeds that are all finished."""
 
 import ablation
-from results import Row
+from rows import Row
 
 
 def row(validation: float, **more: object) -> Row:

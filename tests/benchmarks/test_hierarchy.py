@@ -2,7 +2,7 @@
 
 import hierarchy
 import pytest
-from results import Row
+from rows import Row
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,8 @@
 
 import numpy as np
 from libraries import OURS, figures_of, line, report, seconds_to, speed
-from results import Row
 from rivals.common import Log
+from rows import Row
 from strategies import dataset_of
 
 from hrnn_hpo.data.splits import make_split
@@ -27,7 +27,7 @@ def epochs(*seconds_and_scores: tuple[float, float]) -> list[dict[str, float]]:
 
 
 def row(trainer: str, told: list[dict[str, float]]) -> Row:
-    settings = {"hidden": 64, "trainer": trainer}
+    settings = {"threads": 2, "hidden": 64, "trainer": trainer}
     figures = figures_of(told)
     return Row(date="", processor="", threads=2, versions={}, command="", settings=settings, figures=figures)
 
@@ -60,9 +60,9 @@ def test_the_time_to_a_score_is_that_of_the_epoch_that_reaches_it() -> None:
     assert speed(theirs) == 4.5  # the first epoch does not count
     first, other = row(OURS, ours), row("RecBole", theirs)
     found = line(other, first)
-    assert found == [64, "RecBole", "4", "11.1", "20", "0.1000 (3 epochs)", "75.0 / 3.0 s, 25 times"]
+    assert found == [2, 64, "RecBole", "4", "11.1", "20", "0.1000 (3 epochs)", "75.0 / 3.0 s, 25 times"]
     assert line(first, first)[-1] == ""
     assert line(row("RecBole", epochs((5.0, 0.02), (5.0, 0.9))), first)[-1] == "10.0 s / never"
     text = report({"ours": first, "theirs": other})
-    assert text.endswith("- H = 64: 11 times RecBole's targets a second (goal: 30, missed).")
-    assert report({"theirs": other}).splitlines()[2].startswith("| 64 | RecBole | 4 |  | 20 |")
+    assert text.endswith("- H = 64, 2 threads: 11 times RecBole's targets a second (goal: 30, missed).")
+    assert report({"theirs": other}).splitlines()[2].startswith("| 2 | 64 | RecBole | 4 |  | 20 |")

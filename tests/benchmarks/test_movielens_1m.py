@@ -2,7 +2,7 @@
 
 import movielens_1m
 import pytest
-from results import Row
+from rows import Row
 
 from hrnn_hpo.config import load_configuration
 

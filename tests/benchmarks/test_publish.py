@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 from publish import DOCUMENT, filled
-from results import Row, write_row
+from rows import Row, write_row
 
 TEXT = "# Title\n\nBy hand.\n\n<!-- table: speed threads=1 -->\nold\n<!-- end -->\n\nMore.\n"
 

@@ -1,7 +1,7 @@
 """A row of the quality benchmark, and its table."""
 
 import quality
-from results import Row
+from rows import Row
 from small_runs import small_configuration
 
 from hrnn_hpo.data.synthetic import markov

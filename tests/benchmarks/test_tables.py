@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from results import Row
+from rows import Row
 from tables import all_of, error, mean, mean_and_error, of_seeds, sources, table
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from benchmark_options import options_in
-from results import Results
+from rows import Results
 from small_runs import small_configuration
 from trainings import training_cell
 

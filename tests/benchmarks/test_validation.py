@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import validation
-from results import Row
+from rows import Row
 
 from hrnn_hpo.config import load_configuration
 from hrnn_hpo.data.synthetic import markov, write_csv

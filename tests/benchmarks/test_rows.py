@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import results
 from benchmark_options import options_in
 from filelock import FileLock
-from results import Cell, Results, Row, command_of, dump_rows, read_rows, write_row
+from rows import LONGEST_SECONDS, RESULTS, Cell, Results, Row, command_of, dump_rows, read_rows, write_row
 
-BENCHMARKS = Path(results.__file__).parent
+BENCHMARKS = Path(__file__).parents[2] / "scripts" / "benchmarks"
 
 
 def row(**figures: Any) -> Row:
@@ -73,7 +72,7 @@ def test_a_row_that_another_process_measures_is_left_to_it(tmp_path: Path, capsy
 def test_processes_that_write_different_rows_lose_none(tmp_path: Path) -> None:
     program = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
-        "from pathlib import Path; from results import Row, write_row\n"
+        "from pathlib import Path; from rows import Row, write_row\n"
         "for n in range(25):\n"
         "    row = Row(date='', processor='', threads=1, versions={}, command='', settings={}, figures={'n': n})\n"
         "    write_row(Path(sys.argv[2]), f'{sys.argv[3]}-{n}', row)\n"
@@ -115,7 +114,7 @@ def test_leftovers_go_with_the_row_and_stay_when_it_fails(tmp_path: Path) -> Non
 def test_a_row_longer_than_the_limit_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(results, "LONGEST_SECONDS", -60)
+    monkeypatch.setattr("rows.LONGEST_SECONDS", -60)
     Results("speed", options_in(tmp_path)).run({"a": Cell({}, dict)})
     assert "a: longer than" in capsys.readouterr().err
 
@@ -138,9 +137,9 @@ def test_a_file_of_something_else_is_refused_by_name(tmp_path: Path, text: str) 
 
 
 def test_no_published_row_took_longer_than_the_limit() -> None:
-    for file in results.RESULTS.glob("*.json"):
+    for file in RESULTS.glob("*.json"):
         for name, found in read_rows(file).items():
-            assert (found.seconds or 0) <= results.LONGEST_SECONDS, f"{file.name}: {name}"
+            assert (found.seconds or 0) <= LONGEST_SECONDS, f"{file.name}: {name}"
 
 
 def test_the_command_leaves_out_which_rows_and_where(tmp_path: Path) -> None:
