@@ -1,5 +1,6 @@
 """docs/benchmarks.md says what docs/results says, and nothing in docs/results is left out."""
 
+import re
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -66,3 +67,12 @@ def test_a_mark_without_rows_is_told(folder: Path) -> None:
 def test_marks_come_in_pairs(folder: Path, text: str) -> None:
     with pytest.raises(SystemExit, match="must have its"):
         filled(text, folder)
+
+
+def test_every_link_of_the_contents_leads_to_a_heading() -> None:
+    text = DOCUMENT.read_text(encoding="utf-8")
+    headings = [line.lstrip("# ").lower() for line in text.splitlines() if line.startswith("#")]
+    anchors = {re.sub(r"[^\w\- ]", "", heading).replace(" ", "-") for heading in headings}
+    links = re.findall(r"\]\(#([^)]+)\)", text)
+    assert len(links) > 15
+    assert set(links) <= anchors, set(links) - anchors
