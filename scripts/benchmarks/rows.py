@@ -25,6 +25,7 @@ import fnmatch
 import json
 import os
 import platform
+import re
 import shlex
 import sys
 import time
@@ -174,7 +175,9 @@ def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def script_parser(doc: str | None, name: str) -> argparse.ArgumentParser:
     """Return a parser that shows a script's own text as its help and knows the options that all benchmarks share."""
-    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=doc, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     parser.add_argument("--rows", help="the rows to measure, separated by commas, * for any text; all unless given")
     parser.add_argument("--again", action="store_true", help="measure finished rows again, in place of what is known")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the rows; default: docs/results")
@@ -227,14 +230,18 @@ def processor() -> str:
 
 
 def command_of(arguments: list[str]) -> str:
-    """Return the command that a script was called by, without what says where and which rows; paths by their name."""
+    """Return the command that a script was called by, without what says where and which rows.
+
+    Absolute paths are told by their last part, and addresses without user and password.
+    """
     script, *rest = arguments
     kept: list[str] = []
     skip = False
     for argument in rest:
-        option = argument.partition("=")[0]
+        option, equals, value = argument.partition("=") if argument.startswith("--") else ("", "", argument)
         if skip or option in ("--rows", "--results", "--work", "--again"):
-            skip = not skip and option != "--again" and "=" not in argument
+            skip = not skip and option != "--again" and not equals
             continue
-        kept.append(Path(argument).name if Path(argument).is_absolute() else argument)
+        value = Path(value).name if Path(value).is_absolute() else re.sub(r"//[^/@]*@", "//", value)
+        kept.append(f"{option}{equals}{value}")
     return shlex.join([f"scripts/benchmarks/{Path(script).name}", *kept])

@@ -1,6 +1,5 @@
 """Benchmark rows as data: measured once, kept as JSON, shared between processes."""
 
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -143,7 +142,20 @@ def test_no_published_row_took_longer_than_the_limit() -> None:
 
 
 def test_the_command_leaves_out_which_rows_and_where(tmp_path: Path) -> None:
-    arguments = ["/home/me/scripts/benchmarks/x.py", str(tmp_path / "ml-100k"), "--rows", "a", "--again"]
-    arguments += ["--results=/tmp", "--work", "/tmp/w", "--epochs", "3", "--name", "two words"]
-    assert command_of(arguments) == "scripts/benchmarks/x.py ml-100k --epochs 3 --name 'two words'"
-    assert json.dumps(command_of(["x.py"])) == '"scripts/benchmarks/x.py"'
+    arguments = ["/home/me/scripts/benchmarks/x.py", str(tmp_path / "ml-100k"), "--rows", "*H=64", "--again"]
+    arguments += [
+        "--results=/tmp",
+        "--work",
+        "/tmp/w",
+        "--epochs",
+        "3",
+        "--config=/home/me/a.yaml",
+        "--name",
+        "two words",
+    ]
+    assert command_of(arguments) == "scripts/benchmarks/x.py ml-100k --epochs 3 --config=a.yaml --name 'two words'"
+
+
+def test_the_command_keeps_no_password() -> None:
+    arguments = ["chaos.py", "--storage", "postgresql+psycopg://me:secret@host:5432/optuna"]
+    assert command_of(arguments) == "scripts/benchmarks/chaos.py --storage postgresql+psycopg://host:5432/optuna"
