@@ -15,9 +15,9 @@ from typing import Any
 from rows import Cell, Figures, Results, Rows, script_parser
 from tables import table
 
-from hrnn_hpo.study.results import leaderboard_content
-from hrnn_hpo.study.runner import tune
-from hrnn_hpo.study.verdict import sentences
+from hrnn_hpo.study.confirm.leaderboard import leaderboard_content
+from hrnn_hpo.study.confirmation import sentences
+from hrnn_hpo.study.tune import tune
 
 SHOWN = ("ndcg_at_10", "mrr_at_25")
 
@@ -29,8 +29,8 @@ def measure(data: Path, work: Path, options: argparse.Namespace) -> Figures:
         os.environ.pop(name, None)
     found = tune(
         data,
-        data.name,
-        options.space,
+        study=data.name,
+        space=options.space,
         n_trials=options.n_trials,
         confirm=options.confirm,
         confirm_seeds=options.confirm_seeds,

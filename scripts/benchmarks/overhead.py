@@ -17,9 +17,10 @@ from tables import table, verdict
 from hrnn_hpo.config import Configuration, parse_hyperparameters
 from hrnn_hpo.data.prepared import load_dataset
 from hrnn_hpo.experiment import prepare_experiment, run_experiment
-from hrnn_hpo.study.attributes import epochs_of, last_attempts
-from hrnn_hpo.study.runner import tune
-from hrnn_hpo.study.storage import load_study, open_storage
+from hrnn_hpo.study.attributes import epochs_of
+from hrnn_hpo.study.storage.database import load_study, open_storage
+from hrnn_hpo.study.trials import last_attempts
+from hrnn_hpo.study.tune import tune
 
 FIXED = {"hidden_dimension": 64, "bptt": 32, "architecture": "control", "n_blocks": 1, "recency_mask": False}
 SPACE = """extends: hrnn
@@ -44,7 +45,7 @@ def measure(data: Path, n_trials: int, seconds: float) -> Figures:
     with own_stores():
         n_epochs = max(1, round(seconds / epoch_seconds(data)))
         Path("space.yaml").write_text(SPACE.format(epochs=n_epochs), encoding="utf-8")
-        tune(data, "overhead", Path("space.yaml"), n_trials=n_trials, n_threads=1, pruner="none", confirm=0)
+        tune(data, study="overhead", space=Path("space.yaml"), n_trials=n_trials, n_threads=1, pruner="none", confirm=0)
         trials = last_attempts(load_study("overhead", open_storage()))
     begun = min(trial.datetime_start for trial in trials if trial.datetime_start)
     ended = max(trial.datetime_complete for trial in trials if trial.datetime_complete)

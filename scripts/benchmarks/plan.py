@@ -14,10 +14,11 @@ from machine import own_stores
 from rows import Cell, Figures, Results, Rows, script_parser
 from tables import table
 
-from hrnn_hpo.study.attributes import epochs_of, last_attempts
-from hrnn_hpo.study.forecast import FORECAST_KEY
-from hrnn_hpo.study.runner import tune
-from hrnn_hpo.study.storage import load_study, open_storage
+from hrnn_hpo.study.attributes import epochs_of
+from hrnn_hpo.study.forecast.forecast import FORECAST_KEY
+from hrnn_hpo.study.storage.database import load_study, open_storage
+from hrnn_hpo.study.trials import last_attempts
+from hrnn_hpo.study.tune import tune
 
 STUDIES = ((1, "none"), (2, "median"), (2, "hyperband"))  # workers of one thread each, pruner
 TARGET = 0.25
@@ -28,8 +29,8 @@ def measure(data: Path, workers: int, pruner: str, options: argparse.Namespace) 
     with own_stores():
         tune(
             data,
-            "plan",
-            options.space,
+            study="plan",
+            space=options.space,
             n_trials=options.trials,
             n_workers=workers,
             n_threads=1,

@@ -32,11 +32,15 @@ from hrnn_hpo.config import Configuration
 from hrnn_hpo.data.prepared import load_dataset
 from hrnn_hpo.experiment import prepare_experiment, run_experiment
 from hrnn_hpo.search.space import SearchSpace, Value, load_space
-from hrnn_hpo.study.attributes import epochs_of, last_attempts
-from hrnn_hpo.study.runner import tune
-from hrnn_hpo.study.samplers import PRUNERS, make_pruner, make_sampler, trial_seed
-from hrnn_hpo.study.simulation import SimulatedTrial, simulate
-from hrnn_hpo.study.storage import load_study, open_storage, optuna_quiet
+from hrnn_hpo.study.attributes import epochs_of
+from hrnn_hpo.study.forecast.simulation import SimulatedTrial, simulate
+from hrnn_hpo.study.optuna_quiet import optuna_quiet
+from hrnn_hpo.study.propose.pruners import PRUNERS, make_pruner
+from hrnn_hpo.study.propose.samplers import make_sampler
+from hrnn_hpo.study.seeds import trial_seed
+from hrnn_hpo.study.storage.database import load_study, open_storage
+from hrnn_hpo.study.trials import last_attempts
+from hrnn_hpo.study.tune import tune
 
 OBJECTIVE = "ndcg_at_10"
 EPOCHS = 18
@@ -181,10 +185,22 @@ def real_study(data: Path, pruner: str, seed: int) -> Figures:
     common: dict[str, Any] = {"protocol": "leave-one-out", "objective": OBJECTIVE, "n_threads": 1, "confirm": 0}
     with own_stores():
         space = benchmark_space()
-        found = tune(data, "random", space, sampler="random", pruner="none", n_trials=N_RANDOM, seed=seed, **common)
+        found = tune(
+            data, study="random", space=space, sampler="random", pruner="none", n_trials=N_RANDOM, seed=seed, **common
+        )
         best = found.best_value
         assert best is not None
-        tune(data, "tpe", space, sampler="tpe", pruner=pruner, n_trials=MOST_TRIALS, seed=seed, target=best, **common)
+        tune(
+            data,
+            study="tpe",
+            space=space,
+            sampler="tpe",
+            pruner=pruner,
+            n_trials=MOST_TRIALS,
+            seed=seed,
+            target=best,
+            **common,
+        )
         random, pruned = (last_attempts(load_study(name, open_storage())) for name in ("random", "tpe"))
         random_epochs, epochs = (sum(len(epochs_of(trial)) for trial in trials) for trials in (random, pruned))
     return {
