@@ -222,22 +222,24 @@ def report(rows: Rows) -> str:
         reached = f"{told['n_reached']} of {asked['seeds']}"
         lines.append([asked["sampler"], asked["pruner"], share, reached, told["epochs_per_trial"]])
     columns = ["sampler", "pruner", "median share of epochs", "seeds that reach it", "epochs a trial"]
-    text = (
-        f"Epochs until a search reaches the best validation {OBJECTIVE} of an unpruned random search of {N_RANDOM} "
-        f"trials, as a share of that search's epochs, over {replays[0].settings['seeds']} study seeds; the target is "
-        f"1/3 for TPE with a pruner.\n\n{table(columns, lines)}"
-    )
+    parts = []
+    if lines:
+        parts.append(
+            f"Epochs until a search reaches the best validation {OBJECTIVE} of an unpruned random search of {N_RANDOM} "
+            f"trials, as a share of that search's epochs, over {replays[0].settings['seeds']} study seeds; the target "
+            "is 1/3 for TPE with a pruner."
+        )
+        parts.append(table(columns, lines))
     if "curves" in rows:
         told = rows["curves"].figures
         ranks = ", ".join(f"{rank:.2f} after {n}" for n, rank in told["rank_correlations"].items())
-        text += (
-            f"\n\n{N_CURVES} configurations, {EPOCHS} epochs each, best scores from {told['least']:.3f} to "
+        parts.append(
+            f"{N_CURVES} configurations, {EPOCHS} epochs each, best scores from {told['least']:.3f} to "
             f"{told['most']:.3f} (median {told['median']:.3f}). Rank correlation of the best score so far with the "
             f"final one, by epoch: {ranks}."
         )
-    return text + "".join(
-        f"\n\n{tell_real(row.settings, row.figures)}" for name, row in rows.items() if name.startswith("real-")
-    )
+    parts += [tell_real(row.settings, row.figures) for name, row in rows.items() if name.startswith("real-")]
+    return "\n\n".join(parts)
 
 
 def tell_real(asked: Figures, told: Figures) -> str:
