@@ -32,7 +32,7 @@ from safetensors import safe_open
 from tables import table
 
 from hrnn_hpo.errors import HRNNError
-from hrnn_hpo.stores import study_folder, tracking_address
+from hrnn_hpo.stores import mlruns_folder, tracking_address
 from hrnn_hpo.study.attributes import epochs_of
 from hrnn_hpo.study.seeds import original_number
 from hrnn_hpo.study.storage.database import load_study, open_storage
@@ -134,7 +134,7 @@ def watching_checkpoints(seen: dict[str, list[int]]) -> Iterator[None]:
 
     def watch() -> None:
         while not stop.wait(0.02):
-            for path in study_folder(STUDY).glob("*/checkpoint.safetensors"):
+            for path in (mlruns_folder() / "checkpoints").glob("*/*/checkpoint-*.safetensors"):  # of one study
                 with contextlib.suppress(OSError):
                     status = path.stat()
                     version = (status.st_ino, status.st_mtime_ns)
