@@ -9,8 +9,11 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import unquote
 
 from filelock import FileLock
+
+from hrnn_hpo.errors import ConfigError
 
 _SQLITE = "sqlite:///"
 BUSY_SECONDS = 60  # how long a writer waits for another process's transaction
@@ -28,21 +31,39 @@ def storage_address(url: str | None = None) -> str:
     """
     url = url or os.environ.get("HRNN_HPO_STORAGE")
     if not url:
-        return f"{_SQLITE}{mlruns_folder() / 'optuna.db'}"
+        return sqlite_address(mlruns_folder() / "optuna.db")
     return re.sub(r"^postgres(ql)?://", "postgresql+psycopg://", _absolute(url))
 
 
 def tracking_address(uri: str | None = None) -> str:
     """Return MLflow's store address, MLFLOW_TRACKING_URI before the embedded one; SQLite files become absolute."""
     uri = uri or os.environ.get("MLFLOW_TRACKING_URI")
-    return _absolute(uri) if uri else f"{_SQLITE}{mlruns_folder() / 'mlflow.db'}"
+    return _absolute(uri) if uri else sqlite_address(mlruns_folder() / "mlflow.db")
+
+
+def require_apart(storage: str, tracking: str) -> None:
+    """Raise ConfigError where Optuna and MLflow are to share a database: their tables carry the same names."""
+    one, other = sqlite_file(storage), sqlite_file(tracking)
+    plain = [re.sub(r"^postgresql\+\w+://", "postgresql://", address) for address in (storage, tracking)]
+    shared = one == other if one is not None and other is not None else plain[0] == plain[1]
+    if shared:
+        place = one if one is not None else re.sub(r"//.*@", "//", storage)
+        raise ConfigError(
+            f"--storage and --tracking-uri (or HRNN_HPO_STORAGE and MLFLOW_TRACKING_URI) must be two databases, since "
+            f"Optuna and MLflow both keep a table `alembic_version`, but both are {place}."
+        )
+
+
+def sqlite_address(file: Path) -> str:
+    """Return SQLAlchemy's address of a SQLite file, whatever characters its path has: it decodes %XX and ends at ?."""
+    return _SQLITE + str(file).replace("%", "%25").replace("?", "%3F")
 
 
 def sqlite_file(address: str) -> Path | None:
     """Return the file of a SQLite address, None for servers and for databases in memory."""
     if not address.startswith(_SQLITE) or ":memory:" in address:
         return None
-    path = address.removeprefix(_SQLITE).partition("?")[0]
+    path = unquote(address.removeprefix(_SQLITE).partition("?")[0])
     return Path(path) if path else None
 
 
@@ -66,4 +87,5 @@ def _absolute(address: str) -> str:
     file = sqlite_file(address)
     if file is None or file.is_absolute():
         return address
-    return address.replace(f"{_SQLITE}{file}", f"{_SQLITE}{file.absolute()}", 1)
+    _, mark, options = address.partition("?")
+    return sqlite_address(file.absolute()) + mark + options

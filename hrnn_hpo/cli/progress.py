@@ -88,15 +88,17 @@ class StudyProgress:
         self._bar.update(self._task, completed=self._done, best=best, now="", left=self._time_left())
         console.print(self._line(trial, state), soft_wrap=True, markup=False)
 
+    def trial_stopped(self, trial: Any) -> None:
+        n_epochs = sum(name.startswith("epoch_") for name in trial.user_attrs)
+        self._bar.update(self._task, now="", left=self._time_left())
+        console.print(f"{_head(trial)} stopped after epoch {n_epochs}; it goes on from there.", markup=False)
+
     def _line(self, trial: Any, state: str) -> str:
         attributes = trial.user_attrs
         value = "" if trial.value is None else f"  {self._objective} {trial.value:.4f}"
         epochs = sum(name.startswith("epoch_") for name in attributes)
         seconds = f"  {trial.duration.total_seconds():.0f} s" if trial.duration else ""
-        role = f" ({attributes['role']})" if "role" in attributes else ""
-        head = f"trial {trial.number:3d}{role}"
-        if "candidate" in attributes:
-            head = f"confirming trial {attributes['candidate']}, run {attributes['repeat'] + 1}"
+        head = _head(trial)
         if state == "fail":
             reason = attributes.get("failure", {}).get("reason", "its worker is gone; it goes on from its checkpoint")
             return f"{head} failed: {reason}"
@@ -139,6 +141,14 @@ def plan_lines(forecast: Any) -> list[str]:
     if f.measure["measured_share"] < 1:
         lines.append(f"  Measured on {f.measure['measured_share']:.0%} of an epoch; validation comes on top.")
     return lines
+
+
+def _head(trial: Any) -> str:
+    attributes = trial.user_attrs
+    if "candidate" in attributes:
+        return f"confirming trial {attributes['candidate']}, run {attributes['repeat'] + 1}"
+    role = f" ({attributes['role']})" if "role" in attributes else ""
+    return f"trial {trial.number:3d}{role}"
 
 
 def _short(value: Any) -> str:

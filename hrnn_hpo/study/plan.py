@@ -20,6 +20,7 @@ from hrnn_hpo.study.request.request import StudyRequest, study_request
 from hrnn_hpo.study.storage.database import has_study, load_study, open_storage
 from hrnn_hpo.study.trials import count_trials
 
+MIN_TRIALS_TO_MEASURE = 3  # an epoch and six slices of one are measured: a tenth of a trial or more
 _log = logging.getLogger(__name__)
 
 
@@ -47,7 +48,15 @@ def plan(data: Path | Dataset, request: StudyRequest | None = None, **fields: An
 def plan_ahead(
     dataset: Dataset, checked: CheckedRequest, study: Study, storage: RDBStorage, settings: Settings
 ) -> Forecast | None:
-    """Return the forecast of a study that is about to run, and keep it there; None where nothing could be measured."""
+    """Return the forecast of a study that is about to run, and keep it there.
+
+    None where nothing could be measured, and where so few trials are to come that measuring would take longer than it
+    is worth.
+    """
+    n_done = count_trials(study.get_trials(deepcopy=False)).done
+    few = checked.n_trials is not None and checked.n_trials - n_done < MIN_TRIALS_TO_MEASURE
+    if few and stored_measure(study) is None:
+        return None
     try:
         found = _forecast(dataset, checked, study, storage, settings)
     except (HRNNError, RuntimeError, MemoryError) as error:  # the same configuration will fail as trial 0, on record

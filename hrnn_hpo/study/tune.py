@@ -19,6 +19,7 @@ from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.errors import ConfigError, RunFailedError
 from hrnn_hpo.evaluation.protocols import UserMetric
 from hrnn_hpo.experiment import resolve_device
+from hrnn_hpo.stores import require_apart, storage_address, tracking_address
 from hrnn_hpo.study.confirm.conclude import conclude
 from hrnn_hpo.study.confirm.leaderboard import Leaderboard
 from hrnn_hpo.study.confirm.refit import winning_configuration
@@ -105,6 +106,7 @@ def tune(
     asked = study_request(request, **fields)
     dataset = data if isinstance(data, Dataset) else load_dataset(data)
     resolve_device(asked.device)
+    require_apart(storage_address(asked.storage), tracking_address(asked.tracking_uri))
     if asked.out is not None:
         require_results_target(asked.out)
     database = open_storage(asked.storage, create=True)

@@ -10,6 +10,8 @@ import pytest
 from optuna.trial import TrialState
 from study_fakes import FakeTracker
 
+from hrnn_hpo.cli.output import console
+from hrnn_hpo.cli.progress import StudyProgress
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.data.synthetic import make_dataset, markov
 from hrnn_hpo.errors import ConfigError, DataError, RunFailedError, SpaceError, StudyError
@@ -17,6 +19,7 @@ from hrnn_hpo.search.space import SearchSpace
 from hrnn_hpo.study.attributes import STOP_KEY, epochs_of
 from hrnn_hpo.study.folders import study_folder
 from hrnn_hpo.study.results.status import status
+from hrnn_hpo.study.run.observer import Silent
 from hrnn_hpo.study.run.trial_files import model_folder
 from hrnn_hpo.study.storage.database import load_study, open_storage
 from hrnn_hpo.study.trials import last_attempts
@@ -88,6 +91,31 @@ def test_a_study_interrupted_in_a_trial_goes_on_from_its_epoch_to_the_same_table
     tune(log, study="parts", n_trials=6)
     assert table("parts") == table("whole")
     assert fake_experiment.epochs == [1, 2, 3, 4] * 6  # no epoch ran twice
+
+
+def test_a_trial_that_is_stopped_is_not_reported_as_failed(
+    log: Dataset, space: SearchSpace, fake_experiment: Any
+) -> None:
+    class Notes(Silent):
+        def __init__(self) -> None:
+            self.found: list[tuple[str, int]] = []
+
+        def trial_ended(self, trial: optuna.trial.FrozenTrial) -> None:
+            self.found.append((trial.state.name, trial.number))
+
+        def trial_stopped(self, trial: optuna.trial.FrozenTrial) -> None:
+            self.found.append(("stopped", trial.number))
+
+    fake_experiment.before_epoch = lambda run, epoch: (
+        signal.raise_signal(signal.SIGINT) if (run, epoch) == (1, 3) else None
+    )
+    notes = Notes()
+    tune(log, study="s", space=space, n_trials=2, pruner="none", observer=notes)
+    assert notes.found == [("COMPLETE", 0), ("stopped", 1)]
+    printed = StudyProgress(1)
+    with printed, console.capture() as shown:
+        printed.trial_stopped(study_of().trials[1])
+    assert shown.get() == "trial   1 stopped after epoch 3; it goes on from there.\n"
 
 
 def test_a_second_interrupt_stops_at_once_and_the_trial_goes_on_later(

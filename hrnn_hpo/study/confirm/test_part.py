@@ -80,8 +80,12 @@ def open_test_part(
 
     experiment = prepare_experiment(dataset, confirmed_configuration(study, winner), record.seen, refit=confirmed)
     part = test_part(experiment)
-    rows = {name: _test_metrics(study, record, dataset, trial, device) for name, trial in compared.items()}
-    rows |= evaluate_baselines(dataset, experiment.split.train, part, seen=experiment.seen)
+    rows: dict[str, Evaluation] = {}
+    for name, trial in compared.items():
+        saved = load_model(left_model_folder(study, trial), resolve_device(device))
+        own = prepare_experiment(dataset, saved.configuration, record.seen, refit=saved.split.refit)
+        rows[name] = evaluate_model(saved.model, own, test_part(own), extra_metrics=extra_metrics)
+    rows |= evaluate_baselines(dataset, experiment.split.train, part, seen=experiment.seen, extra_metrics=extra_metrics)
     board = Leaderboard(
         metrics={name: row.metrics for name, row in rows.items()},
         winner=winner.number,
@@ -131,14 +135,6 @@ def _is_model_of(folder: Path, trial: FrozenTrial, dataset: Dataset) -> bool:
     threads = {"n_threads": None}
     ours = configuration_of(trial).model_copy(update=threads)
     return saved.configuration.model_copy(update=threads) == ours and saved.split.data_hash == dataset.content_hash
-
-
-def _test_metrics(
-    study: Study, record: StudyRecord, dataset: Dataset, trial: FrozenTrial, device: Device
-) -> Evaluation:
-    saved = load_model(left_model_folder(study, trial), resolve_device(device))
-    experiment = prepare_experiment(dataset, saved.configuration, record.seen, refit=saved.split.refit)
-    return evaluate_model(saved.model, experiment, test_part(experiment))
 
 
 def _intervals(row: Evaluation) -> dict[str, Interval]:

@@ -25,7 +25,7 @@ from hrnn_hpo.study.run.trial import Objective
 from hrnn_hpo.study.run.trial_files import drop_files
 from hrnn_hpo.study.storage.locks import study_lock
 from hrnn_hpo.study.storage.stale_trials import retry_stale_trial
-from hrnn_hpo.study.trials import count_trials
+from hrnn_hpo.study.trials import count_trials, was_stopped
 
 MAX_FAILURES_IN_A_ROW = 5
 RECOVERY_SECONDS = 20.0
@@ -83,10 +83,12 @@ class Loop:
 
     def _after_trial(self, study: Study, trial: FrozenTrial) -> None:
         self._release()  # where the trial failed before it had its parameters
-        self._objective.context.observer.trial_ended(leading(trial))
-        stopped = _was_stopped(trial)
+        observer, stopped = self._objective.context.observer, was_stopped(trial)
         if stopped:
+            observer.trial_stopped(trial)
             _requeue(study, trial)
+        else:
+            observer.trial_ended(leading(trial))
         self._objective.current = None
         self._objective.context.runs.end_trial(trial)
         drop_files(study)
@@ -181,11 +183,6 @@ class Loop:
             ended.set()
             thread.join()
             self._recovery.run()
-
-
-def _was_stopped(trial: FrozenTrial) -> bool:
-    """Return whether a trial was stopped between two epochs, to go on later."""
-    return trial.state == TrialState.FAIL and "traceback" not in trial.user_attrs.get(FAILURE, {"traceback": ""})
 
 
 def _requeue(study: Study, trial: FrozenTrial) -> None:

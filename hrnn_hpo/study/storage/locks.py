@@ -16,7 +16,7 @@ from typing import Any, Literal, Protocol
 from filelock import FileLock
 from optuna.storages import RDBStorage
 
-from hrnn_hpo.stores import mlruns_folder, sqlite_file
+from hrnn_hpo.stores import mlruns_folder
 from hrnn_hpo.study.storage.retrying import retried
 
 POLL_SECONDS = 0.1
@@ -52,8 +52,9 @@ def holding(study: str, storage: RDBStorage, purpose: Purpose) -> Iterator[None]
 
 def _lock_file(study: str, storage: RDBStorage, purpose: Purpose) -> Path:
     """Return the lock's file. All who share a database share it, whatever their working folders are."""
-    database = sqlite_file(str(storage.engine.url.render_as_string(hide_password=False)))
-    folder = mlruns_folder() / "locks" if database is None else Path(f"{database}.locks")
+    url = storage.engine.url
+    is_file = storage.engine.dialect.name == "sqlite" and url.database not in (None, "", ":memory:")
+    folder = Path(f"{url.database}.locks") if is_file else mlruns_folder() / "locks"
     return folder / f"{hashlib.sha256(study.encode()).hexdigest()[:16]}-{purpose}.lock"
 
 

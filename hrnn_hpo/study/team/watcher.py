@@ -5,6 +5,7 @@ from optuna.trial import FrozenTrial, TrialState
 from hrnn_hpo.study.attributes import epochs_of
 from hrnn_hpo.study.objectives import leading
 from hrnn_hpo.study.run.observer import Observer
+from hrnn_hpo.study.trials import was_stopped
 from hrnn_hpo.training.progress import EpochReport
 
 
@@ -35,5 +36,8 @@ class Watcher:
                     self._observer.epoch_ended(number, EpochReport(epoch=epoch, is_best=False, **known))
             if trial.state.is_finished():
                 self._ended.add(number)
-                self._observer.trial_ended(leading(trial))
+                if was_stopped(trial):
+                    self._observer.trial_stopped(trial)
+                else:
+                    self._observer.trial_ended(leading(trial))
         self._first = False

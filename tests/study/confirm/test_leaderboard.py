@@ -75,7 +75,7 @@ def test_an_opening_is_written_down_before_anything_is_evaluated(
 ) -> None:
     seen: list[int] = []
     monkeypatch.setattr(opening, "best_trial", lambda trials: trials[0])
-    monkeypatch.setattr(opening, "_test_metrics", lambda *args: seen.append(openings(study())) or 1 / 0)
+    monkeypatch.setattr(opening, "evaluate_model", lambda *args, **_: seen.append(openings(study())) or 1 / 0)
     with pytest.raises(ZeroDivisionError):
         open_test_part(study(), read_record(study()), shop, again=True)
     assert seen == [2]
@@ -110,3 +110,25 @@ def test_amazons_solution_config_holds_the_winners_values_as_text(result: StudyR
     assert text.startswith("# Trial 1 of study s: ndcg_at_10 ")
     with pytest.raises(Exception, match="hidden_dimension"):  # 24 lies outside the recipe's [32, 256]
         json.loads(render(study(), "personalize"))
+
+
+def f1_at_10(top_items: Any, truth: Any) -> Any:
+    """Return the harmonic mean of precision and recall at 10 of each user."""
+    return 2.0 * truth.hits(top_items[:, :10]).sum(axis=1) / (10 + truth.sizes)
+
+
+def test_a_metric_of_the_users_own_stands_in_every_row_and_in_the_gain(
+    shop: Dataset, shop_space: SearchSpace, tracker: Any
+) -> None:
+    asked: dict[str, Any] = {"n_trials": 2, "enqueue": [GOOD], "device": "cpu", "n_threads": 1}
+    own = {"f1_at_10": f1_at_10}
+    result = tune(shop, study="own", space=shop_space, objective="f1_at_10", extra_metrics=own, **asked)
+    board = result.leaderboard
+    assert board is not None
+    assert all(0.0 <= row["f1_at_10"] <= 1.0 for row in board.metrics.values())
+    assert set(board.metrics) > {WINNER, DEFAULTS, "popularity"}
+    assert board.gain["difference"] == pytest.approx(
+        board.metrics[WINNER]["f1_at_10"] - board.metrics[DEFAULTS]["f1_at_10"]
+    )
+    low, high = board.intervals[WINNER]["f1_at_10"]
+    assert low <= board.metrics[WINNER]["f1_at_10"] <= high

@@ -76,11 +76,21 @@ class TestPlan:
 
 @pytest.mark.usefixtures("tracker", "fake_experiment")
 def test_a_study_keeps_its_forecast_and_plans_what_is_left(log: Dataset, space: SearchSpace) -> None:
-    tune(log, study="s", space=space, n_trials=2, pruner="none")
+    tune(log, study="s", space=space, n_trials=3, pruner="none")
     study = load_study("s", open_storage())
-    assert study.user_attrs[FORECAST_KEY]["seconds"] == 18.0
+    assert study.user_attrs[FORECAST_KEY]["seconds"] == 27.0
     left = plan(log, study="s", n_trials=5)
-    assert (left.n_trials, left.seconds) == (3, 27.0)
+    assert (left.n_trials, left.seconds) == (2, 18.0)
+
+
+@pytest.mark.usefixtures("tracker", "fake_experiment")
+def test_nothing_is_measured_for_a_handful_of_trials(
+    log: Dataset, space: SearchSpace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hrnn_hpo.study.plan.measure", lambda *args, **options: 1 / 0)
+    tune(log, study="s", space=space, n_trials=1)
+    tune(log, study="s", space=space, n_trials=3)
+    assert FORECAST_KEY not in load_study("s", open_storage()).user_attrs
 
 
 def test_own_durations_take_over_from_the_forecast() -> None:

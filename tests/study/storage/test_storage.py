@@ -15,11 +15,14 @@ from optuna.trial import TrialState
 from sqlalchemy import event
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
-from hrnn_hpo.errors import RunFailedError, StudyError
-from hrnn_hpo.stores import sqlite_file, storage_address
+from hrnn_hpo.data.schema import Dataset
+from hrnn_hpo.errors import ConfigError, RunFailedError, StudyError
+from hrnn_hpo.search.space import SearchSpace
+from hrnn_hpo.stores import require_apart, sqlite_file, storage_address, tracking_address
 from hrnn_hpo.study.storage import retrying
 from hrnn_hpo.study.storage.database import create_study, load_study, open_storage, storage_label
-from hrnn_hpo.study.storage.locks import study_lock
+from hrnn_hpo.study.storage.locks import holding, study_lock
+from hrnn_hpo.study.tune import tune
 
 
 def test_the_embedded_database_is_absolute_and_in_mlruns(home: Path) -> None:
@@ -141,7 +144,7 @@ def away(kind: type[Exception] = OperationalError) -> StorageInternalError:
 def test_an_operation_waits_for_a_database_that_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
     pauses: list[float] = []
     monkeypatch.setattr(retrying.time, "sleep", pauses.append)
-    assert retrying.patient(Flaky(away(), 7))() == "done"
+    assert retrying.retried(Flaky(away(), 7))() == "done"
     assert pauses == [0.5, 1, 2, 4, 8, 10, 10]
 
 
@@ -150,7 +153,7 @@ def test_patience_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retrying.time, "monotonic", lambda: clock["now"])
     monkeypatch.setattr(retrying.time, "sleep", lambda seconds: clock.update(now=clock["now"] + seconds))
     with pytest.raises(StorageInternalError):
-        retrying.patient(Flaky(away(), 10**6))()
+        retrying.retried(Flaky(away(), 10**6))()
     assert 580 < clock["now"] <= 600
 
 
@@ -158,7 +161,7 @@ def test_patience_ends(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_was_asked_wrongly_is_not_asked_again(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
     operation = Flaky(error, 2)
     with pytest.raises(type(error)):
-        retrying.patient(operation)()
+        retrying.retried(operation)()
     assert operation.left == 1
 
 
@@ -241,3 +244,40 @@ def test_the_start_lock_is_held_by_one_process_until_it_is_given_back() -> None:
     first.release()
     waiting.join()
     assert order == ["first", "second"]
+
+
+@pytest.mark.parametrize("odd", ["%41", "a?b", "a#b", "o'x", "[b]", "a b", "ü", "50%"])
+def test_any_folder_can_hold_the_stores(odd: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = tmp_path / odd
+    monkeypatch.setenv("HRNN_HPO_HOME", str(home))
+    create_study("s", open_storage(create=True))
+    assert (home / "mlruns" / "optuna.db").is_file()
+    assert sqlite_file(storage_address()) == home / "mlruns" / "optuna.db"
+    assert sqlite_file(tracking_address()) == home / "mlruns" / "mlflow.db"
+    with holding("s", open_storage(), "start"):
+        assert list((home / "mlruns" / "optuna.db.locks").iterdir())
+    assert [path.name for path in tmp_path.iterdir()] == [odd]
+
+
+@pytest.mark.parametrize(
+    ("storage", "tracking"),
+    [
+        ("sqlite:///{}/one.db", "sqlite:///{}/one.db"),
+        ("sqlite:///{}/one.db", "sqlite:///{}/one.db?timeout=5"),
+        ("postgresql://user:secret@host/db", "postgresql://user:secret@host/db"),
+    ],
+)
+def test_one_database_for_both_stores_is_refused(storage: str, tracking: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="must be two databases") as error:
+        require_apart(storage_address(storage.format(tmp_path)), tracking_address(tracking.format(tmp_path)))
+    assert "secret" not in str(error.value)
+
+
+@pytest.mark.usefixtures("home")
+def test_a_study_with_one_database_for_both_is_refused_before_anything_is_written(
+    log: Dataset, space: SearchSpace, tmp_path: Path
+) -> None:
+    both = f"sqlite:///{tmp_path}/both.db"
+    with pytest.raises(ConfigError, match="must be two databases"):
+        tune(log, study="s", space=space, storage=both, tracking_uri=both)
+    assert not (tmp_path / "both.db").exists()
