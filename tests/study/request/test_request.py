@@ -34,7 +34,7 @@ from hrnn_hpo.study.request.request import StudyRequest, objects_of, option_name
             "A search on a part of the users must be confirmed on all: `--confirm >= 1`, but got 0.",
         ),
         ({"n_trails": 5}, "`tune` knows no 'n_trails', did you mean 'n_trials'?"),
-        ({"study": ""}, "--study: String should have at least 1 character, but got ''."),
+        ({"study": ""}, "--study: a name has 1 to 400 printable characters, but got ''."),
     ],
 )
 def test_a_broken_rule_is_told_in_the_words_of_the_command_line(fields: dict[str, Any], message: str) -> None:
