@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from hrnn_hpo.data.ingest import read_report
 from hrnn_hpo.data.keeping.arrays import ArrayStore
 from hrnn_hpo.data.keeping.cache import cache_folder, earlier_preparation, remember
+from hrnn_hpo.data.keeping.disk import disk_free, disk_needed, size_text
 from hrnn_hpo.data.keeping.litter import clean_up, publish, temporary_sibling
 from hrnn_hpo.data.reading.encode import Encoded
 from hrnn_hpo.data.reading.load import OnStep
@@ -80,6 +81,16 @@ def prepare(
         return _prepare(source, options, out, on_step)
     except OSError as error:
         raise DataError(f"{out or cache_folder()}: cannot be written ({error.strerror}).") from error
+
+
+def disk_wish(source: SourceLike, out: Path | None = None) -> str:
+    """Return a sentence on the disk that preparing a source takes at the most, and what there is; "" for none."""
+    if _prepared_path(source) is not None or is_table(source):
+        return ""
+    folder = Path(out) if out is not None else cache_folder()
+    needed, free = disk_needed(find_source(source)), disk_free(folder)
+    short = ": that may not be enough" if needed > free else ""
+    return f"Preparing takes up to {size_text(needed)} of disk beside {folder}; {size_text(free)} are free{short}."
 
 
 def is_prepared(path: Path) -> bool:

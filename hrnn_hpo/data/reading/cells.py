@@ -5,7 +5,7 @@ own, and those that cannot be ids are refused here.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -131,9 +131,9 @@ def _text(cell: str, kind: str) -> str:
     return f"CAST({cell} AS VARCHAR)"
 
 
-def one_row(connection: "DuckDBPyConnection", statement: str) -> tuple[Any, ...]:
+def one_row(connection: "DuckDBPyConnection", statement: str, parameters: Sequence[Any] = ()) -> tuple[Any, ...]:
     """Return the one row of an answer, and leave the connection free for the next statement."""
-    row: tuple[Any, ...] = connection.execute(statement).fetchall()[0]
+    row: tuple[Any, ...] = connection.execute(statement, list(parameters)).fetchall()[0]
     return row
 
 

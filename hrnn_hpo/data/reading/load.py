@@ -26,7 +26,7 @@ from hrnn_hpo.data.reading.options import READ_COLUMNS, ReadOptions
 from hrnn_hpo.data.reading.problems import Problem, Problems
 from hrnn_hpo.data.reading.records import Rules, good_rows
 from hrnn_hpo.data.reading.rules import MICROSECONDS, rules_of, split_sql, time_sql
-from hrnn_hpo.data.reading.source import LogFile, Source
+from hrnn_hpo.data.reading.source import LogFile, Source, begins_blank
 from hrnn_hpo.data.schema import EVENT_TYPE, EVENT_VALUE, ITEM_ID, SESSION_ID, TIMESTAMP, USER_ID
 from hrnn_hpo.errors import DataError
 
@@ -106,7 +106,7 @@ class _Loader:
                 for name in here:
                     found[name] = found.get(name, 0) + 1
                 loaded.n_rows += n_rows
-            if n_rows == 0 and not (file.role == "interactions" and several):
+            if n_rows == 0 and not (file.role == "interactions" and (several or self.problems.n_rejected_rows)):
                 says = "is empty; at least one row must stand below the header"
                 self.problems.add(Problem(file.place, says))
         self.problems.raise_if_any()
@@ -115,6 +115,11 @@ class _Loader:
             for file, layout in zip(self.source.files, layouts, strict=True)
             if file.role == "interactions"
         )
+        if loaded.n_rows == 0 and self.problems.n_rejected_rows:
+            kinds = "; ".join(self.problems.rejected)
+            raise DataError(
+                f"{self.source.name}: no row is left: all {self.problems.n_rejected_rows:,} break a rule ({kinds})."
+            )
         if loaded.n_rows == 0:
             raise DataError(f"{self.source.name}: is empty; no file has a row below its header.")
         for name, count in found.items():
@@ -177,6 +182,8 @@ class _Loader:
 
         rules = self._rules(file, layout)
         known = self.problems.count
+        if file.kind == "csv" and begins_blank(file):
+            return self._load_again(number, file, layout, rules)  # DuckDB would take the header for a row
         try:
             if file.kind == "csv":
                 cells = text_cells(file, layout, self.options, str(file.path))

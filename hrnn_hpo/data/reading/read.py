@@ -35,7 +35,19 @@ class Report:
     warnings: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
         return {**asdict(self), "warnings": list(self.warnings)}
+
+    def lines(self) -> list[str]:
+        """Return in words why rows are no events of the dataset, and what is strange about it."""
+        found = []
+        if self.n_rejected:
+            kinds = "; ".join(f"{n:,} times: {kind}" for kind, n in self.rejected.items())
+            found.append(f"{self.n_rejected:,} bad rows left out, see {REJECTS} ({kinds}).")
+        if self.n_duplicates:
+            found.append(f"{self.n_duplicates:,} exact duplicates left out.")
+        found += [f"{n:,} events left out by {name}." for name, n in self.filtered.items()]
+        return [*found, *(f"warning: {warning}" for warning in self.warnings)]
 
 
 def read_source(

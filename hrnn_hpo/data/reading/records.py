@@ -152,6 +152,8 @@ def _csv_records(file: LogFile, options: ReadOptions) -> Iterator[Record]:
                         width = len(row)
                         continue
                     width = width or len(row)
+                    while len(row) > width and not row[-1]:
+                        row.pop()  # separators without anything behind them, as DuckDB takes them
                     if sum(len(cell.encode("utf-8", "surrogateescape")) for cell in row) > MAX_LINE_BYTES:
                         wrong = f"must be shorter than {MAX_LINE_BYTES:,} bytes"
                 if (wrong or len(row) != width) and lines.n_taken() > 1:

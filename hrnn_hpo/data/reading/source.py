@@ -127,13 +127,17 @@ def first_lines(file: LogFile, n: int) -> Iterator[str]:
         yield from islice(text, n)
 
 
+def begins_blank(file: LogFile) -> bool:
+    """Return whether the first line of a text file is blank."""
+    return not next(first_lines(file, 1), "x").strip("\r\n")
+
+
 def _in_order(files: list[LogFile]) -> tuple[LogFile, ...]:
     files = sorted(files, key=lambda file: ROLES.index(file.role))  # stable: files of one role keep their order
-    kinds = {file.kind for file in files if file.role == "interactions"}
+    kinds = {file.kind: file.place for file in files if file.role == "interactions"}
     if len(kinds) > 1:
-        raise DataError(
-            f"{files[0].place}: all files of a log must be of one kind, but got {' and '.join(sorted(kinds))}."
-        )
+        shown = " and ".join(f"{kind} ({place})" for kind, place in sorted(kinds.items()))
+        raise DataError(f"All files of a log must be of one kind, but got {shown}.")
     return tuple(files)
 
 

@@ -133,8 +133,9 @@ def test_bad_frames_are_refused_with_row_and_column(
 
 def test_missing_names_are_proposed_as_keywords(frame: pd.DataFrame) -> None:
     frame = frame.rename(columns={"ts": "timestamp"})
-    assert error_of(frame).endswith("its names suggest user='userId', item='movieId', time='timestamp', "
-                                    "event_value='rating'.")  # fmt: skip
+    assert error_of(frame).endswith(
+        "its names suggest user='userId', item='movieId', time='timestamp', event_value='rating'."
+    )
     assert "TIMESTAMP=when was asked for, but the columns are" in error_of(frame, **{**OURS, "time": "when"})
     with pytest.raises(ConfigError, match="usr: is no option of reading a log, did you mean 'user'"):
         load_dataset(frame, usr="userId")
