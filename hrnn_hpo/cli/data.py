@@ -57,6 +57,12 @@ def describe(
         Path | None,
         typer.Option("--plot", metavar="FILE", help="Draw the history lengths to a PNG.", show_default=False),
     ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", metavar="FILE.html", help="Write everything to one page with charts.", show_default=False
+        ),
+    ] = None,
     session_gap: Annotated[
         int, typer.Option("--session-gap", min=1, metavar="SECONDS", help="Pause that ends a session.")
     ] = 1800,
@@ -77,17 +83,19 @@ def describe(
     min_user_events: reading.MinUserEvents = None,
     min_item_events: reading.MinItemEvents = None,
 ) -> None:
-    """Show rows, users, items, sessions, repeats and the histogram of history lengths with percentiles.
+    """Show rows, users, items, sessions, repeats, popularity and its drift, and the histogram of history lengths.
 
-    Look here before setting min_ and max_user_history_length_percentile: very
-    short histories teach popularity, very long ones are often robots.
+    Look here before choosing a session gap, a protocol, or min_ and
+    max_user_history_length_percentile: very short histories teach popularity,
+    very long ones are often robots.
 
-    Example: hrnn-hpo data describe data/ml-100k --plot lengths.png
+    Example: hrnn-hpo data describe data/ml-100k --out ml-100k.html
     """
-    from hrnn_hpo.data.describe import describe as figures_of
-    from hrnn_hpo.data.describe import plot as draw
-    from hrnn_hpo.data.describe import render
-    from hrnn_hpo.data.prepared import load_dataset
+    from hrnn_hpo.data.describing.figures import describe as figures_of
+    from hrnn_hpo.data.describing.page import write_page
+    from hrnn_hpo.data.describing.picture import plot as draw
+    from hrnn_hpo.data.describing.text import render
+    from hrnn_hpo.data.prepared import load_with_report
 
     options = reading.options_of(
         columns=columns,
@@ -106,12 +114,18 @@ def describe(
         min_user_events=min_user_events,
         min_item_events=min_item_events,
     )
-    description = figures_of(load_dataset(reading.one_or_many(data), options), session_gap)
+    dataset, report = load_with_report(reading.one_or_many(data), options)
+    description = figures_of(dataset, session_gap)
+    if out is not None:
+        written = write_page(description, out, report.lines())
+        console.print(f"Written to {written}.", markup=False, soft_wrap=True)
     if plot is not None:
         console.print(f"Drawn to {draw(description, plot)}.", markup=False, soft_wrap=True)
     if json:
-        print_json(description.to_dict())
+        print_json({**description.to_dict(), "report": report.to_dict()})
     else:
+        for line in report.lines():
+            console.print(line, markup=False, soft_wrap=True)
         from rich.console import Console
 
         Console(highlight=False).print(render(description))

@@ -47,13 +47,19 @@ def load_dataset(source: SourceLike, options: ReadOptions | None = None, **field
 
     Raises DataError for data that breaks a rule, ConfigError for options that do.
     """
-    options = read_options(options, **fields)
+    return load_with_report(source, read_options(options, **fields))[0]
+
+
+def load_with_report(source: SourceLike, options: ReadOptions) -> tuple[Dataset, Report]:
+    """Return the dataset that load_dataset gives, and what reading it counted."""
     try:
         folder = _prepare(source, options, None, None)
     except OSError:
         return _in_memory(source, options)
     dataset = load_prepared(folder)
-    return dataset if _prepared_path(source) == folder else dataclasses.replace(dataset, name=_name(source))
+    if _prepared_path(source) != folder:
+        dataset = dataclasses.replace(dataset, name=_name(source))
+    return dataset, load_report(folder)[1]
 
 
 def prepare(
@@ -236,16 +242,19 @@ def _copy(prepared: Path, content_hash: str, target: Path) -> Path:
     return target
 
 
-def _in_memory(source: SourceLike, options: ReadOptions) -> Dataset:
+def _in_memory(source: SourceLike, options: ReadOptions) -> tuple[Dataset, Report]:
     prepared = _prepared_path(source)
     if prepared is None:
         dataset, report = read_report(source, options)
         for warning in report.warnings:
             _log.warning("%s: %s", dataset.name, warning)
-        return dataset
+        return dataset, report
     dataset, meta = load_prepared(prepared), _read_meta(prepared)
     encoded = Encoded(dataset, _listed_items(prepared, meta, dataset))
-    return select_source(encoded, Report(), options, ArrayStore())[0].dataset
+    if not options.filters:
+        return dataset, load_report(prepared)[1]
+    encoded, report = select_source(encoded, load_report(prepared)[1], options, ArrayStore())
+    return encoded.dataset, report
 
 
 def _prepared_path(source: SourceLike) -> Path | None:

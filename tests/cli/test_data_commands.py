@@ -46,6 +46,12 @@ def test_describe_prints_one_json_object_and_nothing_else(source: Path, tmp_path
     assert plot.read_bytes().startswith(b"\x89PNG")
 
 
+def test_describe_writes_a_page(source: Path, tmp_path: Path) -> None:
+    result = runner.invoke(app, ["data", "describe", str(source), "--out", str(tmp_path / "log.html")])
+    assert result.exit_code == 0
+    assert "<svg" in (tmp_path / "log.html").read_text(encoding="utf-8")
+
+
 def test_prepare_writes_a_folder_that_is_data_again(source: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     result = runner.invoke(app, ["data", "prepare", str(source), "--out", str(out), "--json"])

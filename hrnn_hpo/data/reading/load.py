@@ -14,6 +14,7 @@ from hrnn_hpo.data.reading.amazon import Schema, read_schema, schema_rules
 from hrnn_hpo.data.reading.cells import (
     ROW,
     Cells,
+    arrow_table,
     column_types,
     json_cells,
     literal,
@@ -160,8 +161,6 @@ class _Loader:
         return layout
 
     def _register(self, file: LogFile) -> None:
-        from hrnn_hpo.data.reading.frames import arrow_table
-
         wanted = {str(column) for column in self.options.columns.values()} | set(READ_COLUMNS)
         if self.schema is not None:
             wanted |= set(self.schema.types)
