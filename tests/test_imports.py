@@ -16,6 +16,7 @@ PACKAGE = Path(hrnn_hpo.__file__).parent
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "stores": {"errors"},
+    "cores": set(),
     "files": {"errors"},
     "pages": set(),
     "config": {"errors"},
@@ -25,12 +26,12 @@ ALLOWED: dict[str, set[str]] = {
     "evaluation": {"errors", "config", "data"},
     "search": {"errors", "config"},
     "tracking": {"errors", "config", "stores"},
-    "experiment": {"errors", "config", "data", "model", "training", "evaluation"},
+    "experiment": {"errors", "cores", "config", "data", "model", "training", "evaluation"},
     "serving": {"errors", "config", "data", "model", "evaluation", "tracking"},
     "api": {"errors", "config", "data", "model", "training", "evaluation", "experiment", "serving"},
     "study": {
         *("errors", "config", "data", "model", "training", "evaluation"),
-        *("experiment", "search", "tracking", "stores", "files", "pages"),
+        *("experiment", "search", "tracking", "stores", "files", "pages", "cores"),
     },
 }
 # The rooms of study/ and the files beside them, lowest first: each imports from those above it in this list alone.
