@@ -28,7 +28,9 @@ ALLOWED: dict[str, set[str]] = {
     "tracking": {"errors", "config", "stores"},
     "experiment": {"errors", "cores", "config", "data", "model", "training", "evaluation"},
     "serving": {"errors", "config", "data", "model", "evaluation", "tracking"},
-    "api": {"errors", "config", "data", "model", "training", "evaluation", "experiment", "serving"},
+    "frames": {"errors", "config", "data"},
+    "api": {"errors", "config", "data", "model", "training", "evaluation", "experiment", "serving", "frames"},
+    "recommender": {"errors", "config", "data", "serving", "api"},
     "study": {
         *("errors", "config", "data", "model", "training", "evaluation"),
         *("experiment", "search", "tracking", "stores", "files", "pages", "cores"),
