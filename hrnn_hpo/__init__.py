@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from hrnn_hpo.data.schema import Dataset
     from hrnn_hpo.recommender import HRNNRecommender
     from hrnn_hpo.search.space import SearchSpace, load_space
+    from hrnn_hpo.studies import load_study, trials_dataframe
     from hrnn_hpo.study.runner import StudyResult, tune
 
 __version__ = "0.1.0"
@@ -34,8 +35,10 @@ __all__ = [
     "load_configuration",
     "load_dataset",
     "load_space",
+    "load_study",
     "recommend",
     "train",
+    "trials_dataframe",
     "tune",
 ]
 
@@ -46,6 +49,7 @@ _PLACES = {
     "data.schema": ("Dataset",),
     "recommender": ("HRNNRecommender",),
     "search.space": ("SearchSpace", "load_space"),
+    "studies": ("load_study", "trials_dataframe"),
     "study.runner": ("StudyResult", "tune"),
 }
 _MODULE_OF = {name: f"{__name__}.{module}" for module, names in _PLACES.items() for name in names}

@@ -20,6 +20,8 @@ KEYWORDS = {
 def write_frame(frame: Any, file: Path, columns: dict[str, str]) -> None:
     """Write the columns that hold events, renamed. Raises DataError for columns that are not there."""
     import pandas as pd
+    import pyarrow
+    from pyarrow import parquet
 
     unknown = [name for name in columns if name not in KEYWORDS]
     if unknown:
@@ -32,4 +34,4 @@ def write_frame(frame: Any, file: Path, columns: dict[str, str]) -> None:
     table = pd.DataFrame({ours: frame[name].to_numpy() for ours, name in wanted.items() if name in frame.columns})
     if table[TIMESTAMP].dtype.kind == "M":
         table[TIMESTAMP] = table[TIMESTAMP].astype("datetime64[s]").astype("int64")
-    table.to_parquet(file)
+    parquet.write_table(pyarrow.Table.from_pandas(table), file)
