@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from hrnn_hpo.recommender import HRNNRecommender
     from hrnn_hpo.search.space import SearchSpace, load_space
     from hrnn_hpo.studies import load_study, trials_dataframe
-    from hrnn_hpo.study.runner import StudyResult, tune
+    from hrnn_hpo.study.request.request import StudyRequest
+    from hrnn_hpo.study.tune import StudyResult, tune
 
 __version__ = "0.1.0"
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "HRNNRecommender",
     "Hyperparameters",
     "SearchSpace",
+    "StudyRequest",
     "StudyResult",
     "TestResult",
     "TrainedModel",
@@ -50,7 +52,8 @@ _PLACES = {
     "recommender": ("HRNNRecommender",),
     "search.space": ("SearchSpace", "load_space"),
     "studies": ("load_study", "trials_dataframe"),
-    "study.runner": ("StudyResult", "tune"),
+    "study.request.request": ("StudyRequest",),
+    "study.tune": ("StudyResult", "tune"),
 }
 _MODULE_OF = {name: f"{__name__}.{module}" for module, names in _PLACES.items() for name in names}
 
