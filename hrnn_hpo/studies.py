@@ -24,4 +24,4 @@ def trials_dataframe(name: str, storage: str | None = None) -> pd.DataFrame:
     columns, rows = trial_rows(load_study(name, storage))
     table = pd.DataFrame(rows, columns=columns)
     whole = ["retry_of", "best_epoch", "seed"]
-    return table.astype({name: "Int64" for name in whole} | {"value": float, "seconds": float})
+    return table.astype(dict.fromkeys(whole, "Int64") | {"value": float, "seconds": float})
