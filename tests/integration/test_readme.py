@@ -66,14 +66,13 @@ def test_every_command_of_the_readme_runs(project: Path) -> None:
 
 @pytest.mark.slow
 def test_the_notebooks_lines_run(project: Path) -> None:
-    """Those of HRNNRecommender as they stand, then the functions', after a study of the name that they ask for."""
+    """Those of HRNNRecommender and those of the functions, after a study of the name that they ask for."""
     five, functions = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), flags=re.DOTALL)
     log = pd.read_csv(project / "data" / "ml-100k" / "interactions.csv")
     names = {"USER_ID": "userId", "ITEM_ID": "movieId", "TIMESTAMP": "timestamp"}
     log.rename(columns=names).to_csv(project / "ratings.csv", index=False)
     tune = ["tune", "data/ml-100k", "--space", "quickstart", "--study", "first", "--n-trials", "2", "--confirm", "0"]
-    programs = [[sys.executable, "-c", five], [PROGRAM, *tune], [sys.executable, "-c", five + functions]]
-    for program in programs:
+    for program in ([PROGRAM, *tune], [sys.executable, "-c", five + functions]):
         done = subprocess.run(
             program, cwd=project, env=environment(project), capture_output=True, text=True, timeout=600
         )
