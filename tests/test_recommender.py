@@ -117,7 +117,7 @@ def test_rows_in_another_order_mean_the_same(table: pd.DataFrame, fitted: HRNNRe
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda table: table.drop(columns="ts"), "'ts'"),
+        (lambda table: table.drop(columns="ts"), r"'ts'|TIMESTAMP=ts"),
         (lambda table: table.iloc[:0], "empty"),
         (lambda table: table[table["userId"] == 1], "1 user|users"),
         (lambda table: table.assign(movieId=table["movieId"].where(table.index != 3)), "movieId|ITEM_ID"),
