@@ -4,7 +4,6 @@ Studies have their own functions, `tune` first, in study/.
 """
 
 import glob
-import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -13,6 +12,7 @@ from typing import Any, Literal
 
 from hrnn_hpo.config import Configuration
 from hrnn_hpo.data.prepared import load_dataset
+from hrnn_hpo.data.reading.source import SourceLike
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.data.splits import Protocol
 from hrnn_hpo.errors import ConfigError, ModelError
@@ -29,7 +29,6 @@ from hrnn_hpo.experiment import (
     test_part,
     training_digest,
 )
-from hrnn_hpo.frames import write_frame
 from hrnn_hpo.model.folder import (
     SavedModel,
     SplitRecord,
@@ -42,7 +41,7 @@ from hrnn_hpo.serving.recommender import Recommendation, Recommender, id_text
 from hrnn_hpo.serving.source import open_model
 from hrnn_hpo.training.progress import EpochReport
 
-DataLike = Any  # a path, a Dataset, or a DataFrame
+DataLike = Dataset | SourceLike  # SourceLike: a path, a pattern, several of them, or a DataFrame
 SeenOption = Literal["auto", "remove", "keep"]
 N_DIGEST = 12  # hexadecimal digits in the name of a checkpoint
 
@@ -268,13 +267,9 @@ def recommender_of(model: ModelLike, seen: SeenOption = "auto") -> Recommender:
 
 
 def read_data(data: DataLike, **reading: Any) -> Dataset:
-    """Return the log in a path, a DataFrame or a Dataset. Raises ConfigError for columns named beside a Dataset."""
-    if hasattr(data, "iloc"):
-        with tempfile.TemporaryDirectory() as folder:
-            write_frame(data, Path(folder) / "frame.parquet", reading)
-            return load_dataset(Path(folder) / "frame.parquet")
+    """Return a log wherever it is; `reading` are load_dataset's. Raises ConfigError for any of them with a Dataset."""
     if not isinstance(data, Dataset):
-        return load_dataset(Path(data), **reading)
+        return load_dataset(data, **reading)
     if reading:
         raise ConfigError(f"A Dataset has been read already: leave {', '.join(reading)} out.")
     return data

@@ -1,8 +1,9 @@
 """CPU cores: how many this process may use, and what OpenMP is told before PyTorch loads it.
 
-GNU's OpenMP, which PyTorch's builds for Linux carry, lets threads spin where they wait for each other. On cores with
-other work the one that is waited for cannot run meanwhile, and two threads train many times slower than one. Threads
-that sleep share busy cores. The number of threads is not made to follow the load (OMP_DYNAMIC): figures depend on it.
+GNU's OpenMP, which PyTorch's builds for Linux carry, lets threads spin for milliseconds where they wait for each other.
+On cores with other work the one that is waited for cannot run meanwhile, and two threads train many times slower than
+one. Threads that spin for microseconds, about as long as falling asleep and waking up take, and then sleep, share busy
+cores. The number of threads is not made to follow the load (OMP_DYNAMIC): figures depend on it.
 """
 
 import logging
@@ -15,6 +16,7 @@ from pathlib import Path, PurePosixPath
 _log = logging.getLogger(__name__)
 
 SPINNING = "GOMP_SPINCOUNT"
+TURNS = "1000"  # of the loop in which a thread waits before it sleeps; GNU's own default is 300,000
 # Who sets one of these has decided how threads wait.
 DECIDES_WAITING = (SPINNING, "OMP_WAIT_POLICY", "KMP_BLOCKTIME", "KMP_LIBRARY")
 THREADS = "OMP_NUM_THREADS"
@@ -24,7 +26,7 @@ _came_too_late = False  # PyTorch was there before us
 
 
 def prepare_openmp(environment: MutableMapping[str, str] = os.environ) -> None:
-    """Have OpenMP's threads sleep where they wait, and keep to the cores of a cgroup's quota, unless told otherwise.
+    """Have OpenMP's threads sleep soon where they wait, and keep to a cgroup's quota, unless told otherwise.
 
     Called once, by the package itself. OpenMP reads its environment when PyTorch loads it: where that has happened
     nothing is changed, and `use_threads` says so.
@@ -34,7 +36,7 @@ def prepare_openmp(environment: MutableMapping[str, str] = os.environ) -> None:
     if "torch" in sys.modules:
         return
     if not _waiting_is_decided(environment):
-        environment[SPINNING] = "0"
+        environment[SPINNING] = TURNS
     if THREADS not in environment and available_cores() < _cores_of_affinity():
         environment[THREADS] = str(available_cores())
 
@@ -49,8 +51,9 @@ def use_threads(n_threads: int) -> None:
         _came_too_late = False
         _log.warning(
             "PyTorch was loaded before hrnn_hpo, so its threads spin while they wait: very slow on cores with other "
-            "work. Import hrnn_hpo first, or set %s=0 in the environment.",
+            "work. Import hrnn_hpo first, or set %s=%s in the environment.",
             SPINNING,
+            TURNS,
         )
 
 

@@ -28,8 +28,7 @@ ALLOWED: dict[str, set[str]] = {
     "tracking": {"errors", "config", "stores"},
     "experiment": {"errors", "cores", "config", "data", "model", "training", "evaluation"},
     "serving": {"errors", "config", "data", "model", "evaluation", "tracking"},
-    "frames": {"errors", "config", "data"},
-    "api": {"errors", "config", "data", "model", "training", "evaluation", "experiment", "serving", "frames"},
+    "api": {"errors", "config", "data", "model", "training", "evaluation", "experiment", "serving"},
     "studies": {"study"},
     "recommender": {"errors", "config", "data", "serving", "api"},
     "study": {

@@ -1,5 +1,6 @@
 """HRNNRecommender: scikit-learn's conventions, and the tables that go in and out."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -108,6 +109,13 @@ def test_other_kinds_of_columns_mean_the_same(table: pd.DataFrame, fitted: HRNNR
     again = small().fit(other)
     assert again.metrics_ == fitted.metrics_
     pd.testing.assert_frame_equal(again.recommend(["3"], 5), fitted.recommend(["3"], 5))
+
+
+def test_a_file_has_columns_of_its_own_too(tmp_path: Path, table: pd.DataFrame, fitted: HRNNRecommender) -> None:
+    table.to_csv(tmp_path / "ratings.csv", index=False)
+    again = small().fit(tmp_path / "ratings.csv")
+    assert again.metrics_ == fitted.metrics_
+    assert again.score(str(tmp_path / "ratings.csv")) == evaluate(fitted.model_, again=True).model.metrics["ndcg_at_10"]
 
 
 def test_rows_in_another_order_mean_the_same(table: pd.DataFrame, fitted: HRNNRecommender) -> None:
