@@ -6,12 +6,14 @@ Studies have their own functions, `tune` first, in study/.
 import glob
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from hrnn_hpo.config import Configuration
 from hrnn_hpo.data.prepared import load_dataset
+from hrnn_hpo.data.reading.source import SourceLike
+from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.data.splits import Protocol
 from hrnn_hpo.errors import ConfigError, ModelError
 from hrnn_hpo.evaluation.baselines import evaluate_baselines
@@ -27,21 +29,21 @@ from hrnn_hpo.experiment import (
     test_part,
     training_digest,
 )
-from hrnn_hpo.model.folder import SplitRecord, count_test_opening, load_model, require_model_target, save_model
-from hrnn_hpo.serving.recommender import Recommendation, Recommender
+from hrnn_hpo.model.folder import (
+    SavedModel,
+    SplitRecord,
+    count_test_opening,
+    keep_model,
+    require_model_target,
+    write_model,
+)
+from hrnn_hpo.serving.recommender import Recommendation, Recommender, id_text
+from hrnn_hpo.serving.source import open_model
 from hrnn_hpo.training.progress import EpochReport
 
+DataLike = Dataset | SourceLike  # SourceLike: a path, a pattern, several of them, or a DataFrame
 SeenOption = Literal["auto", "remove", "keep"]
 N_DIGEST = 12  # hexadecimal digits in the name of a checkpoint
-
-
-@dataclass(frozen=True)
-class TrainedModel:
-    """What `train` made: the model folder, and the run whose figures it carries."""
-
-    folder: Path
-    result: ExperimentResult
-    experiment: Experiment
 
 
 @dataclass(frozen=True)
@@ -56,9 +58,48 @@ class TestResult:
     n_openings: int  # how often this model has been evaluated on its test users, this time included
 
 
+@dataclass
+class TrainedModel:
+    """What `train` made: a model that recommends and is evaluated in memory, and the run whose figures it carries."""
+
+    saved: SavedModel
+    result: ExperimentResult
+    experiment: Experiment
+
+    @property
+    def folder(self) -> Path | None:
+        """Return the model folder; None until the model is written to one."""
+        return self.saved.folder
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Return the validation metrics of the best epoch; empty for a model that had no validation users."""
+        return self.result.metrics
+
+    def recommend(self, user: object, k: int = 25) -> list[Recommendation]:
+        """Return the `k` best items for a user, best first; an unknown user gets the popular ones."""
+        return recommend(self, user, k=k)
+
+    def evaluate(self, **options: Any) -> TestResult:
+        """Return the figures on the test users of the model's own split; the options are those of `evaluate`."""
+        return evaluate(self, **options)
+
+    def save(self, folder: str | Path) -> Path:
+        """Write the model folder and return it.
+
+        Raises ModelError where something else stands there, RunFailedError where it cannot be written.
+        """
+        write_model(Path(folder), self.saved)
+        self.saved = replace(self.saved, folder=Path(folder))
+        return Path(folder)
+
+
+ModelLike = TrainedModel | SavedModel | str | Path  # a model in memory, a model folder, or models:/NAME/VERSION
+
+
 def train(
-    data: Path,
-    out: Path,
+    data: DataLike,
+    out: str | Path | None = None,
     *,
     configuration: Configuration | None = None,
     refit: bool = False,
@@ -69,19 +110,24 @@ def train(
     on_epoch: Callable[[EpochReport], None] | None = None,
     on_update: Callable[[int], None] | None = None,
     extra_metrics: Mapping[str, UserMetric] | None = None,
+    **reading: Any,
 ) -> TrainedModel:
-    """Train one configuration on a log and write the model folder `out`.
+    """Train one configuration on a log; return the model, and write the model folder `out` where one is given.
 
-    Validation users decide when to stop. `refit` adds them to the training data, for the configuration's best_epoch
-    epochs, which a first run finds where it is missing; protocol `none` trains on everything and needs best_epoch. A
-    run that was interrupted goes on from its last epoch when it is started again with the same arguments.
+    The log is a path, a Dataset, or a DataFrame, whose columns `reading` names: `user="userId", item="movieId",
+    time="timestamp"`. Validation users decide when to stop. `refit` adds them to the training data, for the
+    configuration's best_epoch epochs, which a first run finds where it is missing; protocol `none` trains on everything
+    and needs best_epoch. With `out`, a run that was interrupted goes on from its last epoch when it is started again
+    with the same arguments.
 
     Raises DataError, ConfigError and ModelError for what cannot be read, trained or overwritten, and RunFailedError
     when training diverges.
     """
+    target = None if out is None else Path(out)
     configuration = configuration or Configuration()
-    require_model_target(out)
-    dataset = load_dataset(data)
+    if target is not None:
+        require_model_target(target)
+    dataset = read_data(data, **reading)
     if refit and configuration.protocol == "none":
         raise ConfigError("`--refit` adds validation data, but protocol `none` trains on everything already.")
     if configuration.protocol == "none" and configuration.best_epoch is None:
@@ -100,7 +146,7 @@ def train(
             objective=objective,
             on_epoch=on_epoch,
             on_update=on_update,
-            checkpoint=_checkpoint_file(out, experiment, refitting, objective),
+            checkpoint=None if target is None else _checkpoint_file(target, experiment, refitting, objective),
             fixed_epochs=None if validate else configuration.best_epoch,
             validate=validate,
             extra_metrics=extra_metrics,
@@ -111,30 +157,24 @@ def train(
         _, searched = run(False, configuration)
         configuration = configuration.model_copy(update={"best_epoch": searched.best_epoch})
     experiment, result = run(refit, configuration)
-    save_experiment(out, experiment, result, refit=refit)
-    # The digest's exact length keeps model `m` from taking the checkpoints of an unfinished `m-large` away.
-    for file in out.parent.glob(f".{glob.escape(out.name)}-{'?' * N_DIGEST}.checkpoint"):
-        with suppress(FileNotFoundError):
-            file.unlink()
-    return TrainedModel(out, result, experiment)
+    trained = TrainedModel(_keep(experiment, result, refit), result, experiment)
+    if target is not None:
+        trained.save(target)
+        # The digest's exact length keeps model `m` from taking the checkpoints of an unfinished `m-large` away.
+        for file in target.parent.glob(f".{glob.escape(target.name)}-{'?' * N_DIGEST}.checkpoint"):
+            with suppress(FileNotFoundError):
+                file.unlink()
+    return trained
 
 
 def save_experiment(folder: Path, experiment: Experiment, result: ExperimentResult, *, refit: bool = False) -> None:
     """Write the model folder of a finished run."""
-    record = SplitRecord(
-        protocol=experiment.split.protocol,
-        split_seed=experiment.split.seed,
-        data_hash=experiment.dataset.content_hash,
-        seen=experiment.seen,
-        refit=refit,
-        validation_metrics=result.metrics,
-    )
-    save_model(folder, result.model, result.configuration, experiment.dataset, experiment.split, record)
+    write_model(folder, _keep(experiment, result, refit))
 
 
 def evaluate(
-    model: Path,
-    data: Path,
+    model: ModelLike,
+    data: DataLike | None = None,
     *,
     protocol: Protocol | None = None,
     split_seed: int | None = None,
@@ -145,42 +185,47 @@ def evaluate(
     again: bool = False,
     device: Device = "auto",
     extra_metrics: Mapping[str, UserMetric] | None = None,
+    **reading: Any,
 ) -> TestResult:
-    """Evaluate a model folder on the test users of its own split, and count that they were opened.
+    """Evaluate a model on the test users of its own split, and count that they were opened.
 
-    `protocol` and `split_seed` only confirm what the model was trained with; another one is refused, and so are other
-    data, a model that trained on everything, and a second opening without `again`. `rankings` is a file that gets one
-    line per test user.
+    The model is one in memory, a model folder or an address in MLflow's registry, `models:/NAME/VERSION`. `data` is
+    what it was trained on, given as to `train`; what `train` returned knows it already. `protocol` and `split_seed`
+    only confirm what the model was trained with; another one is refused, and so are other data, a model that trained
+    on everything, and a second opening without `again`. `rankings` is a file that gets one line per test user.
 
     Raises ModelError for each of these.
     """
-    saved = load_model(model, resolve_device(device))
-    record = saved.split
+    saved = _open(model, device)
+    name, record = _name_of(saved), saved.split
     if record.protocol == "none":
-        raise ModelError(
-            f"{model}: trained on everything (protocol `none`), so no test user is left to evaluate it on."
-        )
+        raise ModelError(f"{name}: trained on everything (protocol `none`), so no test user is left to evaluate it on.")
     asked = {"protocol": (protocol, record.protocol), "split_seed": (split_seed, record.split_seed)}
-    for name, (wanted, stored) in asked.items():
+    for setting, (wanted, stored) in asked.items():
         if wanted not in (None, stored):
             raise ModelError(
-                f"{model}: was trained with {name} {stored}; evaluating with {wanted} would test on training data."
+                f"{name}: was trained with {setting} {stored}; evaluating with {wanted} would test on training data."
             )
-    dataset = load_dataset(data)
+    if data is not None:
+        dataset = read_data(data, **reading)
+    elif isinstance(model, TrainedModel):
+        dataset = model.experiment.dataset
+    else:
+        raise ConfigError(f"{name}: `data` must be given, since the model does not hold its test events.")
     if dataset.content_hash != record.data_hash:
         raise ModelError(
-            f"{model}: was trained on data {record.data_hash[:12]}, but {data} is {dataset.content_hash[:12]}; "
-            "its test users are only known for its own data."
+            f"{name}: was trained on data {record.data_hash[:12]}, but {dataset.name or 'this'} is "
+            f"{dataset.content_hash[:12]}; its test users are only known for its own data."
         )
     if record.test_openings and not again:
         raise ModelError(
-            f"{model}: its test users were opened {record.test_openings} time(s) before; figures are honest once. "
+            f"{name}: its test users were opened {record.test_openings} time(s) before; figures are honest once. "
             "Say --again to open them again, and report it."
         )
     experiment = prepare_experiment(dataset, saved.configuration, seen or record.seen, refit=record.refit)
     part = test_part(experiment)
-    _require_disjoint(experiment, model)
-    count_test_opening(saved.folder)
+    _require_disjoint(experiment, name)
+    _count_opening(model, saved)
     evaluation = evaluate_model(
         saved.model, experiment, part, value_weighted=value_weighted, extra_metrics=extra_metrics
     )
@@ -207,19 +252,66 @@ def evaluate(
     )
 
 
-def recommend(model: Path, user: str, *, k: int = 25, seen: SeenOption = "auto") -> list[Recommendation]:
-    """Return the `k` best items for a user of a model folder; an unknown user gets the popular ones."""
-    recommender = Recommender(load_model(model), None if seen == "auto" else seen)
-    return recommender.recommend(user, k)
+def recommend(model: ModelLike, user: object, *, k: int = 25, seen: SeenOption = "auto") -> list[Recommendation]:
+    """Return the `k` best items for a user, best first; an unknown user gets the popular ones.
+
+    The model is one in memory, a model folder or `models:/NAME/VERSION`; a user that is a whole number stands for its
+    digits. Raises DataError for what is no user, ConfigError unless 1 <= k <= 500.
+    """
+    return recommender_of(model, seen).recommend(id_text(user), k)
 
 
-def _require_disjoint(experiment: Experiment, model: Path) -> None:
+def recommender_of(model: ModelLike, seen: SeenOption = "auto") -> Recommender:
+    """Return what recommends to many users, for a model wherever it is."""
+    return Recommender(_open(model, "cpu"), None if seen == "auto" else seen)
+
+
+def read_data(data: DataLike, **reading: Any) -> Dataset:
+    """Return a log wherever it is; `reading` are load_dataset's. Raises ConfigError for any of them with a Dataset."""
+    if not isinstance(data, Dataset):
+        return load_dataset(data, **reading)
+    if reading:
+        raise ConfigError(f"A Dataset has been read already: leave {', '.join(reading)} out.")
+    return data
+
+
+def _open(model: ModelLike, device: Device) -> SavedModel:
+    """Return a model wherever it is; one in memory stays on the device that trained it."""
+    return model.saved if isinstance(model, TrainedModel) else open_model(model, resolve_device(device))
+
+
+def _name_of(saved: SavedModel) -> str:
+    return "The model" if saved.folder is None else str(saved.folder)
+
+
+def _count_opening(model: ModelLike, saved: SavedModel) -> None:
+    """Count that the test users are opened: in the folder where there is one, and in memory."""
+    if saved.folder is not None:
+        count_test_opening(saved.folder)
+    if isinstance(model, TrainedModel):
+        counted = replace(saved.split, test_openings=saved.split.test_openings + 1)
+        model.saved = replace(saved, split=counted)
+
+
+def _keep(experiment: Experiment, result: ExperimentResult, refit: bool) -> SavedModel:
+    record = SplitRecord(
+        protocol=experiment.split.protocol,
+        split_seed=experiment.split.seed,
+        data_hash=experiment.dataset.content_hash,
+        seen=experiment.seen,
+        refit=refit,
+        validation_metrics=result.metrics,
+    )
+    return keep_model(result.model, result.configuration, experiment.dataset, experiment.split, record)
+
+
+def _require_disjoint(experiment: Experiment, name: str) -> None:
     """Raise ModelError when a truth event of the test users was a training target."""
     part = test_part(experiment)
     stops = {int(user): int(stop) for user, stop in zip(experiment.train.users, experiment.train.stops, strict=True)}
     overlap = [int(u) for u, start in zip(part.users, part.truth_starts, strict=True) if stops.get(int(u), 0) > start]
     if overlap:
-        raise ModelError(f"{model}: {len(overlap)} test users' truth events were training targets of this model.")
+        raise ModelError(f"{name}: {len(overlap)} test users' truth events were training targets of this model.")
 
 
 def _checkpoint_file(out: Path, experiment: Experiment, refit: bool, objective: str) -> Path:

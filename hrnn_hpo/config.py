@@ -169,6 +169,14 @@ def parse_hyperparameters(values: Mapping[str, Any], source: str) -> Hyperparame
     return _validate(Hyperparameters, values, source)
 
 
+def parse_configuration(values: Mapping[str, Any], source: str) -> Configuration:
+    """Return a checked configuration; missing entries take their defaults.
+
+    Raises ConfigError with every problem in one message; `source` says where the values came from.
+    """
+    return _validate(Configuration, values, source)
+
+
 def parse_assignments(assignments: list[str]) -> dict[str, Any]:
     """Return {name: value} of `--set NAME=VALUE` options, values read as YAML.
 
@@ -198,7 +206,7 @@ def load_configuration(path: Path) -> Configuration:
 
     Raises ConfigError for a missing or broken file and for every key or value that breaks a rule.
     """
-    return _validate(Configuration, read_yaml_mapping(path), str(path))
+    return parse_configuration(read_yaml_mapping(path), str(path))
 
 
 def dump_configuration(configuration: Configuration) -> dict[str, Any]:

@@ -5,7 +5,6 @@ It ties data, model, training and evaluation together; it knows neither Optuna n
 
 import hashlib
 import json
-import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -16,6 +15,7 @@ import numpy as np
 import torch
 
 from hrnn_hpo.config import Configuration, dump_configuration, nearest
+from hrnn_hpo.cores import default_threads, use_threads
 from hrnn_hpo.data.featurize import (
     event_features,
     filter_by_history_length,
@@ -143,8 +143,8 @@ def run_experiment(
             f"`objective` must be one of {', '.join(known)}, but got {objective!r}{nearest(objective, known) or '.'}"
         )
     began = time.perf_counter()
-    n_threads = configuration.n_threads or available_cores()
-    torch.set_num_threads(n_threads)
+    n_threads = configuration.n_threads or default_threads()
+    use_threads(n_threads)
     torch.manual_seed(configuration.seed)
     catalogue = Catalogue(
         n_items=dataset.n_items,
@@ -255,11 +255,6 @@ def resolve_device(device: Device) -> torch.device:
     if not available[device]:
         raise ConfigError(f"`--device {device}` wants such a device, but PyTorch finds none on this machine.")
     return torch.device(device)
-
-
-def available_cores() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _with_validation(dataset: Dataset, split: Split) -> TrainPart:

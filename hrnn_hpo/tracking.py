@@ -363,8 +363,11 @@ def download_model(address: str, uri: str | None = None) -> Path:
     import mlflow
 
     store = tracking_address(uri)
+    file = sqlite_file(store)
     try:
-        with _default_store(store):
+        if file is not None and file.exists():
+            _rebase_artifacts(file)
+        with _quiet(), _default_store(store):
             folder = Path(mlflow.artifacts.download_artifacts(artifact_uri=address))
         packed = folder / "MLmodel"
         if not packed.is_file():

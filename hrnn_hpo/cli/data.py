@@ -1,4 +1,4 @@
-"""The `data` commands: fetch a public data set, describe a log, prepare it for many runs.
+"""The `data` commands: fetch a public data set, look at a log, prepare it for many runs, suggest a schema.
 
 Each is a thin layer over the function of the same name in data/.
 """
@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
-from hrnn_hpo.cli.options import Data, Json
-from hrnn_hpo.cli.output import console, print_json
+from hrnn_hpo.cli import reading
+from hrnn_hpo.cli.options import Json
+from hrnn_hpo.cli.output import console, print_json, print_warning
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -51,34 +52,80 @@ def fetch(
 
 @app.command()
 def describe(
-    data: Data,
+    data: reading.Logs,
     plot: Annotated[
         Path | None,
         typer.Option("--plot", metavar="FILE", help="Draw the history lengths to a PNG.", show_default=False),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", metavar="FILE.html", help="Write everything to one page with charts.", show_default=False
+        ),
     ] = None,
     session_gap: Annotated[
         int, typer.Option("--session-gap", min=1, metavar="SECONDS", help="Pause that ends a session.")
     ] = 1800,
     json: Json = False,
+    columns: reading.Columns = None,
+    no_header: reading.NoHeader = False,
+    separator: reading.Separator = None,
+    no_quotes: reading.NoQuotes = False,
+    timestamps: reading.Timestamps = None,
+    on_bad_rows: reading.OnBadRows = "stop",
+    schema: reading.SchemaFile = None,
+    memory_limit: reading.MemoryLimit = None,
+    event_types: reading.EventTypes = None,
+    min_event_value: reading.MinEventValue = None,
+    from_time: reading.From = None,
+    until_time: reading.Until = None,
+    sample_users: reading.SampleUsers = None,
+    min_user_events: reading.MinUserEvents = None,
+    min_item_events: reading.MinItemEvents = None,
 ) -> None:
-    """Show rows, users, items, sessions, repeats and the histogram of history lengths with percentiles.
+    """Show rows, users, items, sessions, repeats, popularity and its drift, and the histogram of history lengths.
 
-    Look here before setting min_ and max_user_history_length_percentile: very
-    short histories teach popularity, very long ones are often robots.
+    Look here before choosing a session gap, a protocol, or min_ and
+    max_user_history_length_percentile: very short histories teach popularity,
+    very long ones are often robots.
 
-    Example: hrnn-hpo data describe data/ml-100k --plot lengths.png
+    Example: hrnn-hpo data describe data/ml-100k --out ml-100k.html
     """
-    from hrnn_hpo.data.describe import describe as figures_of
-    from hrnn_hpo.data.describe import plot as draw
-    from hrnn_hpo.data.describe import render
-    from hrnn_hpo.data.prepared import load_dataset
+    from hrnn_hpo.data.describing.figures import describe as figures_of
+    from hrnn_hpo.data.describing.page import write_page
+    from hrnn_hpo.data.describing.picture import plot as draw
+    from hrnn_hpo.data.describing.text import render
+    from hrnn_hpo.data.prepared import load_with_report
 
-    description = figures_of(load_dataset(data), session_gap)
+    options = reading.options_of(
+        columns=columns,
+        no_header=no_header,
+        separator=separator,
+        no_quotes=no_quotes,
+        timestamps=timestamps,
+        on_bad_rows=on_bad_rows,
+        schema=schema,
+        memory_limit=memory_limit,
+        event_types=event_types,
+        min_event_value=min_event_value,
+        from_time=from_time,
+        until_time=until_time,
+        sample_users=sample_users,
+        min_user_events=min_user_events,
+        min_item_events=min_item_events,
+    )
+    dataset, report = load_with_report(reading.one_or_many(data), options)
+    description = figures_of(dataset, session_gap)
+    if out is not None:
+        written = write_page(description, out, report.lines())
+        console.print(f"Written to {written}.", markup=False, soft_wrap=True)
     if plot is not None:
         console.print(f"Drawn to {draw(description, plot)}.", markup=False, soft_wrap=True)
     if json:
-        print_json(description.to_dict())
+        print_json({**description.to_dict(), "report": report.to_dict()})
     else:
+        for line in report.lines():
+            console.print(line, markup=False, soft_wrap=True)
         from rich.console import Console
 
         Console(highlight=False).print(render(description))
@@ -86,7 +133,7 @@ def describe(
 
 @app.command()
 def prepare(
-    data: Data,
+    data: reading.Logs,
     out: Annotated[
         Path,
         typer.Option(
@@ -94,23 +141,106 @@ def prepare(
         ),
     ],
     json: Json = False,
+    columns: reading.Columns = None,
+    no_header: reading.NoHeader = False,
+    separator: reading.Separator = None,
+    no_quotes: reading.NoQuotes = False,
+    timestamps: reading.Timestamps = None,
+    on_bad_rows: reading.OnBadRows = "stop",
+    schema: reading.SchemaFile = None,
+    memory_limit: reading.MemoryLimit = None,
+    event_types: reading.EventTypes = None,
+    min_event_value: reading.MinEventValue = None,
+    from_time: reading.From = None,
+    until_time: reading.Until = None,
+    sample_users: reading.SampleUsers = None,
+    min_user_events: reading.MinUserEvents = None,
+    min_item_events: reading.MinItemEvents = None,
 ) -> None:
     """Check, sort and encode a log into a folder of memory-mapped arrays that every command takes as DATA.
 
-    Commands that are given a CSV or Parquet file prepare it in the cache
-    themselves; a folder of your own is for logs that several machines share.
+    Commands that are given files with our own column names prepare them in the
+    cache themselves. A log with other names, other times or bad rows, and one
+    that several machines share, gets a folder of its own here.
 
-    Example: hrnn-hpo data prepare interactions.parquet --out prepared/
+    Examples:
+
+      hrnn-hpo data prepare interactions.parquet --out prepared/
+
+      hrnn-hpo data prepare ratings.csv --columns USER_ID=userId,ITEM_ID=movieId,TIMESTAMP=timestamp --out prepared/
+
+      hrnn-hpo data prepare 'logs/*.csv.gz' --timestamps iso --on-bad-rows skip --min-user-events 5 --out prepared/
     """
+    from hrnn_hpo.cli.preparing import steps_shown
     from hrnn_hpo.data import prepared
 
-    folder = prepared.prepare(data, out)
+    options = reading.options_of(
+        columns=columns,
+        no_header=no_header,
+        separator=separator,
+        no_quotes=no_quotes,
+        timestamps=timestamps,
+        on_bad_rows=on_bad_rows,
+        schema=schema,
+        memory_limit=memory_limit,
+        event_types=event_types,
+        min_event_value=min_event_value,
+        from_time=from_time,
+        until_time=until_time,
+        sample_users=sample_users,
+        min_user_events=min_user_events,
+        min_item_events=min_item_events,
+    )
+    source = reading.one_or_many(data)
+    wish = prepared.disk_wish(source, out)
+    if wish:
+        console.print(wish, markup=False, soft_wrap=True)
+    with steps_shown() as on_step:
+        folder = prepared.prepare(source, out, options, on_step=on_step)
     dataset = prepared.load_prepared(folder)
+    told, report = prepared.load_report(folder)
     if json:
-        print_json({"folder": str(folder), "content_hash": dataset.content_hash, "n_interactions": dataset.n_events})
-    else:
-        console.print(
-            f"{dataset.n_events:,} interactions, {dataset.n_users:,} users, {dataset.n_items:,} items in",
-            markup=False,
+        print_json(
+            {
+                "folder": str(folder),
+                "content_hash": dataset.content_hash,
+                "n_interactions": dataset.n_events,
+                "n_users": dataset.n_users,
+                "n_items": dataset.n_items,
+                "options": told,
+                **report.to_dict(),
+            }
         )
-        typer.echo(folder)
+        return
+    counts = f"{dataset.n_events:,} interactions, {dataset.n_users:,} users, {dataset.n_items:,} items in {folder}"
+    console.print("\n".join([*report.lines(), counts]), markup=False, soft_wrap=True)
+    console.print(f"Next: hrnn-hpo data describe {folder}", markup=False, soft_wrap=True)
+    typer.echo(folder)
+
+
+@app.command()
+def schema(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="Interactions as CSV or Parquet.", show_default=False)],
+    columns: reading.Columns = None,
+    no_header: reading.NoHeader = False,
+    separator: reading.Separator = None,
+    no_quotes: reading.NoQuotes = False,
+    timestamps: reading.Timestamps = None,
+) -> None:
+    """Print an Amazon schema of interactions (Avro, as JSON) that fits a file.
+
+    Reserved columns get the types that the service asks for, others what all
+    their values allow; text with few values becomes categorical. Check a file
+    against a schema with `data prepare --schema`.
+
+    Example: hrnn-hpo data schema interactions.csv > schema.json
+    """
+    from hrnn_hpo.data.reading.suggest import schema_of_file
+
+    options = reading.options_of(
+        columns=columns, no_header=no_header, separator=separator, no_quotes=no_quotes, timestamps=timestamps
+    )
+    found, notes = schema_of_file(file, options)
+    for note in notes:
+        print_warning(note)
+    print_json(found)

@@ -31,7 +31,10 @@ Device = Annotated[
 Threads = Annotated[
     int | None,
     typer.Option(
-        "--threads", min=1, help="CPU threads of a training; all cores, shared, if unset.", show_default=False
+        "--threads",
+        min=1,
+        help="CPU threads of a training. Default: the cores, shared; OMP_NUM_THREADS at most.",
+        show_default=False,
     ),
 ]
 Seen = Annotated[

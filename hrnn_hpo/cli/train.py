@@ -22,7 +22,9 @@ def train(
     protocol: options.Protocol = None,
     split_seed: options.SplitSeed = None,
     seed: Annotated[int | None, typer.Option("--seed", min=0, help="Draws weights, batches and dropout.")] = None,
-    n_threads: Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads; all cores if unset.")] = None,
+    n_threads: Annotated[
+        int | None, typer.Option("--threads", min=1, help="CPU threads. Default: OMP_NUM_THREADS, at most all cores.")
+    ] = None,
     refit: Annotated[
         bool, typer.Option("--refit", help="Add the validation data, for the best number of epochs.")
     ] = False,

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hrnn_hpo.config import nearest
-from hrnn_hpo.data.prepared import cache_folder
+from hrnn_hpo.data.keeping.cache import cache_folder
 from hrnn_hpo.data.public_tables import (
     Tables,
     read_1m_archive,

@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 
 from hrnn_hpo.data.schema import Dataset
 
+_CHUNK = 100_000
+
 
 def with_content_hash(dataset: Dataset) -> Dataset:
     """Return the dataset with `content_hash` computed from every other field that is compared."""
@@ -32,6 +34,7 @@ def with_content_hash(dataset: Dataset) -> Dataset:
 
 def _update_text(digest: "hashlib._Hash", texts: NDArray[np.str_]) -> None:
     digest.update(f"text({len(texts)})".encode())
-    for text in texts.tolist():
-        encoded = text.encode("utf-8", "surrogatepass")
-        digest.update(len(encoded).to_bytes(4, "little") + encoded)
+    for start in range(0, len(texts), _CHUNK):  # ids of millions of users are never all Python objects at once
+        for text in texts[start : start + _CHUNK].tolist():
+            encoded = text.encode("utf-8", "surrogatepass")
+            digest.update(len(encoded).to_bytes(4, "little") + encoded)

@@ -1,86 +1,102 @@
 """Datasets as folders of memory-mapped arrays, and the cache that makes the second start instant.
 
-All workers of a machine map the same files, so they share one copy in the page cache. Reading CSV and Parquet
-is ingest's work.
+All workers of a machine map the same files, so they share one copy in the page cache. Reading files and DataFrames is
+reading/'s work.
 """
 
 import dataclasses
-import errno
 import hashlib
 import json
 import logging
-import os
 import shutil
-import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hrnn_hpo.data.ingest import Source, find_source, read_source
+from hrnn_hpo.data.ingest import read_report
+from hrnn_hpo.data.keeping.arrays import ArrayStore
+from hrnn_hpo.data.keeping.cache import cache_folder, earlier_preparation, remember
+from hrnn_hpo.data.keeping.disk import disk_free, disk_needed, size_text
+from hrnn_hpo.data.keeping.litter import clean_up, publish, temporary_sibling
+from hrnn_hpo.data.reading.encode import Encoded
+from hrnn_hpo.data.reading.load import OnStep
+from hrnn_hpo.data.reading.options import FILTERS, ReadOptions, read_options
+from hrnn_hpo.data.reading.read import Report, read_source, select_source
+from hrnn_hpo.data.reading.source import Source, SourceLike, find_source, is_table
 from hrnn_hpo.data.schema import Dataset
-from hrnn_hpo.errors import DataError
+from hrnn_hpo.errors import ConfigError, DataError
 
 _log = logging.getLogger(__name__)
 
-FORMAT = 2  # of the folder and of what ingest makes of a file; raise it when either changes its meaning
-LAST_SECOND = 253_402_300_799  # of the year 9999
+FORMAT = 3  # of the folder and of what reading makes of a file; raise it when either changes its meaning
+READABLE = (2, 3)  # 2 is version 0.1.0's: the same arrays, without options and report
 META = "meta.json"
 REQUIRED_ARRAYS = ("user_offsets", "items", "timestamps", "user_ids", "item_ids")
 OPTIONAL_ARRAYS = ("session_ids", "event_types", "event_values")
+LISTED_ITEMS = "listed_items"  # which items an items table names: no part of the dataset, but filters ask for it
 
 
-def load_dataset(path: Path) -> Dataset:
-    """Return the dataset in a file, a data folder or a prepared folder, memory-mapped.
+def load_dataset(source: SourceLike, options: ReadOptions | None = None, **fields: Any) -> Dataset:
+    """Return the dataset in files, a data folder, a prepared folder or a DataFrame, memory-mapped.
 
-    Files and data folders are prepared in the cache first, unless their content is there already; where the cache
-    cannot be written the arrays stay in memory.
+    `source` is a path, a glob, several of them, or a table (pandas, polars, Arrow). `fields` are those of ReadOptions,
+    or names of columns such as `user="userId", item="movieId", time="ts"`. What is not prepared yet is prepared in the
+    cache first; where the cache cannot be written the arrays stay in memory. A prepared folder takes filters alone.
+
+    Raises DataError for data that breaks a rule, ConfigError for options that do.
     """
-    dataset = _load(Path(path))
-    if dataset.n_events and int(dataset.timestamps.max()) > LAST_SECOND:
-        _log.warning(
-            "%s: times lie beyond the year 9999. TIMESTAMP counts seconds; milliseconds make every event a session.",
-            path,
-        )
-    return dataset
+    return load_with_report(source, read_options(options, **fields))[0]
 
 
-def _load(path: Path) -> Dataset:
-    if is_prepared(path):
-        return load_prepared(path)
-    source = find_source(path)
-    source_hash = _source_hash(source)
+def load_with_report(source: SourceLike, options: ReadOptions) -> tuple[Dataset, Report]:
+    """Return the dataset that load_dataset gives, and what reading it counted."""
     try:
-        folder = _build(source, source_hash, cache_folder() / "prepared" / source_hash[:32], str(path))
+        folder = _prepare(source, options, None, None)
     except OSError:
-        return read_source(source, str(path), lambda _, length, dtype: np.empty(length, dtype=dtype))
-    return dataclasses.replace(load_prepared(folder), name=str(path))
+        return _in_memory(source, options)
+    dataset = load_prepared(folder)
+    if _prepared_path(source) != folder:
+        dataset = dataclasses.replace(dataset, name=_name(source))
+    return dataset, load_report(folder)[1]
 
 
-def prepare(path: Path, out: Path | None = None) -> Path:
-    """Return a prepared folder with the data of `path`: `out`, or the cache's own for that content.
+def prepare(
+    source: SourceLike,
+    out: Path | None = None,
+    options: ReadOptions | None = None,
+    *,
+    on_step: OnStep | None = None,
+    **fields: Any,
+) -> Path:
+    """Return a prepared folder with the data of a source: `out`, or the cache's own for that content.
 
-    What is there already stays when it holds the same content, and is built again when it is damaged. The folder
-    appears under its name only when it is complete.
+    Source, options and fields are load_dataset's. What is there already stays when it holds the same content, and is
+    built again when it is damaged. The folder appears under its name only when it is complete. `on_step` is called
+    with (what happens, how much is done, of how much).
 
     Raises DataError when `out` is something else than a prepared folder, or cannot be written.
     """
-    path = Path(path)
-    if out is not None and out.exists() and not is_prepared(out) and not (out.is_dir() and not any(out.iterdir())):
-        raise DataError(f"{out}: must be a prepared folder, empty or new, but holds something else.")
+    options = read_options(options, **fields)
+    if out is not None:
+        out = Path(out)
+        if out.exists() and not is_prepared(out) and not (out.is_dir() and not any(out.iterdir())):
+            raise DataError(f"{out}: must be a prepared folder, empty or new, but holds something else.")
     try:
-        if is_prepared(path):
-            dataset = load_prepared(path)
-            return path if out is None else _copy(path, dataset.content_hash, out)
-        source = find_source(path)
-        source_hash = _source_hash(source)
-        target = cache_folder() / "prepared" / source_hash[:32] if out is None else out
-        return _build(source, source_hash, target, str(path))
+        return _prepare(source, options, out, on_step)
     except OSError as error:
         raise DataError(f"{out or cache_folder()}: cannot be written ({error.strerror}).") from error
+
+
+def disk_wish(source: SourceLike, out: Path | None = None) -> str:
+    """Return a sentence on the disk that preparing a source takes at the most, and what there is; "" for none."""
+    if _prepared_path(source) is not None or is_table(source):
+        return ""
+    folder = Path(out) if out is not None else cache_folder()
+    needed, free = disk_needed(find_source(source)), disk_free(folder)
+    short = ": that may not be enough" if needed > free else ""
+    return f"Preparing takes up to {size_text(needed)} of disk beside {folder}; {size_text(free)} are free{short}."
 
 
 def is_prepared(path: Path) -> bool:
@@ -95,7 +111,7 @@ def load_prepared(folder: Path) -> Dataset:
     """
     folder = Path(folder)
     meta = _read_meta(folder)
-    arrays = {name: _load_array(folder, name, size) for name, size in meta["bytes"].items()}
+    arrays = {name: _load_array(folder, name, size) for name, size in meta["bytes"].items() if name != LISTED_ITEMS}
     return Dataset(
         content_hash=meta["content_hash"],
         event_type_names=tuple(meta["event_type_names"]),
@@ -105,78 +121,167 @@ def load_prepared(folder: Path) -> Dataset:
     )
 
 
-def cache_folder() -> Path:
-    """Return where prepared and fetched data is kept: HRNN_HPO_CACHE, else hrnn-hpo in the user's cache folder."""
-    chosen = os.environ.get("HRNN_HPO_CACHE")
-    if chosen:
-        return Path(chosen).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "hrnn-hpo"
+def load_report(folder: Path) -> tuple[dict[str, Any], Report]:
+    """Return the options that a prepared folder was read with, and what reading it counted."""
+    meta = _read_meta(Path(folder))
+    told = meta.get("report") or {"n_duplicates": meta["n_duplicates"]}
+    return dict(meta.get("options", {})), Report(**{**told, "warnings": tuple(told.get("warnings", ()))})
 
 
-def _build(source: Source, source_hash: str, target: Path, name: str) -> Path:
+def _prepare(source: SourceLike, options: ReadOptions, out: Path | None, on_step: OnStep | None) -> Path:
+    prepared = _prepared_path(source)
+    if prepared is not None:
+        return _prepare_again(prepared, options, out)
+    try:
+        if is_table(source):
+            return _build_table(find_source(source), options, out, on_step)
+        found = find_source(source)
+        source_hash = found.content_hash(f"{FORMAT}{options.digest()}")
+        folder = _build(found, options, source_hash, out or _cached(source_hash), on_step)
+    except DataError as error:
+        hint = earlier_preparation(source, is_prepared) if options == ReadOptions() else None
+        if hint is None:
+            raise
+        raise DataError(f"{error}\n{hint}") from error
+    if out is not None or options != ReadOptions():
+        remember(source, folder, options.command_line())
+    return folder
+
+
+def _prepare_again(prepared: Path, options: ReadOptions, out: Path | None) -> Path:
+    """Return a folder with a prepared one's data, or with what filters leave of it."""
+    told = {name for name in options.model_fields_set if name not in (*FILTERS, "memory_limit")}
+    told = {name for name in told if getattr(options, name) != ReadOptions.model_fields[name].default}
+    if told:
+        raise ConfigError(
+            f"{prepared}: is prepared already: {', '.join(sorted(told))} can be given with the files that it was made "
+            "of; a prepared folder takes filters alone."
+        )
+    dataset = load_prepared(prepared)
+    if not options.filters:
+        return prepared if out is None else _copy(prepared, dataset.content_hash, out)
+    source_hash = hashlib.sha256(f"{FORMAT}{dataset.content_hash}{options.digest()}".encode()).hexdigest()
+    target = out or _cached(source_hash)
     if _holds(target, source_hash=source_hash):
         return target
-    with _temporary_sibling(target) as folder:
-
-        def allocate(field: str, length: int, dtype: Any) -> NDArray[Any]:
-            return np.lib.format.open_memmap(folder / f"{field}.npy", mode="w+", dtype=dtype, shape=(length,))
-
-        dataset = read_source(source, name, allocate)
-        np.save(folder / "user_ids.npy", dataset.user_ids)
-        np.save(folder / "item_ids.npy", dataset.item_ids)
-        fields = [field for field in (*REQUIRED_ARRAYS, *OPTIONAL_ARRAYS) if getattr(dataset, field) is not None]
-        for field in fields:
-            array = getattr(dataset, field)
-            if isinstance(array, np.memmap):
-                array.flush()
-        meta = {
-            "format": FORMAT,
-            "name": name,
-            "content_hash": dataset.content_hash,
-            "source_hash": source_hash,
-            "event_type_names": list(dataset.event_type_names),
-            "n_duplicates": dataset.n_duplicates,
-            "bytes": {field: (folder / f"{field}.npy").stat().st_size for field in fields},
-        }
-        (folder / META).write_text(json.dumps(meta, indent=2), encoding="utf-8")
-        _publish(folder, target, source_hash=source_hash)
+    meta = _read_meta(prepared)
+    listed = _listed_items(prepared, meta, dataset)
+    with temporary_sibling(target) as folder:
+        store = ArrayStore(folder)
+        earlier, report = load_report(prepared)
+        encoded, report = select_source(Encoded(dataset, listed), report, options, store)
+        _write_meta(folder, encoded, {**earlier, **options.told()}, report, source_hash)
+        publish(folder, target, lambda: _holds(target, source_hash=source_hash))
     return target
+
+
+def _build(source: Source, options: ReadOptions, source_hash: str, target: Path, on_step: OnStep | None) -> Path:
+    clean_up(target.parent, None if target == _cached(source_hash) else target.name)
+    if _holds(target, source_hash=source_hash):
+        return target
+    with temporary_sibling(target) as folder:
+        _read_into(folder, source, options, source_hash, on_step)
+        publish(folder, target, lambda: _holds(target, source_hash=source_hash))
+    return target
+
+
+def _build_table(source: Source, options: ReadOptions, out: Path | None, on_step: OnStep | None) -> Path:
+    """Build the folder of a DataFrame, which has no bytes to go by: its encoded content does."""
+    beside = out or _cached("table")
+    clean_up(beside.parent, None if out is None else out.name)
+    with temporary_sibling(beside) as folder:
+        content_hash = _read_into(folder, source, options, "", on_step)
+        target = out or _cached(content_hash)
+        if not _holds(target, content_hash=content_hash):
+            publish(folder, target, lambda: _holds(target, content_hash=content_hash))
+    return target
+
+
+def _read_into(folder: Path, source: Source, options: ReadOptions, source_hash: str, on_step: OnStep | None) -> str:
+    """Read a source into a folder; return the content hash."""
+    work = folder / "work"
+    work.mkdir()
+    store = ArrayStore(folder)
+    try:
+        encoded, report = read_source(source, options, store, work, on_step)
+    finally:
+        store.close()
+    del store
+    shutil.rmtree(work)
+    _write_meta(folder, encoded, options.told(), report, source_hash)
+    for warning in report.warnings:
+        _log.warning("%s: %s", source.name, warning)
+    return encoded.dataset.content_hash
+
+
+def _write_meta(folder: Path, encoded: Encoded, options: dict[str, Any], report: Report, source_hash: str) -> None:
+    dataset = encoded.dataset
+    np.save(folder / f"{LISTED_ITEMS}.npy", encoded.listed_items)
+    fields = [field for field in (*REQUIRED_ARRAYS, *OPTIONAL_ARRAYS) if getattr(dataset, field) is not None]
+    meta = {
+        "format": FORMAT,
+        "name": dataset.name,
+        "content_hash": dataset.content_hash,
+        "source_hash": source_hash,
+        "options": options,
+        "report": report.to_dict(),
+        "event_type_names": list(dataset.event_type_names),
+        "n_duplicates": dataset.n_duplicates,
+        "bytes": {field: (folder / f"{field}.npy").stat().st_size for field in (*fields, LISTED_ITEMS)},
+    }
+    (folder / META).write_text(json.dumps(meta, indent=2), encoding="utf-8")
 
 
 def _copy(prepared: Path, content_hash: str, target: Path) -> Path:
+    clean_up(target.parent, target.name)
     if _holds(target, content_hash=content_hash):
         return target
-    with _temporary_sibling(target) as folder:
+    with temporary_sibling(target) as folder:
         shutil.copytree(prepared, folder, dirs_exist_ok=True)
-        _publish(folder, target, content_hash=content_hash)
+        publish(folder, target, lambda: _holds(target, content_hash=content_hash))
     return target
 
 
-@contextmanager
-def _temporary_sibling(target: Path) -> Iterator[Path]:
-    folder = target.parent / f".{target.name}.{uuid.uuid4().hex[:12]}"
-    folder.mkdir(parents=True)
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+def _in_memory(source: SourceLike, options: ReadOptions) -> tuple[Dataset, Report]:
+    prepared = _prepared_path(source)
+    if prepared is None:
+        dataset, report = read_report(source, options)
+        for warning in report.warnings:
+            _log.warning("%s: %s", dataset.name, warning)
+        return dataset, report
+    dataset, meta = load_prepared(prepared), _read_meta(prepared)
+    encoded = Encoded(dataset, _listed_items(prepared, meta, dataset))
+    if not options.filters:
+        return dataset, load_report(prepared)[1]
+    encoded, report = select_source(encoded, load_report(prepared)[1], options, ArrayStore())
+    return encoded.dataset, report
 
 
-def _publish(folder: Path, target: Path, **content: str) -> None:
-    """Give a complete folder its name, in one step for those who look: they see nothing, the old or the new."""
-    for file in folder.iterdir():
-        with file.open("rb") as handle:
-            os.fsync(handle.fileno())
-    try:
-        folder.replace(target)
-    except OSError as error:
-        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-            raise
-        if _holds(target, **content):  # another process was faster
-            return
-        with _temporary_sibling(target) as old:
-            target.replace(old)
-            folder.replace(target)
+def _prepared_path(source: SourceLike) -> Path | None:
+    """Return the folder when a source is one prepared folder, or a list of just one."""
+    if isinstance(source, list | tuple) and len(source) == 1:
+        source = source[0]
+    if isinstance(source, str | Path) and is_prepared(Path(source)):
+        return Path(source)
+    return None
+
+
+def _cached(source_hash: str) -> Path:
+    return cache_folder() / "prepared" / source_hash[:32]
+
+
+def _name(source: SourceLike) -> str:
+    if isinstance(source, str | Path):
+        return str(source)
+    return "DataFrame" if is_table(source) else ", ".join(str(part) for part in source)
+
+
+def _listed_items(folder: Path, meta: dict[str, Any], dataset: Dataset) -> NDArray[np.bool_]:
+    if LISTED_ITEMS in meta["bytes"]:
+        return _load_array(folder, LISTED_ITEMS, meta["bytes"][LISTED_ITEMS])
+    # Version 0.1.0 did not keep it: what has no event must have come from an items table.
+    unused: NDArray[np.bool_] = np.bincount(dataset.items, minlength=dataset.n_items) == 0
+    return unused
 
 
 def _holds(folder: Path, **content: str) -> bool:
@@ -192,10 +297,11 @@ def _holds(folder: Path, **content: str) -> bool:
 
 
 def _read_meta(folder: Path) -> dict[str, Any]:
+    known_arrays = {*REQUIRED_ARRAYS, *OPTIONAL_ARRAYS, LISTED_ITEMS}
     try:
         meta = json.loads((folder / META).read_text(encoding="utf-8"))
-        known = meta["format"] == FORMAT
-        complete = known and set(REQUIRED_ARRAYS) <= set(meta["bytes"]) <= {*REQUIRED_ARRAYS, *OPTIONAL_ARRAYS}
+        known = meta["format"] in READABLE
+        complete = known and set(REQUIRED_ARRAYS) <= set(meta["bytes"]) <= known_arrays
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{folder}: {META} is damaged; prepare the data again.") from error
     if not known:
@@ -214,15 +320,3 @@ def _load_array(folder: Path, name: str, size: int) -> NDArray[Any]:
     except (OSError, ValueError) as error:
         raise DataError(f"{file}: cannot be read ({error}); prepare the data again.") from error
     return array
-
-
-def _source_hash(source: Source) -> str:
-    """Return the sha256 over the bytes and roles of the source's files; where they lie does not matter."""
-    digest = hashlib.sha256(f"{FORMAT}".encode())
-    for role, path, _ in source.tables:
-        try:
-            with path.open("rb") as file:
-                digest.update(f"\n{role}:{hashlib.file_digest(file, 'sha256').hexdigest()}".encode())
-        except OSError as error:
-            raise DataError(f"{path}: cannot be read ({error.strerror}).") from error
-    return digest.hexdigest()

@@ -37,6 +37,8 @@ CONFIG, WEIGHTS, VOCABULARY, HISTORIES, SPLIT = (
     "histories.safetensors",
     "split.json",
 )
+OPTIONAL_ARRAYS = ("session_ids", "event_types", "event_values")
+HISTORY_ARRAYS = ("user_offsets", "items", "timestamps", *OPTIONAL_ARRAYS)
 
 
 @dataclass(frozen=True)
@@ -57,40 +59,55 @@ class SplitRecord:
 
 @dataclass(frozen=True)
 class SavedModel:
-    """A loaded model folder. `histories` has the users' events up to their truth and the model's vocabularies."""
+    """A model as a folder holds it. `histories` has the users' events up to their truth, and the vocabularies."""
 
-    folder: Path
+    folder: Path | None  # None for one that was not written
     model: HRNN
     configuration: Configuration
     split: SplitRecord
     histories: Dataset
 
 
+def keep_model(
+    model: HRNN, configuration: Configuration, dataset: Dataset, split: Split, record: SplitRecord
+) -> SavedModel:
+    """Return a model in evaluation mode with what its folder would hold, without writing one."""
+    arrays: dict[str, Any] = _up_to_truth(dataset, split)
+    histories = replace(dataset, **arrays, content_hash=record.data_hash)
+    return SavedModel(None, model.eval(), configuration, record, histories)
+
+
 def save_model(
     folder: Path, model: HRNN, configuration: Configuration, dataset: Dataset, split: Split, record: SplitRecord
 ) -> None:
+    """Write the folder of a trained model; see `write_model`."""
+    write_model(folder, keep_model(model, configuration, dataset, split, record))
+
+
+def write_model(folder: Path, saved: SavedModel) -> None:
     """Write a model folder; it appears under its name only when it is complete, in place of an older model.
 
     Raises ModelError when `folder` exists and holds something else than a model, RunFailedError where the disk is full
     or the folder cannot be written.
     """
     require_model_target(folder)
-    histories = _up_to_truth(dataset, split)
+    histories = saved.histories
     partial = folder.parent / f".{folder.name}.{uuid.uuid4().hex[:12]}"
     try:
         partial.mkdir(parents=True)
-        tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+        tensors = {name: value.detach().cpu().contiguous() for name, value in saved.model.state_dict().items()}
         save_tensors(tensors, partial / WEIGHTS)
-        config = yaml.safe_dump(dump_configuration(configuration), sort_keys=False).encode()
+        config = yaml.safe_dump(dump_configuration(saved.configuration), sort_keys=False).encode()
         (partial / CONFIG).write_bytes(config)
         vocabulary = {
-            "items": dataset.item_ids.tolist(),
-            "users": dataset.user_ids.tolist(),
-            "event_types": list(dataset.event_type_names),
+            "items": histories.item_ids.tolist(),
+            "users": histories.user_ids.tolist(),
+            "event_types": list(histories.event_type_names),
         }
         (partial / VOCABULARY).write_text(json.dumps(vocabulary, ensure_ascii=False), "utf-8")
-        save_arrays(histories, partial / HISTORIES)
-        _write_record(partial, replace(record, config_sha256=hashlib.sha256(config).hexdigest()))
+        arrays = {name: getattr(histories, name) for name in HISTORY_ARRAYS if getattr(histories, name) is not None}
+        save_arrays(arrays, partial / HISTORIES)
+        _write_record(partial, replace(saved.split, config_sha256=hashlib.sha256(config).hexdigest()))
         if folder.exists():
             old = partial.with_suffix(".old")
             folder.replace(old)
@@ -190,7 +207,7 @@ def _up_to_truth(dataset: Dataset, split: Split) -> dict[str, NDArray[Any]]:
         "items": np.asarray(dataset.items)[kept],
         "timestamps": np.asarray(dataset.timestamps)[kept],
     }
-    for name in ("session_ids", "event_types", "event_values"):
+    for name in OPTIONAL_ARRAYS:
         values = getattr(dataset, name)
         if values is not None:
             arrays[name] = np.asarray(values)[kept]

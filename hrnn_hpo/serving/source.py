@@ -2,6 +2,10 @@
 
 from pathlib import Path
 
+import torch
+
+from hrnn_hpo.model.folder import SavedModel, load_model
+
 
 def resolve_model(model: str, tracking_uri: str | None = None) -> Path:
     """Return the folder of a model named on a command line; a registered one is fetched from MLflow's artifacts."""
@@ -10,3 +14,8 @@ def resolve_model(model: str, tracking_uri: str | None = None) -> Path:
 
         return download_model(model, tracking_uri)
     return Path(model)
+
+
+def open_model(model: SavedModel | str | Path, device: torch.device | None = None) -> SavedModel:
+    """Return the model in a folder or at a `models:/` address; one that is loaded already stays as it is."""
+    return model if isinstance(model, SavedModel) else load_model(resolve_model(str(model)), device)

@@ -7,10 +7,11 @@ from typing import Any
 from optuna.storages import RDBStorage
 from optuna.study import Study
 
+from hrnn_hpo.cores import default_threads
 from hrnn_hpo.data.prepared import load_dataset
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.errors import HRNNError, StudyError
-from hrnn_hpo.experiment import available_cores, resolve_device
+from hrnn_hpo.experiment import resolve_device
 from hrnn_hpo.study.confirm.runs import companion_of, confirmation_runs
 from hrnn_hpo.study.confirm.settings import Settings, n_confirmed, wanted_settings
 from hrnn_hpo.study.forecast.forecast import FORECAST_KEY, Forecast, forecast, stored_measure
@@ -71,7 +72,7 @@ def _forecast(
 ) -> Forecast:
     known: Measure | None = stored_measure(study) if study is not None else None
     if known is None:
-        n_threads = checked.n_threads or max(1, available_cores() // checked.n_workers)
+        n_threads = checked.n_threads or default_threads(checked.n_workers)
         known = measure(dataset, checked.space, checked.record, device=checked.request.device, n_threads=n_threads)
     companion = companion_of(study, storage) if study is not None and storage is not None else None
     n_done = count_trials(study.get_trials(deepcopy=False)).done if study is not None else 0

@@ -58,6 +58,7 @@ def train(name: str, python: Path | str, driver: str, settings: dict[str, Any], 
     """Return what a driver tells of its epochs; it runs where the log is, since RecBole leaves files behind."""
     environment = os.environ | ({"PYTHONPATH": str(path)} if path else {})
     environment |= {"OMP_NUM_THREADS": str(settings["threads"]), "THP_MEM_ALLOC_ENABLE": "1"}
+    environment.pop("GOMP_SPINCOUNT", None)  # ours, set when hrnn_hpo was imported here: each waits in its own way
     command = [str(python), "-W", "ignore", str(RIVALS / driver)]
     with subprocess.Popen(
         command,

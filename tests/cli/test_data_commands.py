@@ -1,16 +1,19 @@
 """The data commands: what they write where, and with which exit code."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from hrnn_hpo.cli.main import app
 from hrnn_hpo.data import datasets
 from hrnn_hpo.data.prepared import load_prepared
+from hrnn_hpo.data.reading.options import ReadOptions
 from hrnn_hpo.data.synthetic import markov, write_csv
 
 runner = CliRunner()
@@ -41,6 +44,12 @@ def test_describe_prints_one_json_object_and_nothing_else(source: Path, tmp_path
     figures = json.loads(result.stdout)
     assert (figures["n_interactions"], figures["n_users"]) == (150, 30)
     assert plot.read_bytes().startswith(b"\x89PNG")
+
+
+def test_describe_writes_a_page(source: Path, tmp_path: Path) -> None:
+    result = runner.invoke(app, ["data", "describe", str(source), "--out", str(tmp_path / "log.html")])
+    assert result.exit_code == 0
+    assert "<svg" in (tmp_path / "log.html").read_text(encoding="utf-8")
 
 
 def test_prepare_writes_a_folder_that_is_data_again(source: Path, tmp_path: Path) -> None:
@@ -87,11 +96,125 @@ def test_bad_rows_are_listed_line_by_line(tmp_path: Path) -> None:
     assert f"{path}, line 3: USER_ID" in result.stderr
 
 
-@pytest.mark.parametrize("command", ["fetch", "describe", "prepare"])
+@pytest.mark.parametrize("command", ["fetch", "describe", "prepare", "schema"])
 def test_every_help_has_an_example(command: str) -> None:
     result = runner.invoke(app, ["data", command, "--help"])
     assert result.exit_code == 0
-    assert f"Example: hrnn-hpo data {command}" in result.stdout
+    assert re.search(rf"Examples?:\s+hrnn-hpo data {command}", result.stdout)
+
+
+@pytest.fixture
+def ratings(tmp_path: Path) -> Path:
+    path = tmp_path / "ratings.csv"
+    rows = [f"{user},{user % 3},4.0,{1700000000 + user}" for user in range(9)]
+    path.write_text("\n".join(["userId,movieId,rating,timestamp", *rows, "7,,1.0,1700000000", ""]))
+    return path
+
+
+RATINGS = "USER_ID=userId,ITEM_ID=movieId,TIMESTAMP=timestamp,EVENT_VALUE=rating"
+
+
+def test_a_log_with_other_names_and_a_bad_row_is_prepared_by_options_alone(ratings: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    first = runner.invoke(app, ["data", "prepare", str(ratings), "--out", str(out)])
+    assert first.exit_code == 2
+    assert f"its names suggest --columns {RATINGS}." in first.stderr
+    options = ["--columns", RATINGS, "--out", str(out)]
+    second = runner.invoke(app, ["data", "prepare", str(ratings), *options])
+    assert second.exit_code == 2
+    assert f"{ratings}, line 11: ITEM_ID must have" in second.stderr
+    assert not out.exists()
+    third = runner.invoke(app, ["data", "prepare", str(ratings), *options, "--on-bad-rows", "skip"])
+    assert third.exit_code == 0
+    assert third.stdout.strip() == str(out)
+    assert "1 bad rows left out, see rejects.csv" in third.stderr
+    assert f"9 interactions, 9 users, 3 items in {out}" in third.stderr
+    assert f"Next: hrnn-hpo data describe {out}" in third.stderr
+    assert f"of disk beside {out};" in third.stderr
+    # The raw file is no log of ours still, but where it was prepared is known.
+    fourth = runner.invoke(app, ["train", str(ratings), "--out", str(tmp_path / "model")])
+    assert fourth.exit_code == 2
+    told = f"It was prepared with --columns {RATINGS} --on-bad-rows skip: give {out} in its place."
+    assert told in fourth.stderr
+
+
+def test_filters_are_counted_and_recorded(ratings: Path, tmp_path: Path) -> None:
+    arguments = ["data", "prepare", str(ratings), "--out", str(tmp_path / "out"), "--columns", RATINGS, "--json"]
+    arguments += ["--on-bad-rows", "skip", "--until", "2023-11-14T22:13:26Z", "--min-item-events", "2"]
+    result = runner.invoke(app, arguments)
+    assert result.exit_code == 0
+    told = json.loads(result.stdout)
+    assert told["filtered"] == {"until_time": 3, "min_item_events": 0}
+    assert told["n_interactions"] == 6  # users 0 to 5
+    assert told["options"]["until_time"] == 1700000006
+    described = runner.invoke(app, ["data", "describe", str(tmp_path / "out"), "--json"])
+    assert json.loads(described.stdout)["content_hash"] == told["content_hash"]
+
+
+def test_many_files_and_patterns_are_one_log(tmp_path: Path) -> None:
+    parts = tmp_path / "parts"
+    parts.mkdir()
+    for number in (1, 2):
+        (parts / f"part-{number}.csv").write_text(f"USER_ID,ITEM_ID,TIMESTAMP\nu,a,{number}\n")
+    several = [str(parts / f"part-{number}.csv") for number in (1, 2)]
+    hashes = set()
+    for number, data in enumerate([several, [str(parts / "part-*.csv")], [str(parts)]]):
+        out = ["--out", str(tmp_path / f"out-{number}")]
+        result = runner.invoke(app, ["data", "prepare", *data, *out, "--json"])
+        assert result.exit_code == 0, result.stderr
+        assert json.loads(result.stdout)["n_interactions"] == 2
+        hashes.add(json.loads(result.stdout)["content_hash"])
+    assert len(hashes) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            ["--columns", "USER=a"],
+            "columns: must name USER_ID, ITEM_ID, TIMESTAMP, EVENT_TYPE, EVENT_VALUE, SESSION_ID",
+        ),
+        (["--no-header"], "no_header needs columns with numbers"),
+        (["--separator", "::::::"], "separator: must be one to four characters"),
+        (["--from", "soon"], "from_time: must be a date such as 2024-01-31"),
+        (["--from", "2024-01-01", "--until", "2023-01-01"], "from must lie before until"),
+        (["--sample-users", "2"], "sample_users: Input should be less than or equal to 1"),
+        (["--memory-limit", "1KB"], "memory_limit: must be at least 256MB"),
+        (["--schema", "nowhere.json"], "nowhere.json: cannot be read"),
+        (["--event-types", "buy"], "event_types needs EVENT_TYPE, but the log has none"),
+    ],
+)
+def test_options_that_break_a_rule_end_with_exit_code_2(source: Path, options: list[str], message: str) -> None:
+    result = runner.invoke(app, ["data", "describe", str(source), *options])
+    assert result.exit_code == 2
+    assert message in result.stderr
+
+
+def test_the_help_texts_are_those_of_the_options() -> None:
+    names = {"from_time": "--from", "until_time": "--until", "schema_file": "--schema"}
+    help_of = {
+        param.opts[0]: param.help
+        for param in typer.main.get_command(app).commands["data"].commands["prepare"].params  # type: ignore[attr-defined]
+        if param.opts[0].startswith("--")
+    }
+    for name, field in ReadOptions.model_fields.items():
+        assert help_of[names.get(name, "--" + name.replace("_", "-"))] == field.description
+
+
+def test_a_suggested_schema_fits_its_file(ratings: Path, tmp_path: Path) -> None:
+    ratings.write_text("\n".join(ratings.read_text().splitlines()[:-1]) + "\n")
+    result = runner.invoke(app, ["data", "schema", str(ratings), "--columns", RATINGS.rpartition(",")[0]])
+    assert result.exit_code == 0
+    schema = json.loads(result.stdout)
+    assert schema["fields"] == [
+        {"name": "USER_ID", "type": "string"},
+        {"name": "ITEM_ID", "type": "string"},
+        {"name": "TIMESTAMP", "type": "long"},
+        {"name": "rating", "type": "double"},
+    ]
+    (tmp_path / "schema.json").write_text(result.stdout)
+    options = ["--columns", RATINGS, "--schema", str(tmp_path / "schema.json"), "--out", str(tmp_path / "out")]
+    assert runner.invoke(app, ["data", "prepare", str(ratings), *options]).exit_code == 0
 
 
 def test_help_loads_nothing_heavy() -> None:

@@ -12,11 +12,15 @@ import pytest
 from hrnn_hpo.data import prepared
 from hrnn_hpo.data.fingerprint import with_content_hash
 from hrnn_hpo.data.ingest import read_interactions
-from hrnn_hpo.data.prepared import cache_folder, is_prepared, load_dataset, load_prepared, prepare
+from hrnn_hpo.data.keeping.arrays import ArrayStore
+from hrnn_hpo.data.keeping.cache import cache_folder
+from hrnn_hpo.data.prepared import is_prepared, load_dataset, load_prepared, load_report, prepare
+from hrnn_hpo.data.reading.read import Report
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.data.synthetic import make_dataset, write_csv
 from hrnn_hpo.errors import DataError
 
+OLD = Path(__file__).parents[1] / "fixtures" / "prepared_0_1_0"
 FULL = make_dataset(
     [[("a", 1, "view", 2.5, "x"), ("b", 2)], [("b", 1, "buy", None, "y")]], extra_items=["c"], name="full"
 )
@@ -142,8 +146,8 @@ def test_a_torn_cache_is_rebuilt(source: Path, damage: Callable[[Path], None]) -
 
 
 def test_a_build_that_breaks_off_leaves_nothing(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def break_off(_: object, __: str, allocate: Callable[..., np.ndarray]) -> None:
-        allocate("items", 10, np.int32)[:] = 1
+    def break_off(_: object, __: object, store: ArrayStore, *___: object) -> None:
+        store.append("items", np.ones(10, dtype=np.int32))
         raise KeyboardInterrupt
 
     monkeypatch.setattr(prepared, "read_source", break_off)
@@ -186,6 +190,9 @@ def test_the_cache_lies_where_the_environment_says(tmp_path: Path, monkeypatch: 
     monkeypatch.setenv("HRNN_HPO_CACHE", str(tmp_path / "own"))
     assert cache_folder() == tmp_path / "own"
     monkeypatch.delenv("HRNN_HPO_CACHE")
+    monkeypatch.setenv("HRNN_HPO_HOME", str(tmp_path / "home"))
+    assert cache_folder() == tmp_path / "home" / "cache"
+    monkeypatch.delenv("HRNN_HPO_HOME")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
     assert cache_folder() == tmp_path / "xdg" / "hrnn-hpo"
     monkeypatch.delenv("XDG_CACHE_HOME")
@@ -250,7 +257,7 @@ def test_a_folder_of_another_format_is_refused(source: Path, tmp_path: Path) -> 
     out = prepare(source, tmp_path / "out")
     meta = json.loads((out / "meta.json").read_text())
     (out / "meta.json").write_text(json.dumps({**meta, "format": 99}))
-    with pytest.raises(DataError, match=r"format 2 must stand in meta\.json, but got 99"):
+    with pytest.raises(DataError, match=r"format 3 must stand in meta\.json, but got 99"):
         load_dataset(out)
 
 
@@ -262,11 +269,29 @@ def test_meta_that_names_other_arrays_is_refused(source: Path, tmp_path: Path) -
         load_dataset(out)
 
 
-def test_milliseconds_are_noticed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    seconds, milliseconds = tmp_path / "seconds.csv", tmp_path / "milliseconds.csv"
-    seconds.write_text("USER_ID,ITEM_ID,TIMESTAMP\nu,a,1700000000\n", encoding="utf-8")
-    milliseconds.write_text("USER_ID,ITEM_ID,TIMESTAMP\nu,a,1700000000000\n", encoding="utf-8")
-    load_dataset(seconds)
-    assert caplog.text == ""
-    load_dataset(milliseconds)
-    assert "milliseconds.csv: times lie beyond the year 9999" in caplog.text
+def test_a_folder_of_version_0_1_0_opens(tmp_path: Path) -> None:
+    dataset = load_dataset(OLD)
+    expected = make_dataset(
+        [
+            [("book", 100, "view", 1.5, "s1"), ("lamp", 160, "buy", None, "s1"), ("book", 5000, "view", 2.0, "s2")],
+            [("lamp", 90, None, 3.0)],
+            [("tea", 70, "buy", 4.0, "s3")],
+        ],
+        user_ids=["ann", "bob", "zoé"],
+        extra_items=["vase"],
+    )
+    assert dataset.content_hash == with_content_hash(dataset).content_hash == expected.content_hash
+    assert_same(dataclasses.replace(dataset, n_duplicates=0), expected)
+    assert load_report(OLD) == ({}, Report(n_duplicates=1))
+    # It can be copied, and filtered: "vase" had no event, so an items table must have named it.
+    assert_same(load_prepared(prepare(OLD, tmp_path / "copy")), dataset)
+    bought = load_dataset(OLD, event_types=("buy",))
+    assert bought.item_ids.tolist() == ["lamp", "tea", "vase"]
+
+
+def test_the_cache_of_version_0_1_0_is_left_and_built_anew(source: Path, tmp_path: Path) -> None:
+    out = prepare(source, tmp_path / "out")
+    meta = json.loads((out / "meta.json").read_text())
+    (out / "meta.json").write_text(json.dumps({**meta, "format": 2, "source_hash": "0"}))
+    assert_same(load_prepared(prepare(source, out)), FULL)
+    assert json.loads((out / "meta.json").read_text())["format"] == 3

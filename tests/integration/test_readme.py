@@ -9,6 +9,7 @@ import time
 import urllib.request
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from hrnn_hpo.data.synthetic import markov, write_csv
@@ -61,6 +62,22 @@ def test_every_command_of_the_readme_runs(project: Path) -> None:
         assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}\n{done.stderr}"
     assert (project / "best.yaml").is_file()
     assert (project / "models" / "deployed" / "weights.safetensors").is_file()
+
+
+@pytest.mark.slow
+def test_the_notebooks_lines_run(project: Path) -> None:
+    """Those of HRNNRecommender and those of the functions, after a study of the name that they ask for."""
+    five, functions = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), flags=re.DOTALL)
+    log = pd.read_csv(project / "data" / "ml-100k" / "interactions.csv")
+    names = {"USER_ID": "userId", "ITEM_ID": "movieId", "TIMESTAMP": "timestamp"}
+    log.rename(columns=names).to_csv(project / "ratings.csv", index=False)
+    tune = ["tune", "data/ml-100k", "--space", "quickstart", "--study", "first", "--n-trials", "2", "--confirm", "0"]
+    for program in ([PROGRAM, *tune], [sys.executable, "-c", five + functions]):
+        done = subprocess.run(
+            program, cwd=project, env=environment(project), capture_output=True, text=True, timeout=600
+        )
+        assert done.returncode == 0, done.stderr
+    assert (project / "models" / "notebook" / "weights.safetensors").is_file()
 
 
 def _probe_server(arguments: list[str], project: Path) -> None:

@@ -9,9 +9,9 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
+from hrnn_hpo.pages.svg import Axis, Plot, label, number_axis, picture, polyline
 from hrnn_hpo.search.parameter import Parameter, show
 from hrnn_hpo.study.attributes import epochs_of
-from hrnn_hpo.study.report.svg import Axis, Plot, label, number_axis, picture, polyline
 from hrnn_hpo.study.trials import best_trial
 
 MAX_CURVE_POINTS = 100
@@ -157,7 +157,7 @@ def parameter_axis(parameter: Parameter, trials: Sequence[FrozenTrial]) -> Axis:
     seen = [trial.params[parameter.name] for trial in trials if parameter.name in trial.params]
     if parameter.type == "categorical":
         others = [value for value in dict.fromkeys(seen) if value not in parameter.choices]
-        return Axis(parameter.name, choices=(*parameter.choices, *others))
+        return Axis(parameter.name, choices=(*parameter.choices, *others), show=show)
     values = [parameter.low, parameter.high, *(value for value in seen if isinstance(value, int | float))]
     return number_axis(parameter.name, values, log=parameter.log, margin=0.02, whole=parameter.type == "integer")
 

@@ -16,6 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 from hrnn_hpo import __version__
 from hrnn_hpo.errors import ConfigError, StudyError
 from hrnn_hpo.files import write_text
+from hrnn_hpo.pages.page import Html, chart, element, folded, page, section, table
 from hrnn_hpo.search.parameter import Parameter, show
 from hrnn_hpo.search.space import SearchSpace
 from hrnn_hpo.study.attributes import COMMIT, CONFIGURATION, FAILURE, ROLE, SUMMARY, epochs_of
@@ -33,7 +34,6 @@ from hrnn_hpo.study.report.charts import (
     slice_charts,
 )
 from hrnn_hpo.study.report.importance import MIN_TRIALS_FOR_IMPORTANCE, importances
-from hrnn_hpo.study.report.page import Html, chart, element, folded, page, section, table
 from hrnn_hpo.study.report.rerun import OWN_SPACE, commands, rerun_notes
 from hrnn_hpo.study.report.verdict_tables import confirmation_table, leaderboard_table, verdict
 from hrnn_hpo.study.request.part_of_users import read_fidelity

@@ -6,11 +6,11 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from hrnn_hpo.evaluation.metrics import METRICS
+from hrnn_hpo.pages.page import Html, element, section, table
 from hrnn_hpo.study.confirm.leaderboard import DEFAULTS, WINNER, Leaderboard, baselines_ahead, read_leaderboard
 from hrnn_hpo.study.confirm.test_part import openings
 from hrnn_hpo.study.confirmation import sentences
 from hrnn_hpo.study.record import StudyRecord
-from hrnn_hpo.study.report.page import Html, element, section, table
 from hrnn_hpo.study.trials import read_confirmation
 
 

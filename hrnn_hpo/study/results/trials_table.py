@@ -2,6 +2,7 @@
 
 import csv
 import io
+from typing import Any
 
 from optuna.study import Study
 
@@ -12,34 +13,46 @@ from hrnn_hpo.study.seeds import original_number
 
 def trials_table(study: Study) -> str:
     """Return trials.csv: a row per trial, failed ones too, with its parameters and its best epoch's metrics."""
+    columns, rows = trial_rows(study)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        started, seconds = row["started"], row["seconds"]
+        row["started"] = None if started is None else started.isoformat(timespec="seconds")
+        row["seconds"] = None if seconds is None else f"{seconds:.1f}"
+        writer.writerow(row)
+    return text.getvalue()
+
+
+def trial_rows(study: Study) -> tuple[list[str], list[dict[str, Any]]]:
+    """Return the table's columns, and of each trial what it has of them; what is known of none is None or left out."""
     trials = study.get_trials(deepcopy=False)
     more = read_record(study).more_objectives
     params = sorted({name for trial in trials for name in trial.params})
     metrics = list(dict.fromkeys(name for t in trials for name in t.user_attrs.get(SUMMARY, {}).get("metrics", {})))
     fixed = ["trial", "state", "value", "role", "retry_of", "started", "seconds", "epochs", "best_epoch", "seed"]
     fixed += [f"objective_{name}" for name in more]
-    rows = io.StringIO()
-    writer = csv.DictWriter(rows, [*fixed, *params, *metrics, "reason"], restval="", lineterminator="\n")
-    writer.writeheader()
+    rows = []
     for trial in trials:
         summary = trial.user_attrs.get(SUMMARY, {})
         original = original_number(trial)
-        writer.writerow(
+        rows.append(
             {
                 "trial": trial.number,
                 "state": trial.state.name,
-                "value": "" if trial.values is None else repr(trial.values[0]),
-                **{f"objective_{name}": repr(v) for name, v in zip(more, (trial.values or [])[1:], strict=False)},
-                "role": trial.user_attrs.get(ROLE, ""),
-                "retry_of": "" if original == trial.number else original,
-                "started": trial.datetime_start.isoformat(timespec="seconds") if trial.datetime_start else "",
-                "seconds": f"{trial.duration.total_seconds():.1f}" if trial.duration else "",
+                "value": None if trial.values is None else trial.values[0],
+                **{f"objective_{name}": v for name, v in zip(more, (trial.values or [])[1:], strict=False)},
+                "role": trial.user_attrs.get(ROLE),
+                "retry_of": None if original == trial.number else original,
+                "started": trial.datetime_start,
+                "seconds": trial.duration.total_seconds() if trial.duration else None,
                 "epochs": len(epochs_of(trial)),
-                "best_epoch": summary.get("best_epoch", ""),
-                "seed": trial.user_attrs.get(CONFIGURATION, {}).get("seed", ""),
+                "best_epoch": summary.get("best_epoch"),
+                "seed": trial.user_attrs.get(CONFIGURATION, {}).get("seed"),
                 **trial.params,
                 **summary.get("metrics", {}),
-                "reason": trial.user_attrs.get(FAILURE, {}).get("reason", ""),
+                "reason": trial.user_attrs.get(FAILURE, {}).get("reason"),
             }
         )
-    return rows.getvalue()
+    return [*fixed, *params, *metrics, "reason"], rows

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from optuna.study import Study
 
+from hrnn_hpo.cores import default_threads
 from hrnn_hpo.errors import RunFailedError
-from hrnn_hpo.experiment import available_cores
 from hrnn_hpo.study.folders import study_folder
 from hrnn_hpo.study.team.team import Addresses
 
@@ -73,7 +73,7 @@ class LocalTeam:
 
     def _spawn(self, seat: int, gpu: str | None) -> "subprocess.Popen[bytes]":
         where = self.addresses
-        n_threads = where.n_threads or max(1, available_cores() // self.size)
+        n_threads = where.n_threads or default_threads(self.size)
         command = [sys.executable, "-m", "hrnn_hpo.cli.main", "worker", self.study]
         command += ["--data", str(where.data), "--device", where.device]
         command += ["--threads", str(n_threads), "--parent", str(os.getpid())]

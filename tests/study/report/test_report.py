@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from hrnn_hpo.cli.main import app
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.errors import ConfigError, StudyError
+from hrnn_hpo.pages.svg import Axis, number_axis
 from hrnn_hpo.search.space import SearchSpace, load_space
 from hrnn_hpo.study.attributes import CONFIGURATION, CONFIRMATION, FAILURE, epoch_key
 from hrnn_hpo.study.confirm.leaderboard import LEADERBOARD
@@ -24,7 +25,6 @@ from hrnn_hpo.study.record import new_record, read_record, write_record
 from hrnn_hpo.study.report import rerun
 from hrnn_hpo.study.report.advice import named_space
 from hrnn_hpo.study.report.report import render_report, report
-from hrnn_hpo.study.report.svg import Axis, number_axis
 from hrnn_hpo.study.request.budget import BUDGET_KEY
 from hrnn_hpo.study.storage.database import create_study, load_study, open_storage
 from hrnn_hpo.study.trials import last_attempts

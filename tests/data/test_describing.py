@@ -1,7 +1,9 @@
 """Figures of a log, counted by hand."""
 
 import json
+import re
 from dataclasses import replace
+from html import escape
 from io import StringIO
 from itertools import pairwise
 from pathlib import Path
@@ -12,7 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from hrnn_hpo.data.describe import describe, plot, render
+from hrnn_hpo.data.describing.figures import describe
+from hrnn_hpo.data.describing.page import describe_page, write_page
+from hrnn_hpo.data.describing.picture import plain, plot
+from hrnn_hpo.data.describing.text import render
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.data.synthetic import make_dataset
 from hrnn_hpo.errors import DataError
@@ -110,3 +115,95 @@ def test_many_users_are_described_in_groups_that_grow() -> None:
     lengths = np.arange(1, 60)
     groups = describe(make_dataset([[("a", 0)] * n for n in lengths])).history_lengths
     assert [(group.shortest, group.longest) for group in groups][-3:] == [(21, 31), (32, 47), (48, 71)]
+
+
+# What one needs to choose: gaps, popularity, drift, protocols.
+
+
+def test_sessions_are_counted_at_several_gaps_and_the_one_asked_for(dataset: Dataset) -> None:
+    figures = describe(dataset, 10)
+    assert [(found.session_gap, found.n_sessions) for found in figures.sessions_at_gaps] == [
+        (10, 6),
+        (300, 5),
+        (900, 5),
+        (1800, 5),
+        (3600, 5),
+        (21600, 3),
+        (86400, 3),
+    ]
+
+
+def test_popularity_is_counted_by_hand() -> None:
+    figures = describe(
+        make_dataset([[("a", t) for t in range(6)], [("b", 1), ("b", 2), ("c", 3), ("d", 4)]])
+    ).popularity
+    assert figures.top_1_percent == figures.top_10_percent == 6 / 10  # one item of four
+    assert figures.n_items_for_half == 1
+    assert figures.n_items_once == 2
+    assert figures.most_popular == (("a", 6), ("b", 2), ("c", 1), ("d", 1))
+    # Gini of 1, 1, 2, 6: mean absolute difference over twice the mean, (0+1+5+1+5+4) x 2 / 16 / 5
+    assert figures.gini == pytest.approx(32 / 16 / 2 / 2.5)
+
+
+def test_tenths_tell_what_is_new_and_what_stays() -> None:
+    """Twenty events, two in each tenth: item x all the time, and every tenth an item of its own."""
+    rows = [(item, 10 * step + place) for step in range(10) for place, item in enumerate(("x", f"n{step}"))]
+    figures = describe(make_dataset([rows[:10], rows[10:]])).tenths
+    assert [tenth.n_events for tenth in figures] == [2] * 10
+    assert [tenth.n_new_items for tenth in figures] == [2] + [1] * 9
+    assert [tenth.cold_share for tenth in figures] == [1.0] + [0.5] * 9
+    assert [tenth.kept_top for tenth in figures] == [None] + [0.5] * 9
+    assert [tenth.n_new_users for tenth in figures] == [1, 0, 0, 0, 0, 1, 0, 0, 0, 0]
+    assert figures[1].first_timestamp == 10
+
+
+def test_users_of_each_protocol_are_those_of_the_split() -> None:
+    log = make_dataset([[("a", 10 * user + step) for step in range(4)] for user in range(30)])
+    found = {users.protocol: users for users in describe(log).protocols}
+    assert list(found) == ["personalize", "personalize-last", "leave-one-out", "newest-tenth", "temporal"]
+    assert (found["personalize"].n_train, found["personalize"].n_validation, found["personalize"].n_test) == (24, 3, 3)
+    assert found["leave-one-out"].n_validation == found["leave-one-out"].n_validation_truth == 30
+    small = {users.protocol: users for users in describe(make_dataset([[("a", 1)]])).protocols}
+    assert "two or more events" in small["personalize"].problem
+
+
+def test_event_values_have_quartiles_and_repeats_say_what_seen_does() -> None:
+    figures = describe(make_dataset([[("a", 0, None, 1.0), ("b", 1, None, 3.0), ("a", 2)]]))
+    assert figures.event_value_quantiles == {"0": 1.0, "0.25": 1.5, "0.5": 2.0, "0.75": 2.5, "1": 3.0}
+    assert figures.seen == "keep"
+    assert describe(make_dataset([[("a", 0), ("b", 1)]])).seen == "remove"
+
+
+HOSTILE = ["[cart]", "[/b]", "[bold]x", "$\\frac{1}{2}$", "<script>alert(1)</script>", "a&b", "100 %", "{x}", "\\[red]"]
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_names_are_shown_as_they_are(name: str, tmp_path: Path) -> None:
+    figures = describe(make_dataset([[(name, 0, name), ("b", 1, name)]], name=name))
+    written = StringIO()
+    Console(width=300, file=written).print(render(figures))
+    assert f"event types {name} 2".replace(" ", "") in written.getvalue().replace(" ", "")
+    assert written.getvalue().startswith(name)
+    page = describe_page(figures)
+    assert f"<h1>{escape(name)}</h1>" in page
+    assert "<script" not in page
+    assert plot(figures, tmp_path / "lengths.png").is_file()
+
+
+def test_a_dollar_in_a_plot_is_text() -> None:
+    from matplotlib.text import Text
+
+    drawn = plain("costs $5 or $6")
+    assert Text()._preprocess_math(drawn) == ("costs $5 or $6", False)
+
+
+def test_the_page_opens_offline_and_shows_everything(dataset: Dataset, tmp_path: Path) -> None:
+    path = write_page(describe(dataset), tmp_path / "deep" / "log.html", ["2 events lie at time 0."])
+    page = path.read_text(encoding="utf-8")
+    assert "default-src 'none'" in page
+    assert not re.search(r"https?:|src=|url\(", page)
+    assert page.count("<svg") == 5
+    for part in ("History lengths", "Events over time", "Popularity and its drift", "personalize", "2 events lie at"):
+        assert part in page
+    with pytest.raises(DataError, match="cannot be written"):
+        write_page(describe(dataset), tmp_path)

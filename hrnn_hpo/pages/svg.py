@@ -1,15 +1,13 @@
-"""Axes, dots and lines as inline SVG: what the charts of a report are drawn with.
+"""Axes, dots, lines and bars as inline SVG: what the charts of a page are drawn with.
 
 Plain text that a browser shows without a script; its colours are the page's style classes.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from typing import Any
-
-from hrnn_hpo.search.parameter import same, show
 
 Point = tuple[float, float]
 _TOP, _RIGHT, _BOTTOM, _LEFT = 10, 14, 42, 62  # margins in pixels
@@ -26,11 +24,12 @@ class Axis:
     log: bool = False
     choices: tuple[Any, ...] = ()
     whole: bool = False  # only whole numbers are labelled
+    show: Callable[[Any], str] = str  # how a choice is written
 
     def place(self, value: Any) -> float | None:
         """Return where a value lies, 0 = low end, 1 = high end; None for one that the axis does not know."""
         if self.choices:
-            index = next((i for i, choice in enumerate(self.choices) if same(choice, value)), None)
+            index = next((i for i, choice in enumerate(self.choices) if _same(choice, value)), None)
             return None if index is None else (index + 0.5) / len(self.choices)
         if not isinstance(value, int | float) or not math.isfinite(value) or (self.log and value <= 0):
             return None
@@ -43,7 +42,7 @@ class Axis:
     def ticks(self, n: int = 5) -> list[tuple[float, str]]:
         """Return about n places with their texts."""
         if self.choices:
-            return [((i + 0.5) / len(self.choices), show(choice)) for i, choice in enumerate(self.choices)]
+            return [((i + 0.5) / len(self.choices), self.show(choice)) for i, choice in enumerate(self.choices)]
         values = _log_ticks(self.low, self.high, n) if self.log else _linear_ticks(self.low, self.high, n, self.whole)
         places = [(self.place(value), f"{value:.6g}") for value in values]
         return [(place, text) for place, text in places if place is not None]
@@ -84,6 +83,14 @@ class Plot:
         """Add a line through points."""
         places = [at for at in (self._at(x, y) for x, y in points) if at is not None]
         self.marks.append(polyline(places, style, tip))
+
+    def bars(self, edges: Sequence[Any], heights: Sequence[float], tips: Sequence[str]) -> None:
+        """Add bars that stand on the low end of the y axis, one between each edge and the next."""
+        for left, right, height, tip in zip(edges[:-1], edges[1:], heights, tips, strict=True):
+            low, high = self._at(left, self.y.low), self._at(right, height)
+            if low is not None and high is not None:
+                size = f'width="{max(high[0] - low[0] - 1, 1):.1f}" height="{max(low[1] - high[1], 0):.1f}"'
+                self.marks.append(f'<rect class="bar" x="{low[0]:.1f}" y="{high[1]:.1f}" {size}>{_tip(tip)}</rect>')
 
     def svg(self) -> str:
         """Return the chart."""
@@ -130,6 +137,11 @@ def polyline(points: Sequence[Point], style: str, tip: str = "") -> str:
 def label(x: float, y: float, text: str, anchor: str, style: str = "tick", more: str = "") -> str:
     """Return a text at a place in pixels."""
     return f'<text class="{style}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" {more}>{escape(text)}</text>'
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Return whether two choices are one: in Python, True equals 1."""
+    return isinstance(one, bool) == isinstance(other, bool) and bool(one == other)
 
 
 def _tip(text: str) -> str:

@@ -1,0 +1,71 @@
+"""Studies that version 0.1.0 left: read, exported, reported, continued, fetched from the registry."""
+
+import json
+from pathlib import Path
+
+import pytest
+from earlier_stores import unpack
+
+from hrnn_hpo.api import evaluate, recommend
+from hrnn_hpo.study.report.report import report
+from hrnn_hpo.study.results.export import export
+from hrnn_hpo.study.results.manage import clean_up, delete_study
+from hrnn_hpo.study.results.status import list_studies, status
+from hrnn_hpo.study.results.sync import sync
+from hrnn_hpo.study.tune import tune
+
+
+@pytest.fixture
+def shop(tmp_path: Path, home: Path) -> Path:
+    assert home == tmp_path / "mlruns"
+    return unpack("study", tmp_path)
+
+
+@pytest.mark.usefixtures("shop")
+def test_its_status_is_what_it_was() -> None:
+    found = status("shop")
+    assert (found.trials.complete, found.best_trial, found.test_openings) == (3, 2, 1)
+    assert found.best_value == pytest.approx(0.12702979099503162)
+    assert found.confirmation is not None
+    assert (found.confirmation["verdict"], found.confirmation["winner"]) == ("undecided", 2)
+    assert (found.confirmation["n_runs_done"], found.confirmation["n_runs"]) == (4, 4)
+    assert [one.study for one in list_studies()] == ["shop"]
+    assert clean_up() == ["shop"]
+
+
+def test_it_exports_what_it_did(shop: Path) -> None:
+    written = export("shop", shop / "again.yaml")
+    assert written.read_text(encoding="utf-8") == (shop / "exported.yaml").read_text(encoding="utf-8")
+
+
+def test_its_report_tells_the_verdict(shop: Path) -> None:
+    text = report("shop", shop / "report.html").read_text(encoding="utf-8")
+    assert "undecided" in text
+    assert "0.1.0" in text
+
+
+def test_it_is_continued_with_its_confirmation_and_test_figures(shop: Path) -> None:
+    result = tune(shop / "log", study="shop", n_trials=4, device="cpu", n_threads=1, out=shop / "results")
+    assert (result.trials.complete + result.trials.pruned, result.trials.failed) == (4, 0)
+    assert result.leaderboard is not None
+    assert status("shop").test_openings == 1  # kept: only `again` opens them once more
+    rows = (shop / "results" / "trials.csv").read_text(encoding="utf-8").splitlines()
+    assert [row.split(",")[0] for row in rows] == ["trial", "0", "1", "2", "3"]
+
+
+def test_its_registered_model_is_fetched_where_the_folder_was_moved(shop: Path) -> None:
+    told = json.loads((shop / "evaluated.json").read_text(encoding="utf-8"))
+    assert len(recommend("models:/shop/1", "u01", k=5)) == 5
+    found = evaluate("models:/shop/1", shop / "log", again=True)
+    assert found.model.metrics == pytest.approx(told["metrics"], rel=1e-4)
+
+
+@pytest.mark.usefixtures("shop")
+def test_its_runs_are_written_to_mlflow_again() -> None:
+    assert sync("shop") >= 3
+
+
+@pytest.mark.usefixtures("shop")
+def test_it_is_deleted_with_its_confirmation() -> None:
+    delete_study("shop")
+    assert list_studies() == []
