@@ -1,6 +1,7 @@
 """`tune --plan`: what a study would do and take, told before it starts; and the same for a study that is about to."""
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +9,11 @@ from optuna.storages import RDBStorage
 from optuna.study import Study
 
 from hrnn_hpo.cores import default_threads
-from hrnn_hpo.data.prepared import load_dataset
+from hrnn_hpo.data.prepared import load_dataset, prepare
+from hrnn_hpo.data.reading.options import KEYWORDS, ReadOptions
+from hrnn_hpo.data.reading.source import SourceLike
 from hrnn_hpo.data.schema import Dataset
-from hrnn_hpo.errors import HRNNError, StudyError
+from hrnn_hpo.errors import ConfigError, HRNNError, StudyError
 from hrnn_hpo.experiment import resolve_device
 from hrnn_hpo.study.confirm.runs import companion_of, confirmation_runs
 from hrnn_hpo.study.confirm.settings import Settings, n_confirmed, wanted_settings
@@ -21,29 +24,46 @@ from hrnn_hpo.study.request.request import StudyRequest, study_request
 from hrnn_hpo.study.storage.database import has_study, load_study, open_storage
 from hrnn_hpo.study.trials import count_trials
 
+READING = frozenset({*KEYWORDS, *ReadOptions.model_fields})  # what is said about the log, not about the study
 MIN_TRIALS_TO_MEASURE = 3  # an epoch and six slices of one are measured: a tenth of a trial or more
 _log = logging.getLogger(__name__)
 
 
-def plan(data: Path | Dataset, request: StudyRequest | None = None, **fields: Any) -> Forecast:
+def plan(data: Dataset | SourceLike, request: StudyRequest | None = None, **fields: Any) -> Forecast:
     """Return what `tune` with the same arguments would take. Nothing is written, no study is created.
 
     An epoch is measured, unless the study exists and knows its speed. Raises what `tune` would raise before its first
     trial.
     """
+    reading = {name: fields.pop(name) for name in list(fields) if name in READING}
     asked = study_request(request, **fields)
-    dataset = data if isinstance(data, Dataset) else load_dataset(data)
+    source = data_on_disk(data, reading)
+    dataset = source if isinstance(source, Dataset) else load_dataset(source)
     resolve_device(asked.device)
     try:
         database = open_storage(asked.storage)
     except StudyError:  # there is none yet
         database = None
-    checked = check_request(dataset, asked, database, data=str(data) if isinstance(data, Path) else dataset.name)
+    checked = check_request(dataset, asked, database, data=str(source) if isinstance(source, Path) else dataset.name)
     for note in checked.notes:
         _log.warning("%s", note)
     there = database is not None and has_study(asked.study, database)
     found = load_study(asked.study, database) if database is not None and there else None
     return _forecast(dataset, checked, found, database, wanted_settings(found, asked.confirm, asked.confirm_seeds))
+
+
+def data_on_disk(data: Dataset | SourceLike, reading: Mapping[str, Any]) -> Path | Dataset:
+    """Return a path from which every worker reads the same log; a Dataset stays what it is.
+
+    What needs more than a path to be read (a DataFrame, several files, options) is prepared in the cache.
+    """
+    if isinstance(data, Dataset):
+        if reading:
+            raise ConfigError(f"A Dataset has been read already: leave {', '.join(reading)} out.")
+        return data
+    if isinstance(data, str | Path) and not reading:
+        return Path(data)
+    return prepare(data, **reading)
 
 
 def plan_ahead(

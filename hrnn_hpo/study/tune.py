@@ -15,6 +15,7 @@ from optuna.study import Study
 
 from hrnn_hpo.config import Configuration
 from hrnn_hpo.data.prepared import load_dataset
+from hrnn_hpo.data.reading.source import SourceLike
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.errors import ConfigError, RunFailedError
 from hrnn_hpo.evaluation.protocols import UserMetric
@@ -28,7 +29,7 @@ from hrnn_hpo.study.confirm.settings import Settings, remember_settings
 from hrnn_hpo.study.confirm.test_part import open_test_part
 from hrnn_hpo.study.confirmation import Confirmation
 from hrnn_hpo.study.objectives import FrontPoint, pareto_front
-from hrnn_hpo.study.plan import plan_ahead
+from hrnn_hpo.study.plan import READING, data_on_disk, plan_ahead
 from hrnn_hpo.study.record import StudyRecord, read_record
 from hrnn_hpo.study.request.begin import begin_or_continue, start_clock
 from hrnn_hpo.study.request.budget import read_budget
@@ -75,7 +76,7 @@ class StudyResult:
 
 
 def tune(
-    data: Path | Dataset,
+    data: Dataset | SourceLike,
     request: StudyRequest | None = None,
     *,
     extra_metrics: Mapping[str, UserMetric] | None = None,
@@ -84,6 +85,9 @@ def tune(
     **fields: Any,
 ) -> StudyResult:
     """Search a space and return the best configuration, compared with the defaults and the baselines on test users.
+
+    `data` is a path, a Dataset, or a DataFrame (kept as a prepared folder in the cache), with the options of
+    `load_dataset` by name: `tune(frame, study="first", space="hrnn", user="userId", item="movieId", time="ts")`.
 
     What is asked stands in a StudyRequest or in its fields, given by name: `tune(data, study="first", space="hrnn",
     n_trials=40)`. A study of this name that exists is continued under what it recorded; fields left at None take the
@@ -103,15 +107,17 @@ def tune(
     Raises ConfigError for a request that breaks a rule, StudyError where the study began with other settings,
     RunFailedError when five trials in a row fail or no trial completes; both leave what is done in place.
     """
+    reading = {name: fields.pop(name) for name in list(fields) if name in READING}
     asked = study_request(request, **fields)
-    dataset = data if isinstance(data, Dataset) else load_dataset(data)
+    source = data_on_disk(data, reading)
+    dataset = source if isinstance(source, Dataset) else load_dataset(source)
     resolve_device(asked.device)
     require_apart(storage_address(asked.storage), tracking_address(asked.tracking_uri))
     if asked.out is not None:
         require_results_target(asked.out)
     database = open_storage(asked.storage, create=True)
     finish_widening(asked.study, database)
-    name = str(data) if isinstance(data, Path) else dataset.name
+    name = str(source) if isinstance(source, Path) else dataset.name
     checked = check_request(dataset, asked, database, data=name, metrics=list(extra_metrics or ()))
     for note in checked.notes:
         _log.warning("%s", note)
@@ -119,7 +125,7 @@ def tune(
     team = None
     if asked.launcher == "ray" or checked.n_workers > 1:
         require_names(checked.request, extra_metrics=extra_metrics, callbacks=callbacks)
-        path = _path_of(data, dataset)
+        path = _path_of(source, dataset)
         team = make_team(checked, Addresses(path, database.url, tracker.uri, asked.device, checked.n_threads))
     study = begin_or_continue(database, checked)
     runs = StudyRuns(tracker, asked.study, checked.record)
@@ -284,9 +290,9 @@ def _result(
     )
 
 
-def _path_of(data: Path | Dataset, dataset: Dataset) -> Path:
-    if isinstance(data, Path):
-        return data
+def _path_of(source: Path | Dataset, dataset: Dataset) -> Path:
+    if isinstance(source, Path):
+        return source
     raise ConfigError(
         f"Worker processes read the data from disk: pass a path instead of the data set {dataset.name!r}."
     )

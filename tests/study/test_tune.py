@@ -5,7 +5,9 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import optuna
+import pandas as pd
 import pytest
 from optuna.trial import TrialState
 from study_fakes import FakeTracker
@@ -375,3 +377,15 @@ def test_the_search_ends_with_the_first_trial_that_reaches_the_target(log: Datas
 def tune_and_list(log: Dataset, space: SearchSpace, **options: Any) -> list[optuna.trial.FrozenTrial]:
     tune(log, study="s", space=space, **options)
     return study_of().trials
+
+
+def test_a_study_takes_a_data_frame_with_columns_of_the_users_own(log: Dataset, space: SearchSpace) -> None:
+    users = np.repeat(np.asarray(log.user_ids), log.history_lengths)
+    frame = pd.DataFrame({"who": users, "what": np.asarray(log.item_ids)[log.items], "when": log.timestamps})
+    result = tune(frame, study="s", space=space, n_trials=1, user="who", item="what", time="when")
+    assert result.record.data_hash == log.content_hash
+    assert Path(result.record.data).is_dir()  # a prepared folder, which workers read too
+    with pytest.raises(DataError, match="USER_ID=whose"):
+        tune(frame, study="s", n_trials=1, user="whose", item="what", time="when")
+    with pytest.raises(ConfigError, match="leave user out"):
+        tune(log, study="s", n_trials=1, user="who")
