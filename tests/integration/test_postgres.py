@@ -1,5 +1,6 @@
 """A study on a real PostgreSQL server, which goes away for a while and comes back."""
 
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ from hrnn_hpo.errors import RunFailedError
 from hrnn_hpo.study.attributes import WORKER
 from hrnn_hpo.study.confirm.runs import companion_of
 from hrnn_hpo.study.storage.database import create_study, open_storage, storage_label
-from hrnn_hpo.study.storage.locks import study_lock
+from hrnn_hpo.study.storage.locks import Purpose, holding, study_lock
 
 AWAY_SECONDS = 20
 
@@ -105,6 +106,30 @@ def test_the_start_lock_of_a_server_is_held_by_one_and_ends_with_its_connection(
     assert held(elsewhere) == 1
     mine.release()
     assert held(elsewhere) == 0
+
+
+@pytest.mark.parametrize("purpose", ["begin", "compare", "test"])
+def test_what_one_command_alone_may_do_waits_on_every_machine(
+    server: PostgresServer, purpose: Purpose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two commands with folders of their own, as on two machines, would otherwise queue a confirmation twice."""
+    here, there = open_storage(server.url), open_storage(server.url)
+    order: list[str] = []
+
+    def elsewhere() -> None:
+        with holding("s", there, purpose):
+            order.append("there")
+
+    with holding("s", here, purpose):
+        monkeypatch.setenv("HRNN_HPO_HOME", str(tmp_path / "another-machine"))
+        waiting = threading.Thread(target=elsewhere)
+        waiting.start()
+        waiting.join(0.5)
+        with holding("another study", there, purpose):  # which has locks of its own
+            order.append("here")
+    waiting.join()
+    assert order == ["here", "there"]
+    assert held(here) == 0
 
 
 def held(storage: RDBStorage) -> int:
