@@ -5,6 +5,7 @@ whatever the service would have refused.
 """
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,9 +22,11 @@ _MAX_INTEGER = 1_000_000
 # DescribeSolution of older solutions calls them training.bptt and data.recency_mask.
 _PREFIXES = ("training.", "data.")
 _CONFIG_KEYS = ["hpoConfig", "algorithmHyperParameters", "featureTransformationParameters"]
-_IGNORED_CONFIG_KEYS = ["eventValueThreshold", "autoMLConfig", "eventsConfig", "optimizationObjective"]
+# Which events are read at all: `solution_filters` returns them, for whoever reads the log.
+_FILTER_KEYS = ["eventType", "eventValueThreshold"]
+_IGNORED_CONFIG_KEYS = ["autoMLConfig", "eventsConfig", "optimizationObjective"]
 _IGNORED_CONFIG_KEYS += ["trainingDataConfig", "autoTrainingConfig"]
-_IGNORED_REQUEST_KEYS = ["name", "datasetGroupArn", "eventType", "tags", "performAutoTraining"]
+_IGNORED_REQUEST_KEYS = ["name", "datasetGroupArn", "tags", "performAutoTraining"]
 _IGNORED_REQUEST_KEYS += ["performIncrementalUpdate", "solutionArn", "status", "creationDateTime"]
 _IGNORED_REQUEST_KEYS += ["lastUpdatedDateTime", "latestSolutionVersion", "autoMLResult", "latestSolutionUpdate"]
 _IGNORED_REQUEST_KEYS += ["solutionVersionArn", "trainingHours", "trainingMode", "tunedHPOParams", "failureReason"]
@@ -63,6 +66,27 @@ def read_solution_config(path: Path, space: SearchSpace) -> SolutionConfig:
     that Amazon does not know are left to the space. Raises SpaceError with every problem of the file.
     """
     return _Reader(path, space).read()
+
+
+def solution_filters(path: Path) -> dict[str, str]:
+    """Return {"event_type": …, "event_value_threshold": …} as far as a solutionConfig's file chooses events by them.
+
+    Nothing is checked here; `read_solution_config` tells what is wrong with the file.
+    """
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    found: dict[str, str] = {}
+    places = [content] if isinstance(content, dict) else []
+    while places:
+        place = places.pop()
+        inner = (place.get(key) for key in (*_WRAPPERS, "solutionConfig"))
+        places += [one for one in inner if isinstance(one, dict)]
+        for key, name in zip(_FILTER_KEYS, ("event_type", "event_value_threshold"), strict=True):
+            if isinstance(place.get(key), str) and place[key]:
+                found[name] = place[key]
+    return found
 
 
 def is_solution_config(content: Mapping[str, Any]) -> bool:
@@ -154,6 +178,12 @@ class _Reader:
         self._check_keys(config, _CONFIG_KEYS, "solutionConfig", _IGNORED_CONFIG_KEYS)
         return config
 
+    def _check_filter(self, key: str, value: Any) -> None:
+        if value is not None and not isinstance(value, str):
+            self.problem(key, f"text must stand here, as Amazon writes it, but got {show(value)}.")
+        elif key == "eventValueThreshold" and value and not _is_number(value):
+            self.problem(key, f"text of a number must stand here, but got {show(value)}.")
+
     def _mapping(self, content: Mapping[str, Any], key: str) -> dict[str, Any]:
         value = content.get(key)
         if value is None:
@@ -167,7 +197,9 @@ class _Reader:
         self, content: Mapping[str, Any], known: list[str], where: str, ignored: list[str] | None = None
     ) -> None:
         for key, value in content.items():
-            if ignored and key in ignored:
+            if ignored and key in _FILTER_KEYS:
+                self._check_filter(key, value)
+            elif ignored and key in ignored:
                 if value not in (None, {}, [], ""):
                     self.notes.append(f"{key} has no effect here.")
             elif key not in known:
@@ -342,3 +374,10 @@ def _parsed(text: Any, name: str) -> Any:
         except ValueError:
             continue
     return text
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False

@@ -10,11 +10,12 @@ from optuna.study import Study
 
 from hrnn_hpo.cores import default_threads
 from hrnn_hpo.data.prepared import load_dataset, prepare
-from hrnn_hpo.data.reading.options import KEYWORDS, ReadOptions
+from hrnn_hpo.data.reading.options import KEYWORDS, ReadOptions, read_options
 from hrnn_hpo.data.reading.source import SourceLike
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.errors import ConfigError, HRNNError, StudyError
 from hrnn_hpo.experiment import resolve_device
+from hrnn_hpo.search.solution_config import solution_filters
 from hrnn_hpo.study.confirm.runs import companion_of, confirmation_runs
 from hrnn_hpo.study.confirm.settings import Settings, n_confirmed, wanted_settings
 from hrnn_hpo.study.forecast.forecast import FORECAST_KEY, Forecast, forecast, stored_measure
@@ -37,7 +38,7 @@ def plan(data: Dataset | SourceLike, request: StudyRequest | None = None, **fiel
     """
     reading = {name: fields.pop(name) for name in list(fields) if name in READING}
     asked = study_request(request, **fields)
-    source = data_on_disk(data, reading)
+    source = data_on_disk(data, asked, reading)
     dataset = source if isinstance(source, Dataset) else load_dataset(source)
     resolve_device(asked.device)
     try:
@@ -52,18 +53,21 @@ def plan(data: Dataset | SourceLike, request: StudyRequest | None = None, **fiel
     return _forecast(dataset, checked, found, database, wanted_settings(found, asked.confirm, asked.confirm_seeds))
 
 
-def data_on_disk(data: Dataset | SourceLike, reading: Mapping[str, Any]) -> Path | Dataset:
+def data_on_disk(data: Dataset | SourceLike, request: StudyRequest, reading: Mapping[str, Any]) -> Path | Dataset:
     """Return a path from which every worker reads the same log; a Dataset stays what it is.
 
-    What needs more than a path to be read (a DataFrame, several files, options) is prepared in the cache.
+    What needs more than a path to be read (a DataFrame, several files, options, the eventType and eventValueThreshold
+    of a solutionConfig) is prepared in the cache.
     """
+    chosen = {} if request.solution_config is None else solution_filters(request.solution_config)
     if isinstance(data, Dataset):
-        if reading:
-            raise ConfigError(f"A Dataset has been read already: leave {', '.join(reading)} out.")
+        if reading or chosen:
+            told = ", ".join([*reading, *chosen])
+            raise ConfigError(f"A Dataset has been read already, so nothing is left to choose by {told}.")
         return data
-    if isinstance(data, str | Path) and not reading:
+    if isinstance(data, str | Path) and not reading and not chosen:
         return Path(data)
-    return prepare(data, **reading)
+    return prepare(data, options=read_options(**reading).with_solution_filters(**chosen))
 
 
 def plan_ahead(

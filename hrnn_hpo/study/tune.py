@@ -109,7 +109,7 @@ def tune(
     """
     reading = {name: fields.pop(name) for name in list(fields) if name in READING}
     asked = study_request(request, **fields)
-    source = data_on_disk(data, reading)
+    source = data_on_disk(data, asked, reading)
     dataset = source if isinstance(source, Dataset) else load_dataset(source)
     resolve_device(asked.device)
     require_apart(storage_address(asked.storage), tracking_address(asked.tracking_uri))

@@ -1,6 +1,8 @@
 """Amazon's JSON, out and in, held against the service model that botocore carries."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -10,6 +12,7 @@ from solution_configs import RECIPE, check_with_botocore, ranges, read
 from hrnn_hpo.config import Hyperparameters
 from hrnn_hpo.errors import SpaceError
 from hrnn_hpo.search.personalize import left_out, solution_config_from
+from hrnn_hpo.search.solution_config import solution_filters
 from hrnn_hpo.search.space import load_space
 
 # --- out ---------------------------------------------------------------------------------------------------------
@@ -166,8 +169,18 @@ def test_requests_and_descriptions_are_unwrapped(tmp_path: Path, wrapper: str | 
         "performAutoML": False,
         "recipeArn": "arn:aws:personalize:::recipe/aws-hrnn",
         "eventType": "click",
-        "solutionConfig": {"algorithmHyperParameters": {"bptt": "8"}},
+        "solutionConfig": {"algorithmHyperParameters": {"bptt": "8"}, "eventValueThreshold": "2.5"},
     }
-    found = read(tmp_path, {wrapper: request} if wrapper else request)
+    content = {wrapper: request} if wrapper else request
+    found = read(tmp_path, content)
     assert found.fixed == {"bptt": 8}
-    assert "eventType has no effect here." in found.notes
+    assert found.notes == ("name has no effect here.",)
+    (tmp_path / "filters.json").write_text(json.dumps(content))
+    chosen = solution_filters(tmp_path / "filters.json")
+    assert chosen == {"event_type": "click", "event_value_threshold": "2.5"}
+
+
+@pytest.mark.parametrize("content", [{"eventValueThreshold": "much"}, {"eventValueThreshold": 3}])
+def test_a_threshold_that_is_no_number_in_text_is_refused(tmp_path: Path, content: dict[str, Any]) -> None:
+    with pytest.raises(SpaceError, match="eventValueThreshold: text"):
+        read(tmp_path, {"algorithmHyperParameters": {"bptt": "8"}, **content})

@@ -1,6 +1,7 @@
 """A study from the first trial to the last: trial 0, budgets, resuming, stopping, failing. Training is faked."""
 
 import dataclasses
+import json
 import signal
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from study_fakes import FakeTracker
 
 from hrnn_hpo.cli.output import console
 from hrnn_hpo.cli.progress import StudyProgress
+from hrnn_hpo.data.prepared import load_dataset
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.data.synthetic import make_dataset, markov
 from hrnn_hpo.errors import ConfigError, DataError, RunFailedError, SpaceError, StudyError
@@ -234,9 +236,30 @@ def test_what_a_solution_config_asks_in_vain_is_told(
     log: Dataset, space: SearchSpace, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = tmp_path / "solution.json"
-    path.write_text('{"algorithmHyperParameters": {"hidden_dimension": "32"}, "eventValueThreshold": "3"}')
+    path.write_text('{"algorithmHyperParameters": {"hidden_dimension": "32"}, "autoMLConfig": {"x": 1}}')
     tune(log, study="s", space=space, n_trials=1, solution_config=path)
-    assert "eventValueThreshold has no effect here." in caplog.text
+    assert "autoMLConfig has no effect here." in caplog.text
+
+
+def test_a_solution_config_chooses_events_by_type_and_value(space: SearchSpace, tmp_path: Path) -> None:
+    frame = pd.DataFrame(
+        [
+            (f"u{user}", f"i{(user + event) % 20}", 1000 * event, "view" if event % 4 else "buy", float(event % 3))
+            for user in range(60)
+            for event in range(90)
+        ],
+        columns=["USER_ID", "ITEM_ID", "TIMESTAMP", "EVENT_TYPE", "EVENT_VALUE"],
+    )
+    frame.to_csv(tmp_path / "log.csv", index=False)
+    config = {"algorithmHyperParameters": {"hidden_dimension": "32"}, "eventValueThreshold": "1"}
+    (tmp_path / "solution.json").write_text(json.dumps({"eventType": "view", "solutionConfig": config}))
+    asked: dict[str, Any] = {"study": "s", "space": space, "n_trials": 1, "solution_config": tmp_path / "solution.json"}
+    result = tune(tmp_path / "log.csv", **asked)
+    wanted = frame[(frame.EVENT_TYPE == "view") & (frame.EVENT_VALUE >= 1)]
+    assert load_dataset(Path(result.record.data)).n_events == len(wanted)
+    assert tune(tmp_path / "log.csv", **asked).record.data_hash == result.record.data_hash
+    with pytest.raises(ConfigError, match="nothing is left to choose by event_type"):
+        tune(load_dataset(tmp_path / "log.csv"), **{**asked, "study": "other"})
 
 
 def test_a_failing_trial_is_recorded_and_the_study_goes_on(
