@@ -117,20 +117,20 @@ def measure(name: str, data: Path, work: Path, configuration: Configuration, che
 
 
 def report(rows: Rows) -> str:
-    """Return a line for each log whose default trainings are finished."""
+    """Return a line for each log of which a default training is finished."""
     lines: list[list[object]] = []
     for log in LOGS:
         own = [row for row in rows.values() if row.settings["log"] == log]
         defaults = [row for row in own if row.settings["kind"] == "defaults"]
         trials = [row for row in own if row.settings["kind"] == "random"]
-        if len(defaults) == len(SEEDS):
+        if defaults:
             lines.append([log, *_line(defaults, trials)])
     columns = ["log", "events", "items", "users", "batch", "defaults", "best random trial", "share", "goal"]
     columns += ["best baseline", "ahead", "goal"]
     text = (
-        f"{METRIC} on the validation users; defaults: the mean of {len(SEEDS)} seeds, and each. `ahead`: the best "
-        f"baseline minus the defaults, ± the standard error over the users. Goals: at least {GOAL} of the best of "
-        f"{N_RANDOM} random trials; no baseline ahead by more than a standard error."
+        f"{METRIC} on the validation users; defaults: the mean of the finished seeds of {len(SEEDS)}, and each. "
+        "`ahead`: the best baseline minus the defaults, ± the standard error over the users. Goals: at least "
+        f"{GOAL} of the best of {N_RANDOM} random trials; no baseline ahead by more than a standard error."
     )
     return f"{table(columns, lines)}\n\n{text}"
 
@@ -182,9 +182,8 @@ def main() -> None:
             leftovers=[checkpoint],
         )
 
-    for kind, numbers in (("defaults", SEEDS), ("random", range(N_RANDOM))):
-        for number in numbers:
-            results.run({f"{log}-{kind}-{number}": cell(log, kind, number) for log in LOGS})
+    runs = [("defaults", seed) for seed in SEEDS] + [("random", number) for number in range(N_RANDOM)]
+    results.run({f"{log}-{kind}-{number}": cell(log, kind, number) for kind, number in runs for log in LOGS})
     results.show(report)
 
 
