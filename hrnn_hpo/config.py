@@ -10,12 +10,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_origin
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
 
 from hrnn_hpo.errors import ConfigError
 
 M = TypeVar("M", bound=BaseModel)
 Architecture = Literal["control", "hierarchical"]
+AUTO = "auto"  # of what the data decides: experiment.resolve_auto puts its answer in place
+_LEAST_BATCH, _LARGEST_BATCH = 1, 65_536
+_BATCH_SIZE: TypeAdapter[int] = TypeAdapter(Annotated[int, Field(ge=_LEAST_BATCH, le=_LARGEST_BATCH)])
 
 
 class Hyperparameters(BaseModel):
@@ -76,7 +79,13 @@ class Hyperparameters(BaseModel):
     # Training.
     epochs: Annotated[int, Field(ge=1, le=10_000, description="The most epochs a run may take.")] = 40
     patience: Annotated[
-        int, Field(ge=1, le=10_000, description="Epochs without a better validation score before training stops.")
+        int,
+        Field(
+            ge=1,
+            le=10_000,
+            description="Epochs without a better validation score before training stops; one within the noise of the "
+            "validation users counts half, and below popularity training goes on while its loss falls.",
+        ),
     ] = 6
     targets_ahead: Annotated[
         int,
@@ -86,7 +95,15 @@ class Hyperparameters(BaseModel):
             description="Each step learns one of the user's next so many events, drawn anew each epoch; 1: the next.",
         ),
     ] = 1
-    batch_size: Annotated[int, Field(ge=1, le=65_536, description="Users advanced side by side in one update.")] = 128
+    batch_size: Annotated[
+        int | Literal["auto"],
+        Field(
+            ge=_LEAST_BATCH,
+            le=_LARGEST_BATCH,
+            description="Users advanced side by side in one update; auto: as many as give some 200 updates an epoch, "
+            "from 16 to 128.",
+        ),
+    ] = "auto"
     learning_rate: Annotated[float, Field(gt=0, le=1, description="Peak learning rate of AdamW.")] = 0.003
     weight_decay: Annotated[float, Field(ge=0, le=10, description="Decoupled weight decay of AdamW on matrices.")] = (
         0.01
@@ -112,6 +129,16 @@ class Hyperparameters(BaseModel):
             description="Of the large products in training, weights stay float32; auto: bfloat16 on GPUs made for it."
         ),
     ] = "auto"
+
+    @field_validator("batch_size", mode="plain")
+    @classmethod
+    def _number_or_auto(cls, value: Any) -> int | str:
+        if value == AUTO:
+            return AUTO
+        try:
+            return _BATCH_SIZE.validate_python(value)
+        except ValidationError as error:  # one problem, where a union would tell one for each of its sides
+            raise ValueError(f"{error.errors()[0]['msg']}, or auto") from None
 
     @model_validator(mode="after")
     def _fit_together(self) -> "Hyperparameters":

@@ -5,39 +5,47 @@ It ties data, model, training and evaluation together; it knows neither Optuna n
 
 import hashlib
 import json
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from hrnn_hpo.config import Configuration, dump_configuration, nearest
-from hrnn_hpo.cores import default_threads, use_threads
+from hrnn_hpo.config import AUTO, Configuration, dump_configuration, nearest
+from hrnn_hpo.cores import default_threads
 from hrnn_hpo.data.featurize import (
     event_features,
     filter_by_history_length,
     log_popularity,
     recency_weights,
     some_users,
+    value_scale,
 )
 from hrnn_hpo.data.ingest import check_minimum
 from hrnn_hpo.data.repeats import occurrences, repeats_are_rare
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.data.splits import EvalPart, Split, TrainPart, make_split
+from hrnn_hpo.device import Device as Device
+from hrnn_hpo.device import resolve_device as resolve_device
+from hrnn_hpo.device import undisturbed_caller
 from hrnn_hpo.errors import ConfigError
+from hrnn_hpo.evaluation.baselines import BASELINES
 from hrnn_hpo.evaluation.metrics import METRICS
 from hrnn_hpo.evaluation.protocols import Evaluation, Seen, UserMetric, evaluate, resolve_seen
 from hrnn_hpo.model.encode import score_rows
 from hrnn_hpo.model.hrnn import HRNN, Catalogue
 from hrnn_hpo.model.inputs import StepInputs, step_inputs
+from hrnn_hpo.training.batches import auto_batch_size
 from hrnn_hpo.training.progress import EpochReport
+from hrnn_hpo.training.stopping import Validation
 from hrnn_hpo.training.trainer import TrainingData, fit
 
 RECENT_DAYS = 30.0  # the last window of the training log whose popularity recency_mask scores
-Device = Literal["auto", "cpu", "cuda", "mps"]
 
 
 @dataclass(frozen=True)
@@ -46,10 +54,21 @@ class Experiment:
 
     dataset: Dataset
     split: Split
-    configuration: Configuration
+    configuration: Configuration  # without `auto` where the data decides
     seen: Seen
-    inputs: StepInputs
-    train: TrainPart  # who really trains: percentile filtering applied
+    catalogue: Catalogue
+    training: TrainingData
+    log_popularity: NDArray[np.float32]  # (V,) among who trains
+    log_recent_popularity: NDArray[np.float32]  # (V,) in the last RECENT_DAYS
+
+    @property
+    def inputs(self) -> StepInputs:
+        return self.training.inputs
+
+    @property
+    def train(self) -> TrainPart:
+        """Who really trains: percentile filtering applied."""
+        return self.training.train
 
 
 @dataclass(frozen=True)
@@ -71,7 +90,7 @@ def prepare_experiment(
     train_seed: int | None = None,
     refit: bool = False,
 ) -> Experiment:
-    """Return what a configuration, settled, makes of a dataset.
+    """Return everything that a configuration, its `auto` resolved, makes of a dataset before training.
 
     `train_seed` redraws training and validation users and leaves the test users closed. `refit` adds the validation
     data to the training data; the configuration's `user_fraction` leaves a part of the training users. Raises DataError
@@ -83,35 +102,55 @@ def prepare_experiment(
             f"The configuration was made with data {configuration.data_hash}, but got {dataset.content_hash}; "
             "remove data_hash from it to train on other data."
         )
-    configuration = settle(dataset, configuration)
+    configuration = resolve_auto(dataset, configuration)
     hp = configuration.hyperparameters
     split = make_split(dataset, configuration.protocol, configuration.split_seed, train_seed=train_seed)
     if refit:
         split = replace(split, train=_with_validation(dataset, split))
     if configuration.user_fraction is not None:
         split = replace(split, train=some_users(split.train, configuration.user_fraction, configuration.split_seed))
+    train = filter_by_history_length(
+        split, dataset, hp.min_user_history_length_percentile, hp.max_user_history_length_percentile
+    )
     return Experiment(
         dataset=dataset,
         split=split,
         configuration=configuration,
         seen=resolve_seen(dataset, seen),
-        inputs=step_inputs(dataset, event_features(dataset, hp.session_gap)),
-        train=filter_by_history_length(
-            split, dataset, hp.min_user_history_length_percentile, hp.max_user_history_length_percentile
+        catalogue=Catalogue(
+            n_items=dataset.n_items,
+            n_event_types=len(dataset.event_type_names),
+            has_event_values=dataset.event_values is not None,
+            value_scale=value_scale(dataset, train),
         ),
+        training=TrainingData(
+            dataset,
+            step_inputs(dataset, event_features(dataset, hp.session_gap)),
+            train,
+            recency_weights(dataset, train, hp.recency_half_life) if hp.recency_mask else None,
+            occurrences(dataset) if hp.repeats == "mixed" else None,
+        ),
+        log_popularity=log_popularity(dataset, train, None),
+        log_recent_popularity=log_popularity(dataset, train, RECENT_DAYS),
     )
 
 
-def settle(dataset: Dataset, configuration: Configuration) -> Configuration:
-    """Return the configuration with what the data decides in place of `auto`: whether repeats are mixed in.
+def resolve_auto(dataset: Dataset, configuration: Configuration) -> Configuration:
+    """Return the configuration with numbers and words for each `auto` that the data decides.
 
-    Like `resolve_seen` it asks the whole log whether repeats are rare, and nothing else of it.
+    That is whether repeats are mixed in, and how many users an update takes. Like `resolve_seen` it asks the whole log
+    how large it is and whether repeats are rare, and nothing else of it.
     """
     hp = configuration.hyperparameters
-    if hp.repeats != "auto":
-        return configuration
-    found = "ignored" if hp.targets_ahead > 1 or repeats_are_rare(dataset) else "mixed"
-    return configuration.with_hyperparameters({"repeats": found}, "repeats")
+    found: dict[str, Any] = {}
+    if hp.repeats == AUTO:
+        found["repeats"] = "ignored" if hp.targets_ahead > 1 or repeats_are_rare(dataset) else "mixed"
+    if hp.batch_size == AUTO:
+        found["batch_size"] = auto_batch_size(dataset.n_events, hp.bptt)
+    return configuration.with_hyperparameters(found, ", ".join(found)) if found else configuration
+
+
+settle = resolve_auto  # deprecated: the old name
 
 
 def run_experiment(
@@ -132,8 +171,7 @@ def run_experiment(
     stopping; `validate=False` never looks at validation users and needs it. Raises RunFailedError when training
     diverges.
     """
-    dataset, configuration = experiment.dataset, experiment.configuration
-    hp = configuration.hyperparameters
+    configuration = experiment.configuration
     part = experiment.split.validation if validate else None
     if part is None and fixed_epochs is None:
         raise ConfigError("Without validation users the number of epochs must be given, by best_epoch for example.")
@@ -143,46 +181,43 @@ def run_experiment(
             f"`objective` must be one of {', '.join(known)}, but got {objective!r}{nearest(objective, known) or '.'}"
         )
     began = time.perf_counter()
+    place = resolve_device(device)
     n_threads = configuration.n_threads or default_threads()
-    use_threads(n_threads)
-    torch.manual_seed(configuration.seed)
-    catalogue = Catalogue(
-        n_items=dataset.n_items,
-        n_event_types=len(dataset.event_type_names),
-        has_event_values=dataset.event_values is not None,
-    )
-    model = HRNN(catalogue, hp)
-    model.set_popularity(
-        torch.from_numpy(log_popularity(dataset, experiment.train, None)),
-        torch.from_numpy(log_popularity(dataset, experiment.train, RECENT_DAYS)),
-    )
-    model.to(resolve_device(device))
-    weights = recency_weights(dataset, experiment.train, hp.recency_half_life) if hp.recency_mask else None
+    floor = -math.inf
+    if part is not None and fixed_epochs is None:
+        floor = validate_baselines(experiment, "popularity", extra_metrics=extra_metrics)["popularity"][objective]
 
-    past = occurrences(dataset) if hp.repeats == "mixed" else None
-
-    def validation_metrics(model: HRNN) -> dict[str, float]:
+    def validate_model(model: HRNN) -> Validation:
         assert part is not None
-        return evaluate_model(model, experiment, part, extra_metrics=extra_metrics).metrics
+        evaluation = evaluate_model(model, experiment, part, extra_metrics=extra_metrics)
+        return Validation(evaluation.metrics, evaluation.per_user.get(objective))
 
-    fitted = fit(
-        model,
-        TrainingData(dataset, experiment.inputs, experiment.train, weights, past),
-        hp,
-        seed=configuration.seed,
-        evaluate=None if part is None else validation_metrics,
-        objective=objective,
-        on_epoch=on_epoch,
-        on_update=on_update,
-        checkpoint=checkpoint,
-        fixed_epochs=fixed_epochs,
-    )
+    with undisturbed_caller(n_threads, place):
+        torch.manual_seed(configuration.seed)
+        model = HRNN(experiment.catalogue, configuration.hyperparameters)
+        model.set_popularity(
+            torch.from_numpy(experiment.log_popularity), torch.from_numpy(experiment.log_recent_popularity)
+        )
+        model.to(place)
+        fitted = fit(
+            model,
+            experiment.training,
+            configuration.hyperparameters,
+            seed=configuration.seed,
+            evaluate=None if part is None else validate_model,
+            objective=objective,
+            floor=floor,
+            on_epoch=on_epoch,
+            on_update=on_update,
+            checkpoint=checkpoint,
+            fixed_epochs=fixed_epochs,
+        )
     return ExperimentResult(
         model=model,
         configuration=configuration.model_copy(
             update={
                 "best_epoch": fitted.best_epoch,
-                "data_hash": dataset.content_hash,
+                "data_hash": experiment.dataset.content_hash,
                 "n_threads": n_threads,
             }
         ),
@@ -203,14 +238,30 @@ def evaluate_model(
     extra_metrics: Mapping[str, UserMetric] | None = None,
 ) -> Evaluation:
     """Return the figures of a model on a part of the experiment's split, the whole catalogue ranked."""
-    return evaluate(
-        experiment.dataset,
-        part,
-        score_rows(model, experiment.dataset, experiment.inputs, part),
-        seen=experiment.seen,
-        value_weighted=value_weighted,
-        extra_metrics=extra_metrics,
-    )
+    n_threads = experiment.configuration.n_threads or default_threads()
+    with undisturbed_caller(n_threads, model.item_bias.device):
+        return evaluate(
+            experiment.dataset,
+            part,
+            score_rows(model, experiment.dataset, experiment.inputs, part),
+            seen=experiment.seen,
+            value_weighted=value_weighted,
+            extra_metrics=extra_metrics,
+        )
+
+
+def validate_baselines(
+    experiment: Experiment, *names: str, extra_metrics: Mapping[str, UserMetric] | None = None
+) -> dict[str, dict[str, float]]:
+    """Return the metrics of some baselines on the validation users that the model is validated on."""
+    part = experiment.split.validation
+    assert part is not None, "protocol none has no validation users"
+    found = {}
+    for name in names:
+        score = BASELINES[name](experiment.dataset, experiment.split.train, part)
+        evaluation = evaluate(experiment.dataset, part, score, seen=experiment.seen, extra_metrics=extra_metrics)
+        found[name] = evaluation.metrics
+    return found
 
 
 def training_digest(experiment: Experiment, objective: str, role: str) -> str:
@@ -242,19 +293,6 @@ def test_part(experiment: Experiment) -> EvalPart:
     if part is None:
         raise ConfigError("Protocol `none` trains on everything: there are no test users to evaluate.")
     return part
-
-
-def resolve_device(device: Device) -> torch.device:
-    """Return the device to train on; `auto` takes CUDA, then Apple's MPS, then the CPU.
-
-    Raises ConfigError when the one asked for is not there.
-    """
-    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    if device == "auto":
-        return torch.device(next(name for name, there in available.items() if there))
-    if not available[device]:
-        raise ConfigError(f"`--device {device}` wants such a device, but PyTorch finds none on this machine.")
-    return torch.device(device)
 
 
 def _with_validation(dataset: Dataset, split: Split) -> TrainPart:

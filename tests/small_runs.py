@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from hrnn_hpo.config import Configuration, Hyperparameters
-from hrnn_hpo.data.featurize import event_features
+from hrnn_hpo.data.featurize import AS_IT_IS, ValueScale, event_features
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.experiment import Experiment, ExperimentResult, prepare_experiment, run_experiment
 from hrnn_hpo.model.hrnn import HRNN, Catalogue
@@ -45,12 +45,15 @@ def inputs_of(dataset: Dataset, session_gap: int = 1800) -> StepInputs:
     return step_inputs(dataset, event_features(dataset, session_gap))
 
 
-def model_for(dataset: Dataset, *, seed: int = 0, scale: float = 0.5, **changes: Any) -> HRNN:
+def model_for(
+    dataset: Dataset, *, seed: int = 0, scale: float = 0.5, value_scale: ValueScale = AS_IT_IS, **changes: Any
+) -> HRNN:
     """Return a model of the dataset's shape in evaluation mode, every weight drawn from a normal distribution.
 
     `scale` is its deviation: fresh weights are so small that a wrong state would hardly show.
     """
-    catalogue = Catalogue(dataset.n_items, len(dataset.event_type_names), dataset.event_values is not None)
+    n_types, has_values = len(dataset.event_type_names), dataset.event_values is not None
+    catalogue = Catalogue(dataset.n_items, n_types, has_values, value_scale)
     model = HRNN(catalogue, Hyperparameters(**{**SMALL, **changes}))
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():

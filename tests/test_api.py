@@ -269,7 +269,8 @@ def test_a_truth_event_that_was_a_training_target_is_refused(
 
     def on_everything(*args: Any, **kwargs: Any) -> Experiment:
         everybody = TrainPart(np.arange(dataset.n_users), np.asarray(dataset.user_offsets[1:]))
-        return replace(prepared(*args, **kwargs), train=everybody)
+        found = prepared(*args, **kwargs)
+        return replace(found, training=replace(found.training, train=everybody))
 
     monkeypatch.setattr(api, "prepare_experiment", on_everything)
     with pytest.raises(ModelError, match="6 test users' truth events were training targets"):

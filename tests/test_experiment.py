@@ -1,7 +1,10 @@
 """An experiment: data, split, training and evaluation of one configuration, and nothing of the test users in it."""
 
+import math
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,15 +14,23 @@ from strategies import dataset_of
 
 from hrnn_hpo import experiment as experiments
 from hrnn_hpo.config import Configuration, Hyperparameters
-from hrnn_hpo.data.featurize import log_popularity
+from hrnn_hpo.data.featurize import log_popularity, training_events
 from hrnn_hpo.data.fingerprint import with_content_hash
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.data.splits import EvalPart, make_split
-from hrnn_hpo.data.synthetic import markov
+from hrnn_hpo.data.synthetic import make_dataset, markov
 from hrnn_hpo.errors import ConfigError, DataError
 from hrnn_hpo.evaluation.metrics import METRICS
-from hrnn_hpo.experiment import evaluate_model, prepare_experiment, resolve_device, run_experiment, settle
+from hrnn_hpo.experiment import (
+    evaluate_model,
+    prepare_experiment,
+    resolve_auto,
+    resolve_device,
+    run_experiment,
+    validate_baselines,
+)
 from hrnn_hpo.training.progress import EpochReport
+from hrnn_hpo.training.trainer import fit
 
 DATASET = markov(n_users=60, n_items=15, n_events=20)
 
@@ -223,14 +234,99 @@ def test_the_data_says_whether_repeats_are_mixed_in_unless_the_configuration_doe
     histories: list[list[int]], settled: str
 ) -> None:
     log = dataset_of(histories)
-    assert settle(log, Configuration()).hyperparameters.repeats == settled
+    assert resolve_auto(log, Configuration()).hyperparameters.repeats == settled
     for choice in ("mixed", "ignored"):
-        told = Configuration(hyperparameters=Hyperparameters(repeats=choice))  # type: ignore[arg-type]
-        assert settle(log, told) is told
+        told = Configuration(hyperparameters=Hyperparameters(repeats=choice, batch_size=7))  # type: ignore[arg-type]
+        assert resolve_auto(log, told) is told
 
 
-def test_a_trained_configuration_names_what_was_settled() -> None:
-    _, result = run_small(DATASET, epochs=1)
+def test_the_size_of_an_update_is_the_logs_unless_the_configuration_says_it() -> None:
+    told = Configuration(hyperparameters=Hyperparameters(batch_size=7))
+    assert resolve_auto(DATASET, Configuration()).hyperparameters.batch_size == 16
+    assert resolve_auto(DATASET, told).hyperparameters.batch_size == 7
+
+
+def valued(change: Callable[[float], float] = lambda value: value) -> Dataset:
+    """Return a log in which the value of an event tells the next item, its values changed."""
+    generator = np.random.default_rng(0)
+    histories = []
+    for _ in range(60):
+        values = generator.integers(1, 6, size=21)
+        histories.append([(f"i{values[step]}", 60 * step, None, change(float(values[step + 1]))) for step in range(20)])
+    return make_dataset(histories)
+
+
+@pytest.mark.parametrize("change", [lambda v: 1000 * v, lambda v: v + 1000])
+def test_the_unit_of_values_changes_no_figure(change: Callable[[float], float]) -> None:
+    (_, plain), (_, other) = (
+        run_small(log, epochs=4, batch_size=8, repeats="ignored") for log in (valued(), valued(change))
+    )
+    losses, others = ([report.train_loss for report in result.history] for result in (plain, other))
+    assert others == pytest.approx(losses, rel=1e-5)
+    assert other.metrics == pytest.approx(plain.metrics, rel=1e-3)
+
+
+def test_values_of_users_who_do_not_train_play_no_part_in_their_scale() -> None:
+    log = valued()
+    part = make_split(log, "personalize", 0).test
+    assert part is not None
+    values = np.asarray(log.event_values).copy()
+    for user in part.users:
+        values[log.user_offsets[user] : log.user_offsets[user + 1]] = 1e6
+    changed = with_content_hash(replace(log, event_values=values))
+    scales = [prepare_experiment(data, small_configuration()).catalogue.value_scale for data in (log, changed)]
+    assert scales[0] == scales[1]
+    assert 2.5 < scales[0].mean < 3.5
+
+
+def test_a_run_leaves_its_callers_threads_and_random_state_alone() -> None:
+    experiment = prepare_experiment(DATASET, small_configuration(epochs=1))
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        torch.manual_seed(5)
+        state = torch.get_rng_state()
+        inside: list[int] = []
+        run_experiment(experiment, device="cpu", on_update=lambda n: inside.append(torch.get_num_threads()))
+        assert set(inside) == {1}  # what its configuration says
+        assert torch.get_num_threads() == 2
+        assert torch.equal(torch.get_rng_state(), state)
+        with pytest.raises(ZeroDivisionError):
+            run_experiment(experiment, device="cpu", on_epoch=lambda report: print(1 / 0))
+        assert torch.get_num_threads() == 2
+        assert torch.equal(torch.get_rng_state(), state)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_popularity_on_the_validation_users_is_the_floor_of_early_stopping(monkeypatch: pytest.MonkeyPatch) -> None:
+    floors: list[float] = []
+
+    def told(*arguments: Any, floor: float, **options: Any) -> Any:
+        floors.append(floor)
+        return fit(*arguments, floor=floor, **options)
+
+    monkeypatch.setattr(experiments, "fit", told)
+    experiment = prepare_experiment(DATASET, small_configuration(epochs=1))
+    run_experiment(experiment, device="cpu", objective="recall_at_10")
+    run_experiment(experiment, device="cpu", fixed_epochs=1)
+    figures = validate_baselines(experiment, "popularity", "item_knn")
+    assert list(figures) == ["popularity", "item_knn"]
+    assert floors == [figures["popularity"]["recall_at_10"], -math.inf]
+    counts = np.bincount(DATASET.items[training_events(DATASET, experiment.split.train)], minlength=DATASET.n_items)
+    best = set(np.argsort(-counts, kind="stable")[:10].tolist())
+    part = experiment.split.validation
+    assert part is not None
+    hits = [
+        len(best & set(DATASET.items[start:stop].tolist())) / len(set(DATASET.items[start:stop].tolist()))
+        for start, stop in zip(part.truth_starts, part.truth_stops, strict=True)
+    ]
+    assert figures["popularity"]["recall_at_10"] == pytest.approx(np.mean(hits))
+
+
+def test_a_trained_configuration_names_what_the_data_decided() -> None:
+    _, result = run_small(DATASET, epochs=1, batch_size="auto")
+    assert result.configuration.hyperparameters.batch_size == 16
     assert result.configuration.hyperparameters.repeats == "mixed"  # every user of this log repeats items
     assert result.model.repeats is not None
     again = prepare_experiment(DATASET, result.configuration)

@@ -6,7 +6,9 @@ from typing import Annotated, Any
 import typer
 
 from hrnn_hpo.cli import options
-from hrnn_hpo.cli.output import console, print_json, print_note, print_table
+from hrnn_hpo.cli.output import console, print_json, print_note, print_table, print_warning
+
+COMPARED = ("popularity", "item_knn")  # with the model, on its validation users
 
 
 def train(
@@ -48,6 +50,7 @@ def train(
 
     from hrnn_hpo import api
     from hrnn_hpo.config import Configuration, load_configuration, parse_assignments
+    from hrnn_hpo.experiment import validate_baselines
     from hrnn_hpo.model.folder import holds_model
 
     configuration = Configuration() if config is None else load_configuration(config)
@@ -104,23 +107,39 @@ def train(
             on_update=update,
         )
     result = trained.result
+    baselines = validate_baselines(trained.experiment, *COMPARED) if result.metrics else {}
     if json:
         print_json(
             {
                 "model": str(trained.folder),
                 "best_epoch": result.best_epoch,
                 "metrics": result.metrics,
+                "baselines": baselines,
                 "seen": trained.experiment.seen,
                 "configuration": result.configuration.model_dump(),
                 "n_parameters": result.n_parameters,
                 "seconds": result.seconds,
             }
         )
-        return
-    if result.metrics:
+    elif result.metrics:
         print_table(
             f"Validation users, epoch {result.best_epoch} (seen items: {trained.experiment.seen})",
-            ["metric", "value"],
-            [[name, value] for name, value in result.metrics.items()],
+            ["metric", "model", *baselines],
+            [[name, value, *(one[name] for one in baselines.values())] for name, value in result.metrics.items()],
         )
-    console.print(f"Model written to {trained.folder} ({result.n_parameters:,} parameters, {result.seconds:.0f} s).")
+    if not json:
+        console.print(
+            f"Model written to {trained.folder} ({result.n_parameters:,} parameters, {result.seconds:.0f} s)."
+        )
+    _warn_below(result.metrics, baselines)
+
+
+def _warn_below(metrics: dict[str, float], baselines: dict[str, dict[str, float]]) -> None:
+    """Say which baselines are ahead of the model on its validation users."""
+    objective = "ndcg_at_10"
+    above = [f"{name} ({one[objective]:.4f})" for name, one in baselines.items() if one[objective] > metrics[objective]]
+    if above:
+        print_warning(
+            f"the model's {objective}, {metrics[objective]:.4f}, is below {' and '.join(above)} on the same validation "
+            "users. `tune` may find a configuration that is not; until then the baseline is the better recommender."
+        )

@@ -1,8 +1,10 @@
-"""From encoded events to what the model reads and is weighted by: gaps, signals, recency, popularity, who trains.
+"""From encoded events to what the model reads and is weighted by: gaps, signals, the scale of values, recency,
+popularity, who trains.
 
 Everything that is fitted here is fitted on training events alone. Tensors and batches are training's work.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +17,7 @@ from hrnn_hpo.errors import ConfigError, DataError
 
 SECONDS_PER_DAY = 86_400
 
+MAX_DEVIATIONS = 5.0  # of a value from the mean: one purchase of a thousand times the usual must not drown its item
 N_GAP_BUCKETS = 32
 CONTINUE, NEW_SESSION, NEW_USER = 0, 1, 2
 
@@ -26,7 +29,33 @@ class EventFeatures:
     gap_buckets: NDArray[np.uint8]  # 0 = first event of the user, else `gap_bucket`; below N_GAP_BUCKETS
     control: NDArray[np.uint8]  # CONTINUE, NEW_SESSION or NEW_USER
     event_types: NDArray[np.int32] | None  # 0 = none, else 1 + code of the event type
-    event_values: NDArray[np.float32] | None  # 0 where empty
+    event_values: NDArray[np.float32] | None  # as in the log, NaN where empty; the model standardizes them
+
+
+@dataclass(frozen=True)
+class ValueScale:
+    """How EVENT_VALUE becomes a number of the size of 1: (value - mean) / deviation, at most `limit` from 0."""
+
+    mean: float
+    deviation: float
+    limit: float
+
+
+AS_IT_IS = ValueScale(0.0, 1.0, math.inf)  # how models of version 0.1.0 read their values
+
+
+def value_scale(dataset: Dataset, train: TrainPart) -> ValueScale:
+    """Return mean and standard deviation of the values of the training events, empty ones left out.
+
+    Where they are all the same, or all empty, the limit is 0: nothing can be learned from them.
+    """
+    if dataset.event_values is None:
+        return AS_IT_IS
+    values = np.asarray(dataset.event_values)[training_events(dataset, train)].astype(np.float64)
+    values = values[~np.isnan(values)]
+    if not len(values) or values.min() == values.max():
+        return ValueScale(0.0, 1.0, 0.0)
+    return ValueScale(float(values.mean()), float(values.std()), MAX_DEVIATIONS)
 
 
 def event_features(dataset: Dataset, session_gap: int) -> EventFeatures:
@@ -41,7 +70,7 @@ def event_features(dataset: Dataset, session_gap: int) -> EventFeatures:
         gap_buckets=gap_buckets,
         control=control,
         event_types=None if dataset.event_types is None else dataset.event_types + np.int32(1),
-        event_values=None if dataset.event_values is None else np.nan_to_num(dataset.event_values, nan=0.0),
+        event_values=dataset.event_values,
     )
 
 

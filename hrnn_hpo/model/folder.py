@@ -24,6 +24,7 @@ from safetensors.torch import load_file as load_tensors
 from safetensors.torch import save_file as save_tensors
 
 from hrnn_hpo.config import Configuration, dump_configuration, load_configuration
+from hrnn_hpo.data.featurize import AS_IT_IS, ValueScale
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.data.splits import Split
 from hrnn_hpo.errors import ConfigError, ModelError, RunFailedError
@@ -99,11 +100,13 @@ def write_model(folder: Path, saved: SavedModel) -> None:
         save_tensors(tensors, partial / WEIGHTS)
         config = yaml.safe_dump(dump_configuration(saved.configuration), sort_keys=False).encode()
         (partial / CONFIG).write_bytes(config)
-        vocabulary = {
+        vocabulary: dict[str, Any] = {
             "items": histories.item_ids.tolist(),
             "users": histories.user_ids.tolist(),
             "event_types": list(histories.event_type_names),
         }
+        if saved.model.catalogue.has_event_values:
+            vocabulary["value_scale"] = asdict(saved.model.catalogue.value_scale)
         (partial / VOCABULARY).write_text(json.dumps(vocabulary, ensure_ascii=False), "utf-8")
         arrays = {name: getattr(histories, name) for name in HISTORY_ARRAYS if getattr(histories, name) is not None}
         save_arrays(arrays, partial / HISTORIES)
@@ -150,8 +153,12 @@ def load_model(folder: Path, device: torch.device | None = None) -> SavedModel:
             event_values=arrays.get("event_values"),
             name=str(folder),
         )
+        scale = vocabulary.get("value_scale")  # version 0.1.0 wrote none
         catalogue = Catalogue(
-            histories.n_items, len(histories.event_type_names), has_event_values="event_values" in arrays
+            n_items=histories.n_items,
+            n_event_types=len(histories.event_type_names),
+            has_event_values="event_values" in arrays,
+            value_scale=AS_IT_IS if scale is None else ValueScale(**scale),
         )
         model = HRNN(catalogue, configuration.hyperparameters)
         model.load_state_dict(weights)

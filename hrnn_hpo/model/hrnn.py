@@ -6,12 +6,13 @@ Reads packed steps (inputs) and returns states and scores; what is learned from 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hrnn_hpo.config import Hyperparameters
-from hrnn_hpo.data.featurize import N_GAP_BUCKETS, NEW_SESSION
+from hrnn_hpo.data.featurize import AS_IT_IS, N_GAP_BUCKETS, NEW_SESSION, ValueScale
 from hrnn_hpo.data.repeats import OwnItems
 from hrnn_hpo.model.dropout import Dropout
 from hrnn_hpo.model.inputs import PackedInputs
@@ -23,11 +24,12 @@ N_CONTROL_SIGNALS = 3
 
 @dataclass(frozen=True)
 class Catalogue:
-    """What the data says about the model's shape."""
+    """What the data says about the model: its shape, and how it reads EVENT_VALUE."""
 
     n_items: int
     n_event_types: int = 0  # 0: the data has no event types
     has_event_values: bool = False
+    value_scale: ValueScale = AS_IT_IS
 
 
 class RecurrentBlock(nn.Module):
@@ -137,8 +139,19 @@ class HRNN(nn.Module):
         if self.type_embedding is not None and inputs.event_types is not None:
             x = x + F.embedding(inputs.event_types, self.type_embedding)
         if self.value_projection is not None and inputs.event_values is not None:
-            x = torch.addcmul(x, inputs.event_values[:, None], self.value_projection)
+            values = self._standardized(inputs.event_values)  # (N,)
+            x = torch.addcmul(x, values[:, None], self.value_projection)
         return x
+
+    def _standardized(self, values: Tensor) -> Tensor:
+        """Return event values (N,) on the scale of the training events, an empty one as 0, their mean.
+
+        The mean is taken away in two parts, so that values around 1,000,000 keep their differences in float32.
+        """
+        scale = self.catalogue.value_scale
+        coarse = float(np.float32(scale.mean))
+        values = (values - coarse - (scale.mean - coarse)) / scale.deviation
+        return values.clamp(-scale.limit, scale.limit).nan_to_num(nan=0.0)
 
     def forward(
         self, inputs: PackedInputs, state: Tensor, bptt: int = 1 << 30, keep: Tensor | None = None

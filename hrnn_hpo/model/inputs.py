@@ -27,7 +27,7 @@ class StepInputs:
     gap_buckets: NDArray[np.uint8]  # (N,)
     control: NDArray[np.uint8]  # (N,)
     event_types: NDArray[np.int32] | None  # (N,) 0 = none
-    event_values: NDArray[np.float32] | None  # (N,)
+    event_values: NDArray[np.float32] | None  # (N,) as in the log; NaN: empty, or the start token
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class PackedInputs:
     gap_buckets: Tensor  # (N,) int64
     control: Tensor  # (N,) int64
     event_types: Tensor | None  # (N,) int64
-    event_values: Tensor | None  # (N,) float32
+    event_values: Tensor | None  # (N,) float32, NaN where empty
     step_sizes: Sequence[int]  # (T,) users that reach step t
 
     @property
@@ -55,7 +55,7 @@ def step_inputs(dataset: Dataset, features: EventFeatures) -> StepInputs:
         gap_buckets=_shift(features.gap_buckets, first, 0),
         control=_shift(features.control, first, NEW_USER),
         event_types=None if features.event_types is None else _shift(features.event_types, first, 0),
-        event_values=None if features.event_values is None else _shift(features.event_values, first, 0.0),
+        event_values=None if features.event_values is None else _shift(features.event_values, first, np.nan),
     )
 
 
@@ -74,7 +74,7 @@ def history_inputs(dataset: Dataset, features: EventFeatures) -> tuple[StepInput
         gap_buckets=start_with(features.gap_buckets, 0),
         control=start_with(features.control, NEW_USER),
         event_types=None if features.event_types is None else start_with(features.event_types, 0),
-        event_values=None if features.event_values is None else start_with(features.event_values, 0.0),
+        event_values=None if features.event_values is None else start_with(features.event_values, np.nan),
     )
     return steps, first_events + np.arange(dataset.n_users)
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from hrnn_hpo.config import Hyperparameters
+from hrnn_hpo.config import AUTO, Hyperparameters
 from hrnn_hpo.search.parameter import Parameter, Value, narrowing_problem, same, show
 from hrnn_hpo.search.space import SearchSpace, distributions
 
@@ -115,6 +115,8 @@ def _loss(old: SearchSpace, new: SearchSpace, name: str) -> str | None:
     if name not in old.searched:
         constant = _constant(old, name)
         wrong = after.problem(constant)
+        if wrong and constant == AUTO:
+            return "old trials left it to the data (auto)."
         if wrong:
             return f"the value of the old trials {wrong}"
         stays = not after.when or same(constant, after.default)

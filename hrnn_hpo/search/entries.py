@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, cast
 
-from hrnn_hpo.config import Hyperparameters, nearest
+from hrnn_hpo.config import AUTO, Hyperparameters, nearest
 from hrnn_hpo.search.document import Document, Key
 from hrnn_hpo.search.parameter import (
     KINDS,
@@ -237,6 +237,8 @@ class Entry:
             return None
         if not self.narrows:
             text = f"its default {wrong.rstrip('.')}, which holds unless `default` says another."
+            if default == AUTO:
+                text = "lacks its default, such as `default: 32`."
             self.document.problem(self.key, text)
             return None
         closest = parameter.closest(default)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from pydantic import ValidationError
 
-from hrnn_hpo.config import Hyperparameters, nearest
+from hrnn_hpo.config import AUTO, Hyperparameters, nearest
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -203,9 +203,18 @@ def narrowing_problem(narrow: Parameter, wide: Parameter) -> str | None:
 
 @cache
 def field_type(name: str) -> type:
-    """Return bool, int, float or str: what a hyperparameter's value is."""
+    """Return bool, int, float or str: what a hyperparameter's value is, `auto` aside."""
     annotation = Hyperparameters.model_fields[name].annotation
+    if _may_be_auto(name):
+        annotation = get_args(annotation)[0]
     return annotation if isinstance(annotation, type) else str  # the others are Literals of text
+
+
+def _may_be_auto(name: str) -> bool:
+    """Return whether a number may be left to the data."""
+    return AUTO in (
+        value for side in get_args(Hyperparameters.model_fields[name].annotation) for value in get_args(side)
+    )
 
 
 def type_problem(wanted: type, value: Any) -> str | None:
@@ -230,9 +239,15 @@ def field_problem(name: str, value: Any) -> str | None:
         for problem in error.errors():
             if problem["loc"] == (name,):
                 literals = list(get_args(Hyperparameters.model_fields[name].annotation))
-                hint = nearest(value, literals) if literals else ""
-                return f"{problem['msg']} ({name} itself), but got {show(value)}{hint or '.'}"
+                hint = nearest(value, literals) if isinstance(value, str) else ""
+                message = problem["msg"].removeprefix("Value error, ")
+                return f"{message} ({name} itself), but got {show(value)}{hint or '.'}"
     return None
+
+
+def constant_problem(name: str, value: Any) -> str | None:
+    """Return `field_problem` of a value that all trials share: `auto` is one where the data may decide."""
+    return None if value == AUTO and _may_be_auto(name) else field_problem(name, value)
 
 
 def same(one: Any, other: Any) -> bool:

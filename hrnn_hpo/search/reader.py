@@ -10,10 +10,18 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from hrnn_hpo.config import Hyperparameters, nearest
+from hrnn_hpo.config import AUTO, Hyperparameters, nearest
 from hrnn_hpo.search.document import Document, Key
 from hrnn_hpo.search.entries import Entry
-from hrnn_hpo.search.parameter import Parameter, Value, field_problem, field_type, narrowing_problem, show
+from hrnn_hpo.search.parameter import (
+    Parameter,
+    Value,
+    constant_problem,
+    field_problem,
+    field_type,
+    narrowing_problem,
+    show,
+)
 from hrnn_hpo.search.recipes import NEVER_TUNED, RECIPE_KEYS, Recipe
 
 TOP_KEYS = ["name", "recipe", "extends", "parameters", "tune", "fix"]
@@ -228,8 +236,8 @@ class SpaceReader:
             if name in tuned:
                 self.problem(key, "stands under `tune` too; a value is either fixed or tuned.")
                 continue
-            parameter = declared.get(name)
-            wrong = field_problem(name, value)
+            parameter = declared.get(name) if value != AUTO else None  # the data's number is of no range
+            wrong = constant_problem(name, value)
             if wrong is None and parameter is not None:
                 wrong = parameter.problem(value)
             if wrong:

@@ -12,10 +12,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hrnn_hpo.config import Hyperparameters, nearest, parse_hyperparameters
+from hrnn_hpo.config import AUTO, Hyperparameters, nearest, parse_hyperparameters
 from hrnn_hpo.errors import SpaceError
 from hrnn_hpo.search.files import find_space, list_spaces, parse_space, read_space, spaces_folder
-from hrnn_hpo.search.parameter import Parameter, Value, field_problem, same, show
+from hrnn_hpo.search.parameter import Parameter, Value, constant_problem, same, show
 from hrnn_hpo.search.reader import ParsedSpace
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ class SearchSpace(ParsedSpace):
             if name in self.searched:
                 wrong = self.searched[name].problem(value) if self.is_active(name, completed) else None
             elif name in Hyperparameters.model_fields:
-                wrong = field_problem(name, value) or self._constant_problem(name, value)
+                wrong = constant_problem(name, value) or self._constant_problem(name, value)
             else:
                 continue
             if wrong:
@@ -241,8 +241,8 @@ class SearchSpace(ParsedSpace):
 
     def _constant_problem(self, name: str, value: Any) -> str | None:
         constant = self.constants.get(name, _field_default(name))
-        settled = name == "repeats" and constant == "auto"  # a trained configuration says what the data made of it
-        if same(value, constant) or settled:
+        left_to_data = name in ("repeats", "batch_size") and constant == AUTO  # a trained one says what it became
+        if same(value, constant) or left_to_data:
             return None
         reason = "is fixed at" if name in self.fixed else "is not tuned here and stays at"
         return f"{reason} {show(constant)}, but got {show(value)}."

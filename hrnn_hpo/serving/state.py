@@ -29,7 +29,7 @@ MAX_JOINED_EVENTS = 1_000  # the newest events of an anonymous session that its 
 
 @dataclass(frozen=True)
 class Event:
-    """One event as it happens; an unknown type counts as none, an empty value as 0, as in training."""
+    """One event as it happens; an unknown type counts as none, an empty value is read as in training."""
 
     item: str
     timestamp: int  # unix seconds
@@ -201,7 +201,7 @@ class UserStates:
             names = log.event_type_names
             items.append(code)
             types.append(1 + names.index(event.event_type) if event.event_type in names else 0)
-            values.append(event.event_value or 0.0)
+            values.append(np.nan if event.event_value is None else event.event_value)
             user.last_timestamp = max(event.timestamp, user.last_timestamp or 0)
             user.last_session = session
             before = user.past.get(code)

@@ -13,6 +13,11 @@ from numpy.typing import NDArray
 
 TARGET_WINDOW = 32  # steps of an update; longer only where the gradient is asked to run further
 
+# `batch_size: auto`. Small updates learn more from an epoch, large ones make it faster: below 16 users an epoch takes
+# long and learns no more, above 128 it becomes hardly faster. docs/benchmarks.md has the figures.
+UPDATES_PER_EPOCH = 200
+SMALLEST_AUTO, LARGEST_AUTO = 16, 128
+
 
 @dataclass(frozen=True)
 class Window:
@@ -30,6 +35,15 @@ def window_steps(bptt: int) -> int:
     So a short bptt cuts the gradient, and not the number of targets that an update learns from.
     """
     return bptt * math.ceil(TARGET_WINDOW / bptt)
+
+
+def auto_batch_size(n_events: int, bptt: int) -> int:
+    """Return the power of two of users, 16 to 128, that gives an epoch of so many events near 200 updates or more.
+
+    Logs of less than 100,000 events have fewer updates and the smallest size; a longer window needs fewer users.
+    """
+    wanted = n_events / (UPDATES_PER_EPOCH * window_steps(bptt))
+    return min(max(1 << int(math.log2(max(wanted, 1.0))), SMALLEST_AUTO), LARGEST_AUTO)
 
 
 def epoch_windows(

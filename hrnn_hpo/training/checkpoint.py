@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -32,6 +33,8 @@ def save_checkpoint(
     tensors |= {f"best.{name}": value for name, value in state.best_weights.items()}
     tensors |= {f"averaged.{i}": value for i, value in enumerate(averaged.values)}
     tensors |= {f"optimizer.{name}": value for name, value in optimizer.state_tensors().items()}
+    if state.best_per_user is not None:
+        tensors["best_per_user"] = torch.from_numpy(state.best_per_user)
     progress = {
         "epoch": state.epoch,
         "update": state.update,
@@ -68,7 +71,13 @@ def load_checkpoint(path: Path, model: HRNN, optimizer: Optimizer, averaged: Ave
             value.copy_(tensors[f"averaged.{index}"])
         averaged.n_updates = progress.pop("n_averaged")
         history = [EpochReport(**report) for report in progress.pop("history")]
-        return TrainingState(**progress, history=history, best_weights=_under("best.", tensors))
+        per_user = tensors.get("best_per_user")
+        return TrainingState(
+            **progress,
+            history=history,
+            best_weights=_under("best.", tensors),
+            best_per_user=None if per_user is None else per_user.numpy(),
+        )
     except Exception as error:
         raise ModelError(f"{path}: is not a checkpoint of this configuration ({error}).") from error
 

@@ -3,6 +3,8 @@
 import math
 from dataclasses import dataclass, field
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 
@@ -27,6 +29,7 @@ class TrainingState:
     update: int = 0  # optimizer steps done
     best_epoch: int = 0
     best_value: float = -math.inf
-    epochs_without_gain: int = 0
+    best_per_user: NDArray[np.float64] | None = None  # (R,) the objective of each validation user in the best epoch
+    epochs_without_gain: float = 0.0  # one that may be as good as the best counts half
     history: list[EpochReport] = field(default_factory=list)
     best_weights: dict[str, Tensor] = field(default_factory=dict)

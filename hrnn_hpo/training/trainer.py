@@ -1,12 +1,13 @@
 """The training loop: windows of steps, blockwise loss, clipped AdamW, averaged weights, early stopping, exact resume.
 
 It knows no protocol and no metric: `evaluate` is handed in, and what happens to each epoch's report is the caller's.
+When early stopping ends a run is stopping's.
 """
 
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,12 +16,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hrnn_hpo.config import Hyperparameters
+from hrnn_hpo.config import AUTO, Hyperparameters
 from hrnn_hpo.data.featurize import training_events
 from hrnn_hpo.data.repeats import Occurrences
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.data.splits import TrainPart
-from hrnn_hpo.errors import RunFailedError
+from hrnn_hpo.errors import ConfigError, RunFailedError
 from hrnn_hpo.model.hrnn import HRNN
 from hrnn_hpo.model.inputs import StepInputs, pack
 from hrnn_hpo.training.averaging import AveragedWeights
@@ -29,6 +30,7 @@ from hrnn_hpo.training.checkpoint import load_checkpoint, save_checkpoint
 from hrnn_hpo.training.criterion import NegativeSampler, full_softmax, repeat_shares, sampled_softmax
 from hrnn_hpo.training.optimizer import Optimizer
 from hrnn_hpo.training.progress import EpochReport, TrainingState
+from hrnn_hpo.training.stopping import Validation, is_over, wait_of
 from hrnn_hpo.training.targets import draw_targets
 
 WARMUP_UPDATES = 50
@@ -67,8 +69,9 @@ def fit(
     hyperparameters: Hyperparameters,
     *,
     seed: int,
-    evaluate: Callable[[HRNN], Mapping[str, float]] | None = None,
+    evaluate: Callable[[HRNN], Validation] | None = None,
     objective: str = "ndcg_at_10",
+    floor: float = -math.inf,
     on_epoch: Callable[[EpochReport], None] | None = None,
     on_update: Callable[[int], None] | None = None,
     checkpoint: Path | None = None,
@@ -76,14 +79,18 @@ def fit(
 ) -> FitResult:
     """Train `model` in place and leave the best epoch's weights in it; return the history.
 
-    With `evaluate`, training stops after `patience` epochs without a better `objective` (larger is better). Without,
-    or with `fixed_epochs`, it runs to the last epoch and keeps the last weights. `checkpoint` is a file: written after
-    every epoch before `on_epoch` is called, and resumed from when it exists, with the same result bit for bit on a
-    CPU. What `on_epoch` raises passes through. `on_update` is told the targets learned from so far in the epoch.
+    With `evaluate`, training stops after `patience` epochs without a better `objective` (larger is better): those of
+    the warm-up do not count, those within the noise count half, and at or below `floor` it goes on while the loss
+    falls. Without, or with `fixed_epochs`, it runs to the last epoch and keeps the last weights. `checkpoint` is a
+    file: written after every epoch before `on_epoch` is called, and resumed from when it exists, with the same result
+    bit for bit on a CPU. What `on_epoch` raises passes through. `on_update` is told the targets learned from so far in
+    the epoch.
 
-    Raises RunFailedError when the loss stops being finite.
+    Raises RunFailedError when the loss stops being finite, ConfigError for a batch_size that is still `auto`.
     """
     hp = hyperparameters
+    if hp.batch_size == AUTO:
+        raise ConfigError("`batch_size` must be a number here, but got auto; experiment.resolve_auto finds one.")
     device = model.item_bias.device
     optimizer = Optimizer(model, hp.learning_rate, hp.weight_decay)
     sampler = _negative_sampler(data, hp) if hp.n_negatives else None
@@ -93,23 +100,26 @@ def fit(
         state = load_checkpoint(checkpoint, model, optimizer, averaged)
     n_epochs = fixed_epochs or hp.epochs
 
-    while state.epoch < n_epochs and not (evaluate and not fixed_epochs and state.epochs_without_gain >= hp.patience):
+    stops_early = evaluate is not None and fixed_epochs is None
+
+    while state.epoch < n_epochs and not (stops_early and is_over(state, hp.patience, floor)):
         state.epoch += 1
         began = time.perf_counter()
         train_loss = _train_epoch(model, data, hp, optimizer, sampler, averaged, state, seed, device, on_update)
         trained = time.perf_counter()
-        metrics: dict[str, float] = {}
+        found = Validation({})
         if evaluate is not None:
             with averaged.applied(model):
-                metrics = dict(evaluate(model))
+                found = evaluate(model)
+        metrics = dict(found.metrics)
         is_best = evaluate is None or fixed_epochs is not None or metrics[objective] > state.best_value
         if is_best:
             state.best_epoch, state.epochs_without_gain = state.epoch, 0
-            state.best_value = metrics.get(objective, math.nan)
+            state.best_value, state.best_per_user = metrics.get(objective, math.nan), found.per_user
             with averaged.applied(model):
                 _keep_weights(model, state)
-        else:
-            state.epochs_without_gain += 1
+        elif state.update > WARMUP_UPDATES:
+            state.epochs_without_gain += wait_of(found.per_user, state.best_per_user)
         report = EpochReport(
             epoch=state.epoch,
             train_loss=train_loss,
@@ -145,6 +155,7 @@ def _train_epoch(
     on_update: Callable[[int], None] | None,
 ) -> float:
     """Run one epoch and return its mean loss per target. All draws come from (seed, epoch)."""
+    assert isinstance(hp.batch_size, int)
     rng = np.random.default_rng((seed, state.epoch))
     torch.manual_seed(int(rng.integers(2**62)))
     starts = np.asarray(data.dataset.user_offsets)[data.train.users]

@@ -117,6 +117,31 @@ def test_train_prints_one_json_object_on_standard_output(tmp_path: Path, data: P
     assert 0 <= answer["metrics"]["ndcg_at_10"] <= 1
 
 
+def test_train_shows_the_baselines_on_the_same_users_and_warns_below_them(tmp_path: Path, data: Path) -> None:
+    """In this log the last item tells the next: item_knn knows something of it, an untrained model nothing."""
+    untrained = [*FAST, "--set", "learning_rate=1e-9"]
+    told = run("train", data, "--out", tmp_path / "model", *untrained)
+    assert told.exit_code == 0, told.output
+    header = next(line for line in told.stdout.splitlines() if "metric" in line)
+    assert [word for word in header.split() if word.isidentifier()] == ["metric", "model", "popularity", "item_knn"]
+    answer = run("train", data, "--out", tmp_path / "model", *untrained, "--json")
+    found = json.loads(answer.stdout)
+    assert list(found["baselines"]) == ["popularity", "item_knn"]
+    assert found["baselines"]["item_knn"].keys() == found["metrics"].keys()
+    assert found["baselines"]["item_knn"]["ndcg_at_10"] > found["metrics"]["ndcg_at_10"]
+    for stderr in (told.stderr, answer.stderr):
+        assert "warning: the model's ndcg_at_10" in stderr
+        assert f"item_knn ({found['baselines']['item_knn']['ndcg_at_10']:.4f}) on the same validation users" in stderr
+
+
+def test_train_without_validation_users_compares_nothing(tmp_path: Path, data: Path) -> None:
+    (tmp_path / "epochs.yaml").write_text("best_epoch: 1\n")
+    everything = ["--protocol", "none", "--config", tmp_path / "epochs.yaml", "--json"]
+    answer = run("train", data, "--out", tmp_path / "model", *FAST, *everything)
+    assert json.loads(answer.stdout)["baselines"] == {}
+    assert "warning" not in answer.stderr
+
+
 def test_evaluate_prints_one_json_object_and_counts(tmp_path: Path, data: Path) -> None:
     model = tmp_path / "model"
     run("train", data, "--out", model, *FAST)

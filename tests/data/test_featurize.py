@@ -18,6 +18,7 @@ from hrnn_hpo.data.featurize import (
     log_popularity,
     recency_weights,
     training_events,
+    value_scale,
 )
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.data.splits import Split, TrainPart, make_split
@@ -46,15 +47,29 @@ def test_gaps_are_bucketed_and_the_first_event_of_a_user_has_none() -> None:
     assert event_features(dataset, 1800).gap_buckets.tolist() == [0, 1, 2, 12, 0, 3]  # gaps -, 0, 1, 3600, -, 3
 
 
-def test_event_types_shift_by_one_and_empty_values_become_zero() -> None:
+def test_event_types_shift_by_one_and_empty_values_stay_empty() -> None:
     dataset = make_dataset([[("a", 0, "view", 2.5), ("b", 1), ("c", 2, "buy", -1.0)]])
     features = event_features(dataset, 1800)
     assert features.event_types is not None
     assert features.event_values is not None
     assert features.event_types.tolist() == [2, 0, 1]  # buy is code 0, view code 1
     assert features.event_types.dtype == np.int32
-    assert features.event_values.tolist() == [2.5, 0.0, -1.0]
+    np.testing.assert_array_equal(features.event_values, [2.5, np.nan, -1.0])
     assert features.event_values.dtype == np.float32
+
+
+def test_the_scale_of_values_is_that_of_the_training_events_alone() -> None:
+    dataset = make_dataset(
+        [[("a", 0, None, 1.0), ("b", 1, None, 5.0), ("c", 2), ("a", 3, None, 900.0)], [("a", 0, None, 900.0)]]
+    )
+    scale = value_scale(dataset, TrainPart(np.array([0]), np.array([3])))
+    assert (scale.mean, scale.deviation, scale.limit) == (3.0, 2.0, 5.0)  # of 1 and 5
+
+
+@pytest.mark.parametrize("values", [(4.0, 4.0), (None, 4.0), (None, None)])
+def test_values_that_say_nothing_are_read_as_nothing(values: tuple[float | None, float | None]) -> None:
+    dataset = make_dataset([[("a", 0, None, values[0]), ("b", 1, None, values[1])], [("a", 0, None, 7.0)]])
+    assert value_scale(dataset, TrainPart(np.array([0]), np.array([2]))).limit == 0.0
 
 
 def test_columns_that_the_log_lacks_stay_away() -> None:

@@ -11,6 +11,7 @@ import torch
 from small_runs import inputs_of, model_for, same_weights, small_configuration
 
 from hrnn_hpo.config import Configuration
+from hrnn_hpo.data.featurize import AS_IT_IS, ValueScale
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.data.splits import Protocol, Split, make_split
 from hrnn_hpo.data.synthetic import make_dataset
@@ -27,6 +28,7 @@ from hrnn_hpo.model.folder import (
     save_model,
 )
 from hrnn_hpo.model.hrnn import HRNN
+from hrnn_hpo.model.inputs import pack
 
 FILES = ["config.yaml", "histories.safetensors", "split.json", "vocabulary.json", "weights.safetensors"]
 CHANGES = {"architecture": "hierarchical", "n_blocks": 2, "recency_mask": True}
@@ -92,6 +94,28 @@ def test_a_saved_model_comes_back_bit_for_bit(tmp_path: Path, model: HRNN, datas
     assert torch.equal(
         encode(loaded.model, inputs_of(loaded.histories), *rows), encode(model, inputs_of(dataset), *rows)
     )
+
+
+@pytest.mark.parametrize("scale", [ValueScale(3.25, 1 / 3, 5.0), ValueScale(0.0, 1.0, 0.0)])
+def test_the_scale_of_values_travels_with_the_model(tmp_path: Path, dataset: Dataset, scale: ValueScale) -> None:
+    loaded = saved(tmp_path / "model", model_for(dataset, value_scale=scale, **CHANGES), dataset)
+    assert loaded.model.catalogue.value_scale == scale  # to the last digit
+
+
+def test_a_folder_without_a_scale_reads_values_as_version_0_1_0_did(tmp_path: Path, dataset: Dataset) -> None:
+    model = model_for(dataset, value_scale=ValueScale(3.25, 2.0, 5.0), **CHANGES)
+    folder = saved(tmp_path / "model", model, dataset).folder
+    vocabulary = json.loads((folder / "vocabulary.json").read_text("utf-8"))
+    del vocabulary["value_scale"]
+    (folder / "vocabulary.json").write_text(json.dumps(vocabulary), "utf-8")
+    loaded = load_model(folder)
+    assert loaded.model.catalogue.value_scale == AS_IT_IS
+    packed, rows = pack(inputs_of(dataset), np.array([0]), np.array([5]), torch.device("cpu"))
+    raw = torch.tensor([0.0, *np.asarray(dataset.event_values)[:4]])  # the start token's, then what the log has
+    assert rows.tolist() == [0, 1, 2, 3, 4]
+    assert model.value_projection is not None
+    shift = loaded.model.embed(packed) - loaded.model.embed(replace(packed, event_values=None))
+    torch.testing.assert_close(shift, raw[:, None] * model.value_projection)
 
 
 @pytest.mark.parametrize(

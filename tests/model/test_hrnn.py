@@ -1,5 +1,7 @@
 """The whole network: chunks and single events equal the batch, the future stays unknown, scores are tied."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,10 +9,11 @@ from small_runs import inputs_of, model_for, rows_of
 from torch import Tensor
 
 from hrnn_hpo.config import Hyperparameters
+from hrnn_hpo.data.featurize import ValueScale
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.data.synthetic import Event, make_dataset
 from hrnn_hpo.model.hrnn import HRNN, Catalogue
-from hrnn_hpo.model.inputs import pack
+from hrnn_hpo.model.inputs import PackedInputs, pack
 
 CPU = torch.device("cpu")
 BODIES = [
@@ -199,6 +202,32 @@ def test_an_input_counts_only_where_its_option_is_on(option: str, change: object
         model = model_for(log, **{option: on})
         left, right = (outputs_in_chunks(model, data, 100)[0] for data in (log, changed))
         assert torch.equal(left, right) != on
+
+
+def test_values_are_read_on_the_scale_of_the_training_events() -> None:
+    """(3 - 2) / 0.5 = 2; an empty one is the mean; 9 would be 14 deviations and is read as 5."""
+    log = make_dataset([[("a", 0, None, 3.0), ("a", 1), ("a", 2, None, 2.0), ("a", 3, None, 9.0), ("a", 4, None, 1.0)]])
+    model = model_for(log, value_scale=ValueScale(2.0, 0.5, 5.0))
+    assert model.value_projection is not None
+    packed, _ = pack(inputs_of(log), np.array([0]), np.array([5]), torch.device("cpu"))
+    shift = model.embed(packed) - model.embed(replace(packed, event_values=None))
+    expected = torch.tensor([0.0, 2.0, 0.0, 0.0, 5.0])  # the start token first
+    torch.testing.assert_close(shift, expected[:, None] * model.value_projection)
+
+
+def test_values_far_from_zero_keep_their_differences() -> None:
+    model = model_for(make_dataset([[("a", 0, None, 1.0)]]), value_scale=ValueScale(1e6 + 0.3, 0.5, 5.0))
+    inputs = PackedInputs(
+        items=torch.zeros(1, dtype=torch.int64),
+        gap_buckets=torch.zeros(1, dtype=torch.int64),
+        control=torch.zeros(1, dtype=torch.int64),
+        event_types=None,
+        event_values=torch.tensor([1e6 + 1]),
+        step_sizes=[1],
+    )
+    shift = model.embed(inputs) - model.embed(replace(inputs, event_values=None))
+    assert model.value_projection is not None
+    torch.testing.assert_close(shift[0], 1.4 * model.value_projection)
 
 
 def test_data_without_types_and_values_builds_no_inputs_for_them() -> None:

@@ -158,8 +158,11 @@ def test_unfinished_trials_stay_behind_and_failed_ones_move() -> None:
 
 
 def test_from_the_recipe_to_hrnn_trials_only_move_where_the_rest_was_the_same() -> None:
-    found = continuation(load_space("aws-hrnn"), load_space("hrnn"))
-    assert found.widening  # its ranges contain the recipe's, its other defaults are what the recipe's trials ran with
+    """Its ranges contain the recipe's, its other defaults are what the recipe's trials ran with; one they left open."""
+    recipe = load_space("aws-hrnn")
+    found = continuation(recipe, load_space("hrnn"))
+    assert found.lost == ("batch_size: old trials left it to the data (auto).",)
+    assert continuation(recipe.narrow({}, {"batch_size": 32}, "mine.yaml"), load_space("hrnn")).widening
 
 
 @given(

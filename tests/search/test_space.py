@@ -75,8 +75,9 @@ def test_aws_hrnn_is_the_recipe_and_nothing_else() -> None:
 
 
 def test_hrnn_describes_every_hyperparameter_and_its_defaults_are_those_of_train() -> None:
-    assert load_space("hrnn").defaults() == Hyperparameters().model_dump()
-    assert load_space("hrnn").resolve({}) == Hyperparameters()
+    """The size of an update aside: `train` takes it from the log, a study needs a number that it can vary."""
+    assert load_space("hrnn").defaults() == {**Hyperparameters().model_dump(), "batch_size": 32}
+    assert load_space("hrnn").resolve({}) == Hyperparameters(batch_size=32)
 
 
 def test_hrnn_is_wider_than_the_recipe() -> None:
@@ -365,3 +366,12 @@ def test_hints_name_wide_linear_ranges_single_values_and_dead_conditions(tmp_pat
     assert any("learning_rate: [0.0003, 0.03] spans 2.0 decades" in hint for hint in hints)
     assert any("`fix: {n_blocks: 1}`" in hint for hint in hints)
     assert any("hierarchy: its condition never holds" in hint for hint in hints)
+
+
+def test_the_size_of_an_update_may_be_left_to_the_data(tmp_path: Path) -> None:
+    for parent in ("hrnn", "aws-hrnn"):
+        space = load_space(write(tmp_path, f"extends: {parent}\nfix: {{batch_size: auto}}\n"))
+        assert space.resolve({}).batch_size == "auto"
+        assert "batch_size" not in space.searched
+        check_assignment(space, {"batch_size": 48})  # what the log made of it
+    assert load_space("aws-hrnn").resolve({}).batch_size == "auto"

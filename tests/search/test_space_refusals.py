@@ -404,3 +404,18 @@ def test_a_recipe_of_ones_own_binds_like_amazons(tmp_path: Path) -> None:
     ]
     (tmp_path / "free.yaml").write_text(text + "recipe: null\n")
     assert load_space(tmp_path / "free.yaml").searched["bptt"].range == (2, 64)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("parameters:\n  batch_size: {kind: training, type: integer, range: [auto, 64], default: 32}", "auto"),
+        ("parameters:\n  batch_size: {kind: training, type: categorical, choices: [auto, 64], default: 64}", "auto"),
+        ("parameters:\n  batch_size: {kind: training, type: integer, range: [8, 64]}", "lacks its default"),
+    ],
+)
+def test_what_is_searched_is_a_number_and_never_left_to_the_data(tmp_path: Path, text: str, problem: str) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    with pytest.raises(SpaceError, match=problem):
+        load_space(path)

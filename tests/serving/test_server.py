@@ -21,6 +21,7 @@ from small_runs import model_for, run_small, small_configuration
 
 from hrnn_hpo.api import save_experiment
 from hrnn_hpo.data import repeats
+from hrnn_hpo.data.featurize import ValueScale
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.data.synthetic import EPOCH, MINUTE, make_dataset, markov
 from hrnn_hpo.errors import ConfigError
@@ -59,7 +60,8 @@ def log_of(histories: dict[str, list[Row]]) -> Dataset:
 
 def recommender_for(dataset: Dataset, seen: Any = "keep", **changes: Any) -> Recommender:
     record = SplitRecord("personalize", 0, dataset.content_hash, "keep")
-    saved = SavedModel(Path("m"), model_for(dataset, **changes), small_configuration(**changes), record, dataset)
+    model = model_for(dataset, value_scale=ValueScale(2.0, 1.5, 5.0), **changes)
+    saved = SavedModel(Path("m"), model, small_configuration(**changes), record, dataset)
     return Recommender(saved, seen)
 
 

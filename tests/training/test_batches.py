@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hrnn_hpo.training.batches import TARGET_WINDOW, Window, epoch_windows, window_steps
+from hrnn_hpo.training.batches import TARGET_WINDOW, Window, auto_batch_size, epoch_windows, window_steps
 
 
 def windows_of(lengths: list[int], n_lanes: int, steps: int, seed: int = 0) -> list[Window]:
@@ -102,3 +102,19 @@ def test_a_window_is_a_multiple_of_bptt_near_its_target(bptt: int, steps: int) -
     assert window_steps(bptt) == steps
     assert steps % bptt == 0
     assert TARGET_WINDOW <= steps < TARGET_WINDOW + bptt
+
+
+@pytest.mark.parametrize(
+    ("n_events", "bptt", "expected"),
+    [
+        (1_000, 32, 16),  # never less
+        (100_000, 32, 16),  # 195 updates an epoch
+        (250_000, 32, 32),  # 244
+        (1_000_000, 32, 128),  # 244
+        (1_000_000, 2, 128),  # a short bptt cuts the gradient, and not the update
+        (1_000_000, 128, 32),  # its windows are four times as long
+        (50_000_000, 32, 128),  # never more
+    ],
+)
+def test_the_size_of_an_update_follows_the_log(n_events: int, bptt: int, expected: int) -> None:
+    assert auto_batch_size(n_events, bptt) == expected

@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
@@ -51,7 +52,8 @@ def written(tmp_path: Path) -> Path:
         update=9,
         best_epoch=1,
         best_value=1 / 3,
-        epochs_without_gain=2,
+        best_per_user=np.array([0.1 + 0.2, 0.0]),
+        epochs_without_gain=2.5,
         history=[REPORT],
         best_weights=best,
     )
@@ -73,7 +75,9 @@ def test_everything_comes_back(written: Path) -> None:
     for name, value in twin.state_tensors().items():
         assert torch.equal(optimizer.state_tensors()[name], value), name
     assert averaged.n_updates == 1
-    assert (state.epoch, state.update, state.best_epoch, state.epochs_without_gain) == (1, 9, 1, 2)
+    assert (state.epoch, state.update, state.best_epoch, state.epochs_without_gain) == (1, 9, 1, 2.5)
+    assert state.best_per_user is not None
+    assert state.best_per_user.tolist() == [0.1 + 0.2, 0.0]  # to the last digit
     assert state.best_value == 1 / 3
     assert state.history == [REPORT]
     for name, value in expected.state_dict().items():
@@ -171,5 +175,6 @@ def test_a_full_disk_leaves_the_older_checkpoint_and_nothing_half_written(small_
 def test_the_header_is_json_and_the_rest_are_tensors(written: Path) -> None:
     with safe_open(written, framework="pt") as file:
         progress = json.loads(file.metadata()["state"])
-        assert {name.split(".")[0] for name in file.keys()} == {"model", "best", "averaged", "optimizer"}  # noqa: SIM118
+        kinds = {name.split(".")[0] for name in file.keys()}  # noqa: SIM118
+        assert kinds == {"model", "best", "best_per_user", "averaged", "optimizer"}
     assert progress["history"][0]["metrics"] == {"ndcg_at_10": 1 / 3}

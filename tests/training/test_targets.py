@@ -8,7 +8,7 @@ from small_runs import same_weights, small_configuration
 
 from hrnn_hpo.data.synthetic import markov
 from hrnn_hpo.errors import ConfigError
-from hrnn_hpo.experiment import prepare_experiment, run_experiment, settle
+from hrnn_hpo.experiment import prepare_experiment, resolve_auto, run_experiment
 from hrnn_hpo.training import trainer
 from hrnn_hpo.training.targets import draw_targets
 
@@ -58,8 +58,8 @@ def test_each_epoch_draws_anew_and_a_run_repeats_itself(monkeypatch: pytest.Monk
 
 
 def test_repeats_are_mixed_in_only_where_the_next_event_is_learned() -> None:
-    assert settle(LOG, small_configuration(repeats="auto")).hyperparameters.repeats == "mixed"
+    assert resolve_auto(LOG, small_configuration(repeats="auto")).hyperparameters.repeats == "mixed"
     ahead = small_configuration(repeats="auto", targets_ahead=2)
-    assert settle(LOG, ahead).hyperparameters.repeats == "ignored"
+    assert resolve_auto(LOG, ahead).hyperparameters.repeats == "ignored"
     with pytest.raises(ConfigError, match=r"`targets_ahead = 1` must hold with repeats: mixed .* but got 2"):
         ahead.with_hyperparameters({"repeats": "mixed"}, "--set")

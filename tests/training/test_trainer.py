@@ -15,9 +15,10 @@ from hrnn_hpo.config import Hyperparameters
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.data.splits import TrainPart
 from hrnn_hpo.data.synthetic import make_dataset, markov
-from hrnn_hpo.errors import ModelError, RunFailedError
+from hrnn_hpo.errors import ConfigError, ModelError, RunFailedError
 from hrnn_hpo.model.hrnn import HRNN
 from hrnn_hpo.training.progress import EpochReport
+from hrnn_hpo.training.stopping import Validation
 from hrnn_hpo.training.trainer import FitResult, TrainingData, fit
 
 DATASET = markov(n_users=30, n_items=12, n_events=20)
@@ -54,10 +55,15 @@ def fresh(seed: int = 0, **changes: Any) -> HRNN:
     return model_for(DATASET, seed=seed, scale=0.1, **changes)
 
 
-def scores_in_order(*values: float) -> Callable[[HRNN], dict[str, float]]:
-    """Return an evaluation that gives these scores, epoch by epoch."""
+def scores_in_order(*values: float) -> Callable[[HRNN], Validation]:
+    """Return an evaluation that gives these scores, epoch by epoch, to each of two users."""
     left = iter(values)
-    return lambda model: {"ndcg_at_10": next(left)}
+
+    def evaluate(model: HRNN) -> Validation:
+        value = next(left)
+        return Validation({"ndcg_at_10": value}, np.array([value, value]))
+
+    return evaluate
 
 
 def trained(seed: int = 0, **changes: Any) -> tuple[HRNN, FitResult]:
@@ -165,17 +171,56 @@ def test_training_stops_after_patience_epochs_without_gain_and_keeps_the_best() 
     at_epoch: list[dict[str, torch.Tensor]] = []
     scores = iter([0.1, 0.5, 0.5, 0.4, 0.2])
 
-    def evaluate(model: HRNN) -> dict[str, float]:
+    def evaluate(model: HRNN) -> Validation:
         at_epoch.append({name: value.clone() for name, value in model.state_dict().items()})
-        return {"ndcg_at_10": next(scores)}
+        return Validation({"ndcg_at_10": next(scores)})
 
     model = fresh()
-    result = fit(model, data_of(DATASET), hyperparameters(epochs=50, patience=3), seed=0, evaluate=evaluate)
+    changes = {"epochs": 50, "patience": 3, "batch_size": 1}  # 30 updates an epoch: warmed up in the second
+    result = fit(model, data_of(DATASET), hyperparameters(**changes), seed=0, evaluate=evaluate)
     assert [report.is_best for report in result.history] == [True, True, False, False, False]  # a tie is no gain
     assert result.best_epoch == 2
     assert result.metrics == {"ndcg_at_10": 0.5}
     for name, value in model.state_dict().items():
         assert torch.equal(value, at_epoch[1][name])
+
+
+@pytest.mark.parametrize(("floor", "n_epochs"), [(0.4, 5), (0.5, 8)])
+def test_a_run_that_has_not_passed_the_floor_goes_on_while_its_loss_falls(floor: float, n_epochs: int) -> None:
+    scores = scores_in_order(0.1, 0.5, 0.5, 0.4, 0.2, 0.1, 0.1, 0.1)
+    changes = {"epochs": 8, "patience": 3, "batch_size": 1, "learning_rate": 0.03}
+    result = fit(fresh(), data_of(DATASET), hyperparameters(**changes), seed=0, evaluate=scores, floor=floor)
+    assert len(result.history) == n_epochs
+
+
+def test_epochs_within_the_noise_of_the_users_count_half() -> None:
+    """The same mean in each epoch, once with users who differ from epoch to epoch, once without them."""
+    changes = {"epochs": 50, "patience": 2, "batch_size": 1}
+    n_epochs = []
+    for users in (True, False):
+        generator = np.random.default_rng(0)
+
+        def evaluate(model: HRNN, users: bool = users, generator: np.random.Generator = generator) -> Validation:
+            per_user = generator.permutation([0.2, 0.4, 0.6])
+            return Validation({"ndcg_at_10": 0.4}, per_user if users else None)
+
+        n_epochs.append(
+            len(fit(fresh(), data_of(DATASET), hyperparameters(**changes), seed=0, evaluate=evaluate).history)
+        )
+    assert n_epochs[1] == 3
+    assert n_epochs[0] > 3
+
+
+def test_epochs_of_the_warm_up_do_not_count() -> None:
+    """Two updates an epoch: the first 25 epochs are the warm-up's."""
+    changes = {"epochs": 50, "patience": 2, "batch_size": 16}
+    result = fit(fresh(), data_of(DATASET), hyperparameters(**changes), seed=0, evaluate=scores_in_order(*[0.5] * 50))
+    assert len(result.history) == 27
+
+
+def test_a_size_that_is_left_to_the_data_is_refused() -> None:
+    with pytest.raises(ConfigError, match="`batch_size` must be a number here, but got auto"):
+        fit(fresh(), data_of(DATASET), Hyperparameters(), seed=0)
 
 
 def test_another_objective_decides_what_is_best() -> None:
@@ -185,7 +230,7 @@ def test_another_objective_decides_what_is_best() -> None:
         data_of(DATASET),
         hyperparameters(epochs=2),
         seed=0,
-        evaluate=lambda model: next(figures),
+        evaluate=lambda model: Validation(next(figures)),
         objective="recall_at_10",
     )
     assert result.best_epoch == 2
@@ -211,10 +256,10 @@ def test_fixed_epochs_run_to_their_end_and_keep_the_last_weights() -> None:
 def test_averaged_weights_are_what_is_evaluated_and_kept() -> None:
     evaluated: list[dict[str, torch.Tensor]] = []
 
-    def evaluate(model: HRNN) -> dict[str, float]:
+    def evaluate(model: HRNN) -> Validation:
         assert not model.training
         evaluated.append({name: value.clone() for name, value in model.state_dict().items()})
-        return {"ndcg_at_10": float(len(evaluated))}
+        return Validation({"ndcg_at_10": float(len(evaluated))})
 
     plain, averaged = fresh(), fresh()
     fit(plain, data_of(DATASET), hyperparameters(), seed=0)

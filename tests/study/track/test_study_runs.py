@@ -65,7 +65,7 @@ def test_all_resolved_hyperparameters_are_parameters(log: Dataset, space: Search
     tune(log, study="s", space=space, n_trials=1)
     params = trials(tracker)[0]["params"]
     assert params["hidden_dimension"] == 16
-    assert params["batch_size"] == 128  # of no space, and still told
+    assert params["batch_size"] == 16  # of no space, and still told, as the number that the log made of `auto`
     assert isinstance(params["seed"], int)
 
 
