@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from hrnn_hpo.study.request.request import StudyRequest
     from hrnn_hpo.study.tune import StudyResult, tune
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = [
     "Configuration",
     "Dataset",

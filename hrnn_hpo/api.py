@@ -117,8 +117,8 @@ def train(
     The log is a path, a Dataset, or a DataFrame, whose columns `reading` names: `user="userId", item="movieId",
     time="timestamp"`. Validation users decide when to stop. `refit` adds them to the training data, for the
     configuration's best_epoch epochs, which a first run finds where it is missing; protocol `none` trains on everything
-    and needs best_epoch. With `out`, a run that was interrupted goes on from its last epoch when it is started again
-    with the same arguments.
+    for the configuration's best_epoch, or for `epochs` where that was set. With `out`, a run that was interrupted goes
+    on from its last epoch when it is started again with the same arguments.
 
     Raises DataError, ConfigError and ModelError for what cannot be read, trained or overwritten, and RunFailedError
     when training diverges.
@@ -131,9 +131,12 @@ def train(
     if refit and configuration.protocol == "none":
         raise ConfigError("`--refit` adds validation data, but protocol `none` trains on everything already.")
     if configuration.protocol == "none" and configuration.best_epoch is None:
-        raise ConfigError(
-            "Protocol `none` has no validation users to stop by: best_epoch must stand in the configuration."
-        )
+        if "epochs" not in configuration.hyperparameters.model_fields_set:
+            raise ConfigError(
+                "Protocol `none` has no validation users to stop by: say how long to train with `--set epochs=N`, or "
+                "give a configuration that has a best_epoch."
+            )
+        configuration = configuration.model_copy(update={"best_epoch": configuration.hyperparameters.epochs})
 
     def run(refitting: bool, configuration: Configuration) -> tuple[Experiment, ExperimentResult]:
         experiment = prepare_experiment(dataset, configuration, seen, refit=refitting)
@@ -147,7 +150,7 @@ def train(
             on_epoch=on_epoch,
             on_update=on_update,
             checkpoint=None if target is None else _checkpoint_file(target, experiment, refitting, objective),
-            fixed_epochs=None if validate else configuration.best_epoch,
+            fixed_epochs=None if validate else _fixed_epochs(configuration),
             validate=validate,
             extra_metrics=extra_metrics,
         )
@@ -165,6 +168,12 @@ def train(
             with suppress(FileNotFoundError):
                 file.unlink()
     return trained
+
+
+def _fixed_epochs(configuration: Configuration) -> int:
+    """Return how long to train where nobody validates: for the best epoch, and never longer than `epochs`."""
+    most = configuration.hyperparameters.epochs
+    return most if configuration.best_epoch is None else min(configuration.best_epoch, most)
 
 
 def save_experiment(folder: Path, experiment: Experiment, result: ExperimentResult, *, refit: bool = False) -> None:

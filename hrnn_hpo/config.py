@@ -184,7 +184,7 @@ class Configuration(BaseModel):
 
     def with_hyperparameters(self, changes: Mapping[str, Any], source: str) -> "Configuration":
         """Return a copy with some hyperparameters changed, checked like a file's."""
-        merged = {**self.hyperparameters.model_dump(), **changes}
+        merged = {**self.hyperparameters.model_dump(exclude_unset=True), **changes}
         return self.model_copy(update={"hyperparameters": parse_hyperparameters(merged, source)})
 
 

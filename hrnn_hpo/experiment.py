@@ -150,9 +150,6 @@ def resolve_auto(dataset: Dataset, configuration: Configuration) -> Configuratio
     return configuration.with_hyperparameters(found, ", ".join(found)) if found else configuration
 
 
-settle = resolve_auto  # deprecated: the old name
-
-
 def run_experiment(
     experiment: Experiment,
     *,

@@ -11,7 +11,7 @@ import yaml
 from small_runs import same_weights, small_configuration
 
 from hrnn_hpo import api
-from hrnn_hpo.config import load_configuration
+from hrnn_hpo.config import Configuration, load_configuration
 from hrnn_hpo.data.prepared import prepare
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.data.splits import TrainPart, make_split
@@ -194,9 +194,18 @@ def test_protocol_none_trains_on_everything_for_the_epochs_it_is_given(
         api.evaluate(trained.folder, data, device="cpu")
 
 
+@pytest.mark.parametrize(("best_epoch", "epochs", "n"), [(None, 3, 3), (5, 2, 2), (2, 5, 2)])
+def test_protocol_none_keeps_to_the_epochs_that_are_asked_for(
+    data: Path, best_epoch: int | None, epochs: int, n: int
+) -> None:
+    asked = small_configuration("none").model_copy(update={"best_epoch": best_epoch})
+    trained = api.train(data, configuration=asked.with_hyperparameters({"epochs": epochs}, "--set"), device="cpu")
+    assert len(trained.result.history) == trained.result.configuration.best_epoch == n
+
+
 def test_protocol_none_without_epochs_or_with_refit_is_refused(tmp_path: Path, data: Path) -> None:
-    with pytest.raises(ConfigError, match="best_epoch must stand in the configuration"):
-        api.train(data, tmp_path / "model", configuration=small_configuration("none"), device="cpu")
+    with pytest.raises(ConfigError, match="say how long to train"):
+        api.train(data, tmp_path / "model", configuration=Configuration(protocol="none"), device="cpu")
     with pytest.raises(ConfigError, match="trains on everything already"):
         api.train(data, tmp_path / "model", configuration=small_configuration("none"), refit=True, device="cpu")
     assert names(tmp_path) == []

@@ -3,6 +3,8 @@
 A study is continued under the record it has; whatever contradicts it is refused, with the difference.
 """
 
+import re
+import shlex
 import uuid
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -17,6 +19,7 @@ from hrnn_hpo.search.continuation import difference
 from hrnn_hpo.search.space import SearchSpace, space_from_content
 
 KEY = "record"
+TRAINS_ALIKE_SINCE = (0, 2, 0)  # the oldest version whose trials are comparable with those of this one
 
 
 class StudyRecord(BaseModel):
@@ -89,6 +92,21 @@ def uid_of(study: Study) -> str | None:
     """Return a study's uid, None for a study without a record."""
     content = study.user_attrs.get(KEY)
     return str(content["uid"]) if isinstance(content, dict) and "uid" in content else None
+
+
+def require_comparable(name: str, record: StudyRecord) -> None:
+    """Raise StudyError for a study whose trials an earlier version trained in another way than this one would."""
+    if _version(record.version) < TRAINS_ALIKE_SINCE:
+        raise StudyError(
+            f"Study {name!r} was begun by version {record.version}, which trained otherwise (event values as they "
+            "came, larger updates, earlier stops): new trials could not be compared with its own. `status`, `export`, "
+            f"`report` and `sync` still read it. Begin another study, and try its best configurations early with "
+            f"`--warm-start {shlex.quote(name)}`."
+        )
+
+
+def _version(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", text)[:3])
 
 
 def check_same(name: str, record: StudyRecord, space: SearchSpace | None, **asked: Any) -> None:

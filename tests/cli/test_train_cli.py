@@ -220,7 +220,7 @@ def test_bad_data_is_one_message_and_nothing_half_written(
         (["--set", "bptt=1"], "--set: bptt: Input should be greater than or equal to 2, but got 1"),
         (["--set", "learning_rate=fast"], "but got 'fast'"),
         (["--config", "nowhere.yaml"], "nowhere.yaml: cannot be read"),
-        (["--protocol", "none"], "best_epoch must stand in the configuration"),
+        (["--protocol", "none"], "say how long to train with `--set epochs=N`"),
         (["--protocol", "personalise"], "personalise"),
         (["--device", "tpu"], "must be one of auto, cpu, cuda, mps, but got 'tpu'"),
         (["--seen", "maybe"], "maybe"),

@@ -7,11 +7,15 @@ import pytest
 from earlier_stores import unpack
 
 from hrnn_hpo.api import evaluate, recommend
+from hrnn_hpo.errors import StudyError
+from hrnn_hpo.study.record import read_record
 from hrnn_hpo.study.report.report import report
 from hrnn_hpo.study.results.export import export
 from hrnn_hpo.study.results.manage import clean_up, delete_study
 from hrnn_hpo.study.results.status import list_studies, status
 from hrnn_hpo.study.results.sync import sync
+from hrnn_hpo.study.storage.database import load_study, open_storage
+from hrnn_hpo.study.team.worker import work
 from hrnn_hpo.study.tune import tune
 
 
@@ -44,13 +48,21 @@ def test_its_report_tells_the_verdict(shop: Path) -> None:
     assert "0.1.0" in text
 
 
-def test_it_is_continued_with_its_confirmation_and_test_figures(shop: Path) -> None:
-    result = tune(shop / "log", study="shop", n_trials=4, device="cpu", n_threads=1, out=shop / "results")
-    assert (result.trials.complete + result.trials.pruned, result.trials.failed) == (4, 0)
-    assert result.leaderboard is not None
-    assert status("shop").test_openings == 1  # kept: only `again` opens them once more
-    rows = (shop / "results" / "trials.csv").read_text(encoding="utf-8").splitlines()
-    assert [row.split(",")[0] for row in rows] == ["trial", "0", "1", "2", "3"]
+def test_its_trials_are_not_mixed_with_new_ones_but_a_new_study_begins_with_its_best(
+    shop: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = status("shop")
+    with pytest.raises(StudyError, match=r"trained otherwise .*--warm-start shop"):
+        tune(shop / "log", study="shop", n_trials=4, device="cpu", n_threads=1)
+    with pytest.raises(StudyError, match="trained otherwise"):
+        work(shop / "log", "shop", device="cpu", n_threads=1)
+    assert status("shop") == before
+    space = read_record(load_study("shop", open_storage())).search_space()
+    result = tune(
+        shop / "log", study="new", space=space, n_trials=2, warm_start="shop", device="cpu", n_threads=1, confirm=0
+    )
+    assert (result.trials.complete + result.trials.pruned, result.trials.failed) == (2, 0)
+    assert "of the 3 complete trials' configurations of study 'shop' train again here" in caplog.text
 
 
 def test_its_registered_model_is_fetched_where_the_folder_was_moved(shop: Path) -> None:

@@ -20,7 +20,7 @@ from hrnn_hpo.search.space import SearchSpace, Value, load_space
 from hrnn_hpo.study.objectives import NO_PRUNER, check_objectives, check_several
 from hrnn_hpo.study.propose.pruners import make_pruner
 from hrnn_hpo.study.propose.samplers import make_sampler, name_of
-from hrnn_hpo.study.record import KEY, StudyRecord, check_same, in_space, new_record, read_record
+from hrnn_hpo.study.record import KEY, StudyRecord, check_same, in_space, new_record, read_record, require_comparable
 from hrnn_hpo.study.request.enqueue import enqueued
 from hrnn_hpo.study.request.part_of_users import N_COMPARED
 from hrnn_hpo.study.request.request import PrunerLike, SamplerLike, StudyRequest, study_request
@@ -60,6 +60,7 @@ def check_request(
     request, asked, notes = _obey_solution_config(request, recorded)
     objectives = check_objectives(request.objective, metrics)
     if recorded is not None:
+        require_comparable(request.study, recorded)
         record, told = _continued(dataset, request, recorded, asked, objectives)
         notes += told
     else:

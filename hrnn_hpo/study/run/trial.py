@@ -24,8 +24,8 @@ from hrnn_hpo.experiment import (
     Experiment,
     ExperimentResult,
     prepare_experiment,
+    resolve_auto,
     run_experiment,
-    settle,
     training_digest,
 )
 from hrnn_hpo.model.folder import SplitRecord, save_model
@@ -166,7 +166,7 @@ class Objective:
             n_threads=self.context.n_threads,
             user_fraction=record.user_fraction,
         )
-        return settle(self.context.dataset, asked)
+        return resolve_auto(self.context.dataset, asked)
 
     def _show_start(self, trial: Trial, configuration: Configuration) -> str | None:
         """Write down what the trial is about to train; return its MLflow run."""

@@ -16,7 +16,7 @@ from hrnn_hpo.study.confirm.confirm_trial import ConfirmLoop, ConfirmObjective
 from hrnn_hpo.study.confirm.runs import companion_of, runs_left
 from hrnn_hpo.study.propose.pruners import make_pruner
 from hrnn_hpo.study.propose.samplers import make_sampler
-from hrnn_hpo.study.record import check_same, read_record
+from hrnn_hpo.study.record import check_same, read_record, require_comparable
 from hrnn_hpo.study.request.budget import read_budget
 from hrnn_hpo.study.request.check import threads_of
 from hrnn_hpo.study.request.part_of_users import require_compared
@@ -49,6 +49,7 @@ def work(
     confirmed = load_study(study, database).user_attrs.get(CONFIRMS)  # the study whose confirmation this one is
     record = read_record(load_study(confirmed or study, database))
     dataset = data if isinstance(data, Dataset) else load_dataset(data)
+    require_comparable(study, record)
     check_same(study, record, None, data_hash=dataset.content_hash)
     require_compared(load_study(confirmed or study, database), record)
     budget = read_budget(load_study(study, database))
