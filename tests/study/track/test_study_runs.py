@@ -58,7 +58,7 @@ def test_every_metric_of_every_epoch_is_written_and_the_best_ones_last(
             "targets_per_second",
         }
     assert run["metrics"][5]["ndcg_at_10"] == result.best_value
-    assert run["metrics"][5]["best_epoch"] == 4
+    assert run["tags"]["best_epoch"] == "4"
 
 
 def test_all_resolved_hyperparameters_are_parameters(log: Dataset, space: SearchSpace, tracker: FakeTracker) -> None:
