@@ -1,5 +1,6 @@
 """Models in MLflow: a study's winner as a logged and registered model, and the way back to its folder."""
 
+import json
 import re
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -54,7 +55,12 @@ def register(
         for run in runs:
             client.log_outputs(run, [LoggedModelOutput(model.model_id, step=0)])
         source = f"models:/{model.model_id}"
-        client.create_model_version(name, source=source, run_id=run_id, model_id=model.model_id, tags=dict(tags))
+        version = client.create_model_version(
+            name, source=source, run_id=run_id, model_id=model.model_id, tags=dict(tags)
+        )
+        # MLflow's tables find the registered model of a logged one by this tag.
+        link = json.dumps([{"name": name, "version": version.version}])
+        client.set_logged_model_tags(model.model_id, {"mlflow.modelVersions": link})
 
 
 def _create_registered_model(client: Any, name: str) -> None:

@@ -20,8 +20,7 @@ EXPERIMENT = "hrnn-hpo"
 # What MLflow's pages look for: that this is model training, and what it is about.
 EXPERIMENT_TAGS = {
     "mlflow.experimentKind": "custom_model_development",
-    "mlflow.note.content": "Studies of hrnn-hpo. A run without a parent is a study; below it are its trials, the runs "
-    "that confirm its winner, and the figures of the test users.",
+    "mlflow.note.content": "Each run without a parent is a study; below it stand its trials.",
 }
 # Columns in which MLflow keeps absolute artifact addresses.
 _LOCATIONS = (

@@ -210,7 +210,7 @@ def _dataset_input(data: Data) -> Any:
     schema = {"mlflow_colspec": [{"type": kind, "name": name, "required": True} for name, kind in columns]}
     dataset = Dataset(
         name=data.name[:500],
-        digest=data.digest[:36],  # as long as MLflow's column
+        digest=data.digest[:12],  # MLflow shows it beside the name; the whole one is in the profile
         source_type="local",
         source=json.dumps({"uri": data.source}),
         schema=json.dumps(schema),
