@@ -70,6 +70,7 @@ def test_ui_prints_the_address_of_the_studys_run(mlflow_ui: str, page: "Page") -
     page.get_by_text("Better than the defaults").first.wait_for()
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # MLflow's own, of SQLAlchemy
 def test_what_has_one_value_is_no_curve_and_pruned_reads_as_pruned(finished_home: Path) -> None:
     client = MlflowClient(f"sqlite:///{finished_home}/mlruns/mlflow.db")
     runs = client.search_runs([client.get_experiment_by_name("hrnn-hpo").experiment_id])
