@@ -11,8 +11,8 @@ from study_fakes import FakeTracker
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.errors import RunFailedError
 from hrnn_hpo.search.space import SearchSpace
-from hrnn_hpo.study.folders import study_folder
 from hrnn_hpo.study.attributes import CONFIGURATION, epoch_key
+from hrnn_hpo.study.folders import study_folder
 from hrnn_hpo.study.results.manage import delete_study
 from hrnn_hpo.study.results.sync import sync
 from hrnn_hpo.study.storage.database import load_study, open_storage
