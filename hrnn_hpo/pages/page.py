@@ -46,7 +46,7 @@ svg .shade0 { opacity: .15; } svg .shade1 { opacity: .25; } svg .shade2 { opacit
 svg .shade4 { opacity: .9; }
 @media print { body { margin: 0; max-width: none; } h2 { break-after: avoid; } svg { break-inside: avoid; } }
 """
-CHARACTER, PADDING = 7.6, 20  # pixels that a character and a cell's margins take, in the widest of the usual fonts
+CHARACTER, PADDING = 8.4, 20  # pixels that a character and a cell's margins take, in the widest of the usual fonts
 NARROW = 740  # pixels that a page of 800 has for a table
 N_NAME = 40  # characters of a name that is never broken
 N_NOTE = 40  # characters from which on a cell's text may take several lines
