@@ -144,7 +144,8 @@ class StudyRuns(TrialRuns):
                     params=params,
                     data=replace(self._data(), context="test"),
                 )
-                for epoch, loss in enumerate(refit["train_loss"] if name == winner and refit else [], start=1):
+                losses = refit["train_loss"] if name == winner and refit else []
+                for epoch, loss in enumerate(losses if len(losses) > 1 else [], start=1):  # one value is no curve
                     self._tracker.log_metrics(run, {"train_loss": loss}, epoch, now)
             self._tracker.set_tags(run, figures)
             self._tracker.describe(
