@@ -50,11 +50,11 @@ def page(browser: "Browser", request: pytest.FixtureRequest) -> Iterator["Page"]
 def finished_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a HRNN_HPO_HOME with one finished study: confirmed, tested, one of its trials pruned."""
     home = tmp_path_factory.mktemp("finished")
-    write_project(home, n_users=60, epochs=3)
+    write_project(home, n_users=120, epochs=5)
     command = [PROGRAM, "tune", "log", f"--study={STUDY}", "--space", "space.yaml", "--device", "cpu", "--threads", "1"]
     command += [
         "--n-trials",
-        "8",
+        "9",
         "--sampler",
         "random",
         "--pruner",
