@@ -1,4 +1,4 @@
-"""Real servers for tests: PostgreSQL in a folder of its own, started and stopped at will."""
+"""Real servers for tests: PostgreSQL in a folder of its own, started and stopped at will; and the browser for pages."""
 
 import getpass
 import os
@@ -25,6 +25,12 @@ def postgres_binaries() -> Path | None:
     folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda folder: float(folder.parent.name))
     folders += [Path(found).resolve().parent] if found else []
     return next((folder for folder in reversed(folders) if (folder / "pg_ctl").exists()), None)
+
+
+def chromium() -> str | None:
+    """Return the program of a Chromium that is installed, None where there is none."""
+    found = map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))
+    return next((program for program in found if program is not None), None)
 
 
 def skip_without(found: object, what: str) -> pytest.MarkDecorator:

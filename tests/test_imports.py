@@ -19,22 +19,23 @@ ALLOWED: dict[str, set[str]] = {
     "cores": set(),
     "files": {"errors"},
     "pages": set(),
+    "pictures": set(),
     "config": {"errors"},
     "device": {"errors", "cores"},
-    "data": {"errors", "config", "pages"},
+    "data": {"errors", "config", "pages", "pictures"},
     "model": {"errors", "config", "data"},
     "training": {"errors", "config", "data", "model"},
     "evaluation": {"errors", "config", "data"},
     "search": {"errors", "config"},
     "tracking": {"errors", "config", "stores"},
     "experiment": {"errors", "cores", "config", "device", "data", "model", "training", "evaluation"},
-    "serving": {"errors", "config", "data", "model", "evaluation", "tracking"},
+    "serving": {"errors", "config", "data", "model", "evaluation", "tracking", "pictures"},
     "api": {"errors", "config", "data", "model", "training", "evaluation", "experiment", "serving"},
     "studies": {"study"},
     "recommender": {"errors", "config", "data", "serving", "api"},
     "study": {
         *("errors", "config", "data", "model", "training", "evaluation"),
-        *("experiment", "search", "tracking", "stores", "files", "pages", "cores"),
+        *("experiment", "search", "tracking", "stores", "files", "pages", "pictures", "cores"),
     },
 }
 # The rooms of study/ and the files beside them, lowest first: each imports from those above it in this list alone.
@@ -170,7 +171,7 @@ def test_the_rules_have_no_circle() -> None:
 @pytest.mark.parametrize(
     ("library", "places"),
     [
-        ("mlflow", {"tracking.py"}),
+        ("mlflow", {"tracking"}),
         ("optuna", {"search", "study", "studies.py"}),
         ("duckdb", {"data"}),
         ("typer", {"cli"}),

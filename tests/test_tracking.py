@@ -12,12 +12,13 @@ from pathlib import Path
 
 import mlflow
 import pytest
+from hostile import NAMES
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from hrnn_hpo import tracking
 from hrnn_hpo.errors import ConfigError, RunFailedError
-from hrnn_hpo.tracking import EXPERIMENT, Tracker, download_model, git_commit, serve_ui
+from hrnn_hpo.tracking import EXPERIMENT, Data, Tracker, download_model, git_commit
+from hrnn_hpo.tracking.ui import serve_ui
 
 
 @pytest.fixture
@@ -105,7 +106,7 @@ def test_a_store_that_fails_is_one_warning_and_is_left_alone_for_a_while(
         "MLflow could not be written (server is away); the study goes on."
     ]
     assert tracker.behind == {run}
-    monkeypatch.setattr(tracking.time, "monotonic", lambda: float("inf"))
+    monkeypatch.setattr("hrnn_hpo.tracking.tracker.time.monotonic", lambda: float("inf"))
     tracker.log_metrics(run, {"ndcg_at_10": 0.1}, 9, 0.0)
     assert len(calls) == 2
 
@@ -229,3 +230,48 @@ def test_the_callers_own_address_outlives_registering_and_fetching(
     finally:
         mlflow.set_tracking_uri(None)  # type: ignore[arg-type]
         mlflow.set_registry_uri(None)  # type: ignore[arg-type]
+
+
+def test_a_run_with_any_tags_is_found_again(tracker: Tracker) -> None:
+    runs = {name: tracker.start_run(name, tags={"study": name, "role": "study"}) for name in NAMES}
+    assert {name: tracker.find_run({"study": name, "role": "study"}) for name in NAMES} == runs
+    assert tracker.find_run({"study": "nobody' or 'a' = 'a"}) is None
+    assert tracker.failure is None
+
+
+@pytest.mark.parametrize("name", ["o'brien", '" or "'])
+def test_a_model_of_any_name_is_registered_once(tracker: Tracker, tmp_path: Path, name: str) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "split.json").write_text("{}")
+    parent, run = tracker.start_run("s", tags={}), tracker.start_run("r", tags={})
+    for _ in range(2):
+        tracker.register_model(run, name, tmp_path / "model", {"study_uid": name}, parent=parent)
+    assert tracker.failure is None
+    versions = MlflowClient(tracker.uri, tracker.uri).search_model_versions("")
+    assert [(version.name, version.run_id) for version in versions] == [(name, run)]
+    for one in (parent, run):
+        assert len(read(tracker, one).outputs.model_outputs) == 1
+
+
+def test_mlflows_pages_learn_what_they_look_for(tracker: Tracker) -> None:
+    client = MlflowClient(tracker.uri)
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    assert experiment.tags["mlflow.experimentKind"] == "custom_model_development"
+    data = Data(name="ml-100k", digest="4" * 64, source="data/ml-100k")
+    run = read(tracker, tracker.start_run("r", tags={"git_commit": "abc-dirty"}, data=data))
+    tags = run.data.tags
+    assert (tags["mlflow.source.type"], tags["mlflow.source.git.commit"]) == ("LOCAL", "abc")
+    assert tags["mlflow.source.name"]
+    [dataset] = run.inputs.dataset_inputs
+    assert (dataset.dataset.name, dataset.dataset.digest) == ("ml-100k", "4" * 12)
+    assert [(tag.key, tag.value) for tag in dataset.tags] == [("mlflow.data.context", "training")]
+
+
+def test_an_older_stores_experiment_learns_its_kind_and_keeps_its_own_description(tracker: Tracker) -> None:
+    client = MlflowClient(tracker.uri)
+    experiment = client.get_experiment_by_name(EXPERIMENT).experiment_id
+    client.delete_experiment_tag(experiment, "mlflow.experimentKind")
+    client.set_experiment_tag(experiment, "mlflow.note.content", "Ours.")
+    Tracker(tracker.uri)
+    tags = client.get_experiment(experiment).tags
+    assert (tags["mlflow.experimentKind"], tags["mlflow.note.content"]) == ("custom_model_development", "Ours.")

@@ -10,7 +10,7 @@ import typer
 
 from hrnn_hpo.cli import reading
 from hrnn_hpo.cli.options import Json
-from hrnn_hpo.cli.output import console, print_json, print_warning
+from hrnn_hpo.cli.output import console, print_json, print_warning, results
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -43,7 +43,7 @@ def fetch(
 
     folder = datasets.fetch(name, to)
     terms = datasets.DATASETS[name].terms
-    console.print(f"{datasets.DATASETS[name].title}\n{terms}", markup=False, soft_wrap=True)
+    console.print(f"{datasets.DATASETS[name].title}\n{terms}", soft_wrap=True)
     if json:
         print_json({"name": name, "folder": str(folder), "terms": terms})
     else:
@@ -118,17 +118,15 @@ def describe(
     description = figures_of(dataset, session_gap)
     if out is not None:
         written = write_page(description, out, report.lines())
-        console.print(f"Written to {written}.", markup=False, soft_wrap=True)
+        console.print(f"Written to {written}.", soft_wrap=True)
     if plot is not None:
-        console.print(f"Drawn to {draw(description, plot)}.", markup=False, soft_wrap=True)
+        console.print(f"Drawn to {draw(description, plot)}.", soft_wrap=True)
     if json:
         print_json({**description.to_dict(), "report": report.to_dict()})
     else:
         for line in report.lines():
-            console.print(line, markup=False, soft_wrap=True)
-        from rich.console import Console
-
-        Console(highlight=False).print(render(description))
+            console.print(line, soft_wrap=True)
+        results.print(render(description))
 
 
 @app.command()
@@ -194,7 +192,7 @@ def prepare(
     source = reading.one_or_many(data)
     wish = prepared.disk_wish(source, out)
     if wish:
-        console.print(wish, markup=False, soft_wrap=True)
+        console.print(wish, soft_wrap=True)
     with steps_shown() as on_step:
         folder = prepared.prepare(source, out, options, on_step=on_step)
     dataset = prepared.load_prepared(folder)
@@ -213,8 +211,8 @@ def prepare(
         )
         return
     counts = f"{dataset.n_events:,} interactions, {dataset.n_users:,} users, {dataset.n_items:,} items in {folder}"
-    console.print("\n".join([*report.lines(), counts]), markup=False, soft_wrap=True)
-    console.print(f"Next: hrnn-hpo data describe {folder}", markup=False, soft_wrap=True)
+    console.print("\n".join([*report.lines(), counts]), soft_wrap=True)
+    console.print(f"Next: hrnn-hpo data describe {folder}", soft_wrap=True)
     typer.echo(folder)
 
 

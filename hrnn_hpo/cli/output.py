@@ -1,20 +1,55 @@
 """Where words go: results to standard output, progress and messages to standard error.
 
-With --json, print_json's object is the one thing on standard output; commands then leave `results` alone.
+What a user named may stand in any of them, so nothing printed here is read as markup, emoji or a terminal's command:
+style is given beside a text, never inside. With --json, print_json's object is the one thing on standard output;
+commands then leave `results` alone.
 """
 
 import json
 import math
 import sys
+import unicodedata
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
+
+
+class PlainConsole(Console):
+    """A console that shows every text as it is; control characters, which a terminal would obey, by their codes."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(highlight=False, markup=False, emoji=False, **options)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Return a text, also one that stands in a table, as what is shown of it."""
+        return super().render_str(visible(text), **options)
+
+
+def visible(text: str) -> str:
+    """Return a text with control characters other than line ends and tabs as `\\x1b` and the like."""
+    return "".join(_code(c) if _obeyed(c) else c for c in text)
+
+
+def _obeyed(character: str) -> bool:
+    """Return whether a terminal acts on a character: controls, line ends of their own, changes of direction."""
+    if character in "\n\t":
+        return False
+    return unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") or character in _DIRECTIONS
+
+
+_DIRECTIONS = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+
+
+def _code(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")
+
 
 # Files and pipes get lines of one length, whatever the window of whoever started the program.
-console = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else 120)  # progress, messages
-results = Console(highlight=False, width=None if sys.stdout.isatty() else 120)  # what was asked for, for people
+console = PlainConsole(stderr=True, width=None if sys.stderr.isatty() else 120)  # progress, messages
+results = PlainConsole(width=None if sys.stdout.isatty() else 120)  # what was asked for, for people
 
 
 def print_json(value: dict[str, Any]) -> None:
@@ -24,18 +59,18 @@ def print_json(value: dict[str, Any]) -> None:
 
 
 def print_error(message: str) -> None:
-    """Write `error: message` to standard error, as it is: no markup, no wrapping."""
-    console.print(f"[bold red]error:[/bold red] {_escaped(message)}", soft_wrap=True)
+    """Write `error: message` to standard error, without wrapping."""
+    _print_headed("error:", "bold red", message)
 
 
 def print_warning(message: str) -> None:
-    """Write `warning: message` to standard error, as it is: no markup, no wrapping."""
-    console.print(f"[yellow]warning:[/yellow] {_escaped(message)}", soft_wrap=True)
+    """Write `warning: message` to standard error, without wrapping."""
+    _print_headed("warning:", "yellow", message)
 
 
 def print_note(message: str) -> None:
-    """Write `note: message` to standard error, as it is: no markup, no wrapping."""
-    console.print(f"[cyan]note:[/cyan] {_escaped(message)}", soft_wrap=True)
+    """Write `note: message` to standard error, without wrapping."""
+    _print_headed("note:", "cyan", message)
 
 
 def print_table(title: str, columns: list[str], rows: list[list[Any]]) -> None:
@@ -52,13 +87,11 @@ def print_table(title: str, columns: list[str], rows: list[list[Any]]) -> None:
 def _cell(value: Any) -> str:
     if value is None:
         return "-"
-    return f"{value:.4f}" if isinstance(value, float) else _escaped(str(value))
+    return f"{value:.4f}" if isinstance(value, float) else str(value)
 
 
-def _escaped(text: str) -> str:
-    from rich.markup import escape
-
-    return escape(text)
+def _print_headed(head: str, style: str, message: str) -> None:
+    console.print(Text.assemble((head, style), " ", visible(message)), soft_wrap=True)
 
 
 def _plain(value: Any) -> Any:

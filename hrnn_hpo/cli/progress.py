@@ -19,7 +19,7 @@ from hrnn_hpo.cli.output import console
 
 def share_bar() -> Progress:
     """Return a bar that shows which share of a work is done and the time left, where standard error is a terminal."""
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
@@ -29,10 +29,10 @@ class StudyProgress:
     def __init__(self, n_workers: int) -> None:
         self._n_workers = n_workers
         self._bar = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[best]}{task.fields[now]}{task.fields[left]}"),
+            TextColumn("{task.fields[best]}{task.fields[now]}{task.fields[left]}", markup=False),
             console=console,
             transient=True,
             disable=not console.is_terminal,
@@ -56,7 +56,7 @@ class StudyProgress:
     def planned(self, forecast: Any) -> None:
         self._expected = forecast.seconds_per_trial
         for line in plan_lines(forecast):
-            console.print(line, soft_wrap=True, markup=False)
+            console.print(line, soft_wrap=True)
 
     def compared(self, number: int, total: int, part: float | None, whole: float | None) -> None:
         part_text, whole_text = ("failed" if score is None else f"{score:.4f}" for score in (part, whole))
@@ -86,7 +86,7 @@ class StudyProgress:
             self._best = (trial.value, trial.number)
         best = f"  best {self._best[0]:.4f} (trial {self._best[1]})" if self._best else ""
         self._bar.update(self._task, completed=self._done, best=best, now="", left=self._time_left())
-        console.print(self._line(trial, state), soft_wrap=True, markup=False)
+        console.print(self._line(trial, state), soft_wrap=True)
 
     def trial_stopped(self, trial: Any) -> None:
         n_epochs = sum(name.startswith("epoch_") for name in trial.user_attrs)

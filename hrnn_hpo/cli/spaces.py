@@ -4,12 +4,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from hrnn_hpo.cli.options import Json
-from hrnn_hpo.cli.output import print_error, print_json
+from hrnn_hpo.cli.output import PlainConsole, print_error, print_json
 from hrnn_hpo.errors import SpaceError
 
 if TYPE_CHECKING:
@@ -34,7 +32,7 @@ def spaces(context: typer.Context, json: Json = False) -> None:
         return
     table = _table("Search spaces", ["name", "searched", "what it is for"])
     for space in found:
-        table.add_row(space.name, str(len(space.searched)), escape(space.summary))
+        table.add_row(space.name, str(len(space.searched)), space.summary)
     _out(table)
     _say("`hrnn-hpo spaces show NAME` prints one; `--space NAME` or `--space FILE` hands one to `hrnn-hpo tune`.")
 
@@ -107,7 +105,7 @@ def _searched_table(space: "SearchSpace") -> Table:
         ]
         values = parameter.describe() + (f" when {' and '.join(conditions)}" if conditions else "")
         cells = [name, parameter.kind, parameter.type, values, spelled(parameter.default), parameter.doc]
-        table.add_row(*map(escape, cells))
+        table.add_row(*cells)
     return table
 
 
@@ -121,7 +119,7 @@ def _constants_table(space: "SearchSpace") -> Table:
         meaning = parameter.doc if parameter else Hyperparameters.model_fields[name].description or ""
         tunable = parameter is not None and parameter.tunable
         why = "fixed" if name in space.fixed else "condition never holds" if tunable else "not tunable"
-        table.add_row(*map(escape, [name, spelled(value), why, meaning]))
+        table.add_row(name, spelled(value), why, meaning)
     return table
 
 
@@ -134,9 +132,9 @@ def _table(title: str, columns: list[str]) -> Table:
 
 def _out(table: Table) -> None:
     """Write a table to standard output; where that is no terminal, wide enough for a line per row."""
-    console = Console(highlight=False)
+    console = PlainConsole()
     if not console.is_terminal:
-        console = Console(highlight=False, width=240)
+        console = PlainConsole(width=240)
     console.print(table)
 
 

@@ -56,4 +56,4 @@ def _interval(value: float | None, low: float | None, high: float | None, sign: 
         return "-"
     if low is None or high is None:
         return f"{value:{sign}.4f}"
-    return f"{value:{sign}.4f} \\[{low:{sign}.4f}, {high:{sign}.4f}]"
+    return f"{value:{sign}.4f} [{low:{sign}.4f}, {high:{sign}.4f}]"

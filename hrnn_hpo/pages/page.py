@@ -3,6 +3,7 @@
 The page refers to nothing outside itself, and its policy lets a browser load nothing.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -13,22 +14,27 @@ _STYLE = """
   --blue: #2f6fbb; --red: #c8352c; --grey: #9aa3b0; --amber: #fff4d6; --mark: #e6f0fb; }
 @media (prefers-color-scheme: dark) { :root { --ink: #e4e8ef; --soft: #9aa5b5; --line: #363e4b; --paper: #151a21;
   --panel: #1d242e; --blue: #6aa5e8; --red: #ef6b61; --grey: #6c7686; --amber: #3d3417; --mark: #1e3148; } }
-body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); max-width: 1100px;
+body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); max-width: 1180px;
   margin: 2rem auto; padding: 0 1.2rem; }
 h1 { font-size: 1.6rem; margin-bottom: .2rem; } h2 { font-size: 1.15rem; margin: 2.2rem 0 .5rem; }
 p.lead, p.note, figcaption { color: var(--soft); } p.note { font-size: .9rem; } p.lead { margin-top: 0; }
 .verdict { background: var(--panel); border-left: 4px solid var(--blue); padding: .7rem 1rem; font-size: 1.05rem; }
 .warning { background: var(--amber); padding: .5rem 1rem; }
-.wide { overflow-x: auto; } .slices { display: flex; flex-wrap: wrap; gap: .5rem; } .slices svg { flex: 1 1 320px; }
+.wide { overflow-x: auto; display: flex; flex-wrap: wrap; gap: .8rem 1.6rem; align-items: flex-start; }
+.wide svg { flex: 1 1 100%; } .slices { display: grid; gap: .5rem;
+  grid-template-columns: repeat(auto-fill, minmax(340px, 1fr)); }
+h1, p, li, td { overflow-wrap: break-word; } .whole { white-space: nowrap; }
 table { border-collapse: collapse; font-size: .87rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .25rem .6rem; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top; }
 th { color: var(--soft); font-weight: 600; white-space: nowrap; } td.number { text-align: right; white-space: nowrap; }
 td.top { font-weight: 700; } tr.marked td { background: var(--mark); }
-td { overflow-wrap: anywhere; min-width: 2.5rem; }
-pre { background: var(--panel); padding: .7rem 1rem; overflow-x: auto; font-size: .85rem; }
+td { min-width: 2.5rem; } td.note { min-width: 14rem; max-width: 30rem; overflow-wrap: anywhere; }
+pre { background: var(--panel); padding: .7rem 1rem; white-space: pre-wrap; overflow-wrap: break-word;
+  font-size: .85rem; }
 summary { cursor: pointer; color: var(--blue); }
 svg { width: 100%; height: auto; display: block; }
-svg text { font: 11px system-ui, sans-serif; fill: var(--soft); } svg text.name { fill: var(--ink); }
+svg text { font: 12px system-ui, sans-serif; fill: var(--soft); paint-order: stroke; stroke: var(--paper);
+  stroke-width: 3px; stroke-linejoin: round; } svg text.name { fill: var(--ink); }
 svg .grid { stroke: var(--line); stroke-width: 1; } svg .axis { stroke: var(--soft); stroke-width: 1; }
 svg polyline { fill: none; stroke-linejoin: round; } svg .curve { stroke-width: 1; opacity: .75; }
 svg .complete { fill: var(--blue); stroke: none; } svg .pruned, svg .other { fill: var(--grey); }
@@ -40,6 +46,12 @@ svg .shade0 { opacity: .15; } svg .shade1 { opacity: .25; } svg .shade2 { opacit
 svg .shade4 { opacity: .9; }
 @media print { body { margin: 0; max-width: none; } h2 { break-after: avoid; } svg { break-inside: avoid; } }
 """
+CHARACTER, PADDING = 8.4, 20  # pixels that a character and a cell's margins take, in the widest of the usual fonts
+NARROW = 740  # pixels that a page of 800 has for a table
+N_NAME = 40  # characters of a name that is never broken
+N_NOTE = 40  # characters from which on a cell's text may take several lines
+_SIGNED = re.compile(r"[−+-]?\d[\d.]*%?")  # a number with its sign, written out
+_SPACES = re.compile(r"(\s+)")
 
 
 @dataclass(frozen=True)
@@ -64,7 +76,8 @@ def page(title: str, sections: Sequence[Html]) -> str:
 
 def element(tag: str, content: Any, style: str = "") -> Html:
     """Return an element with a text, or with HTML, inside."""
-    return Html(f"<{tag}{_class(style)}>{_inside(content)}</{tag}>")
+    inside = escape(str(content)) if tag == "pre" else _inside(content)
+    return Html(f"<{tag}{_class(style)}>{inside}</{tag}>")
 
 
 def section(title: str, *parts: Html | str) -> Html:
@@ -81,7 +94,7 @@ def folded(summary: str, content: Html) -> Html:
 
 
 def chart(svg: str) -> Html:
-    """Return a chart that scrolls where it is wider than the page."""
+    """Return a chart as wide as the page."""
     return Html(f'<div class="wide">{svg}</div>' if svg else "")
 
 
@@ -92,17 +105,48 @@ def table(
     marked: int | None = None,
     top: frozenset[tuple[int, int]] = frozenset(),
 ) -> Html:
-    """Return a table: numbers on the right with four decimals, one row marked, some cells (row, column) bold."""
-    head = "".join(f"<th>{escape(column)}</th>" for column in columns)
-    lines = []
-    for i, row in enumerate(rows):
-        cells = []
-        for j, value in enumerate(row):
-            is_number = isinstance(value, int | float) and not isinstance(value, bool)
-            style = " ".join(name for name, holds in (("number", is_number), ("top", (i, j) in top)) if holds)
-            cells.append(f"<td{_class(style)}>{_inside(_cell(value))}</td>")
-        lines.append(f"<tr{_class('marked' if i == marked else '')}>{''.join(cells)}</tr>")
-    return Html(f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{"".join(lines)}</tbody></table></div>')
+    """Return a table: numbers on the right with four decimals, one row marked, some cells (row, column) bold.
+
+    One that is too wide for a narrow page becomes several, which stand side by side where there is room; the first
+    column begins each of them.
+    """
+    blocks = []
+    for block in _blocks(columns, rows):
+        head = "".join(f"<th>{escape(columns[j])}</th>" for j in block)
+        lines = []
+        for i, row in enumerate(rows):
+            cells = "".join(_table_cell(row[j], (i, j) in top) for j in block)
+            lines.append(f"<tr{_class('marked' if i == marked else '')}>{cells}</tr>")
+        blocks.append(f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>")
+    return Html(f'<div class="wide">{"".join(blocks)}</div>')
+
+
+def _blocks(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[list[int]]:
+    """Return which columns stand in which of the tables that a table becomes."""
+    widths = [
+        min(max(len(texts) for texts in (column, *(_shown(row[j]) for row in rows))), N_NOTE) * CHARACTER + PADDING
+        for j, column in enumerate(columns)
+    ]
+    blocks, used = [[0]], widths[0]
+    for j in range(1, len(columns)):
+        if used + widths[j] > NARROW and len(blocks[-1]) > 1:
+            blocks.append([0])
+            used = widths[0]
+        blocks[-1].append(j)
+        used += widths[j]
+    return blocks
+
+
+def _table_cell(value: Any, is_top: bool) -> str:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    is_number |= isinstance(value, str) and _SIGNED.fullmatch(value) is not None
+    is_note = isinstance(value, str) and len(value) > N_NOTE
+    style = " ".join(name for name, holds in (("number", is_number), ("top", is_top), ("note", is_note)) if holds)
+    return f"<td{_class(style)}>{_inside(_cell(value))}</td>"
+
+
+def _shown(value: Any) -> str:
+    return "" if isinstance(value, Html) else str(_cell(value))
 
 
 def _cell(value: Any) -> Any:
@@ -116,7 +160,15 @@ def _cell(value: Any) -> Any:
 
 
 def _inside(content: Any) -> str:
-    return content.text if isinstance(content, Html) else escape(str(content))
+    """Return HTML; in a text, what holds a hyphen or a slash stays on one line, as long as it has a name's length."""
+    if isinstance(content, Html):
+        return content.text
+    words = _SPACES.split(str(content))
+    return "".join(f'<span class="whole">{escape(w)}</span>' if _breaks(w) else escape(w) for w in words)
+
+
+def _breaks(word: str) -> bool:
+    return len(word) <= N_NAME and any(sign in word[1:-1] for sign in "-/?")
 
 
 def _class(style: str) -> str:

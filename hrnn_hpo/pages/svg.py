@@ -11,7 +11,8 @@ from typing import Any
 
 Point = tuple[float, float]
 _TOP, _RIGHT, _BOTTOM, _LEFT = 10, 14, 42, 62  # margins in pixels
-_PAGE = 1300
+PAGE = 900  # units across a chart, which a browser stretches over the page
+_CHARACTER = 6.9  # units that a letter of a label takes
 
 
 @dataclass(frozen=True)
@@ -67,8 +68,8 @@ class Plot:
     title: str
     x: Axis
     y: Axis
-    width: int = 760
-    height: int = 320
+    width: int = PAGE
+    height: int = 340
     marks: list[str] = field(default_factory=list)
 
     def dot(self, x: Any, y: Any, style: str, tip: str = "", radius: float = 3.5) -> None:
@@ -100,10 +101,12 @@ class Plot:
             y = bottom - place * (bottom - top)
             parts.append(f'<line class="grid" x1="{left}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}"/>')
             parts.append(label(left - 6, y + 4, text, "end"))
-        for place, text in self.x.ticks(max(3, self.width // 110)):
-            x = left + place * (right - left)
+        ticks = [(left + place * (right - left), text) for place, text in self.x.ticks(max(3, self.width // 110))]
+        rows = in_rows(ticks, self.width)
+        for (x, text), (middle, row) in zip(ticks, rows, strict=True):
             parts.append(f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{top}" y2="{bottom}"/>')
-            parts.append(label(x, bottom + 16, text, "middle"))
+            if row <= (1 if self.x.choices else 0):  # numbers between others can be guessed
+                parts.append(label(middle, bottom + 14 + 12 * row, text, "middle"))
         parts += self.marks
         parts.append(label((left + right) / 2, self.height - 6, self.x.label, "middle", "name"))
         middle = (top + bottom) / 2
@@ -120,10 +123,27 @@ class Plot:
 
 
 def picture(title: str, width: int, height: int, parts: Sequence[str]) -> str:
-    """Return an SVG element that shrinks with the page; one that is wider than any page keeps its size."""
-    size = f"max-width:{width}px" if width <= _PAGE else f"width:{width}px"
-    head = f'<svg viewBox="0 0 {width} {height}" style="{size}" role="img" aria-label="{escape(title)}">'
+    """Return an SVG element that is as wide as its place on the page."""
+    head = f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{escape(title)}">'
     return head + "".join(parts) + "</svg>"
+
+
+def text_width(text: str) -> float:
+    """Return about how many units a label takes, in the widest of the usual fonts."""
+    return len(text) * _CHARACTER
+
+
+def in_rows(labels: Sequence[tuple[float, str]], width: float) -> list[tuple[float, int]]:
+    """Return where each label (x, text) stands: its middle, moved inside the picture, and the first row with room."""
+    ends: list[float] = []
+    found = []
+    for x, text in labels:
+        half = text_width(text) / 2
+        middle = max(min(x, width - half - 2), half + 2)
+        row = next((i for i, end in enumerate(ends) if middle - half > end + 6), len(ends))
+        ends[row : row + 1] = [middle + half]
+        found.append((middle, row))
+    return found
 
 
 def polyline(points: Sequence[Point], style: str, tip: str = "") -> str:

@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -19,7 +20,11 @@ from torch.nn import functional as F
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.data.sessions import session_starts
 from hrnn_hpo.errors import ConfigError
+from hrnn_hpo.pictures import drawing, new_figure, save
 from hrnn_hpo.serving.recommender import Recommender, code_of, log_of_events, scored_at_once
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 MAX_STEPS = 4_000_000  # read for one explanation: bounds its time, some seconds; all events of histories up to 2,000
 STEPS_AT_ONCE = 500_000  # bounds memory
@@ -127,9 +132,15 @@ def _repeat_share(recommender: Recommender, history: Dataset, item: int, log_pro
 
 def plot(explanation: Explanation, title: str, file: Path) -> None:
     """Draw every event's influence, oldest left, sessions in alternating shades, into an image file."""
-    from matplotlib.figure import Figure
+    try:
+        with drawing():
+            save(_figure(explanation, title), file, dpi=100)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{file}: the plot cannot be written ({error}).") from error
 
-    figure = Figure(figsize=(10, 4), layout="constrained")
+
+def _figure(explanation: Explanation, title: str) -> "Figure":
+    figure = new_figure(10, 4)
     axes = figure.add_subplot()
     events = explanation.influences
     colors = ["tab:blue" if event.session % 2 else "tab:cyan" for event in events]
@@ -140,7 +151,4 @@ def plot(explanation: Explanation, title: str, file: Path) -> None:
         ylabel="log(probability / without the event)",
     )
     axes.axhline(0.0, color="black", linewidth=0.5)
-    try:
-        figure.savefig(file)
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{file}: the plot cannot be written ({error}).") from error
+    return figure

@@ -1,4 +1,4 @@
-"""optuna-dashboard opens the storage of a study."""
+"""optuna-dashboard opens the storage of a study, and shows it in a browser."""
 
 import json
 import subprocess
@@ -7,11 +7,17 @@ import time
 import urllib.request
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from servers import free_port, skip_without
+from pages import STUDY
+from servers import chromium, free_port, skip_without
 
 from hrnn_hpo.study.storage.database import create_study, open_storage
+
+PROGRAM = str(Path(sys.executable).parent / "optuna-dashboard")
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
 
 
 @pytest.mark.slow
@@ -19,11 +25,28 @@ from hrnn_hpo.study.storage.database import create_study, open_storage
 def test_optuna_dashboard_lists_our_studies(mlruns: Path) -> None:
     create_study("movies", open_storage(create=True))
     port = free_port()
-    command = [str(Path(sys.executable).parent / "optuna-dashboard"), f"sqlite:///{mlruns}/optuna.db"]
+    command = [PROGRAM, f"sqlite:///{mlruns}/optuna.db"]
     with subprocess.Popen([*command, "--port", str(port)], stderr=subprocess.DEVNULL) as dashboard:
         try:
             listed = json.loads(answer(f"http://127.0.0.1:{port}/api/studies", dashboard))
             assert [entry["study_name"] for entry in listed["study_summaries"]] == ["movies"]
+        finally:
+            dashboard.terminate()
+
+
+@pytest.mark.slow
+@skip_without(find_spec("optuna_dashboard"), "optuna-dashboard")
+@skip_without(chromium(), "Chromium")
+def test_optuna_dashboard_shows_a_finished_study(finished_home: Path, page: "Page") -> None:
+    port = free_port()
+    command = [PROGRAM, f"sqlite:///{finished_home}/mlruns/optuna.db", "--port", str(port)]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as dashboard:
+        try:
+            answer(f"http://127.0.0.1:{port}/api/studies", dashboard)
+            page.goto(f"http://127.0.0.1:{port}/dashboard/")
+            page.get_by_text(STUDY).first.click()  # after its number
+            page.get_by_text("History").first.wait_for()
+            page.locator(".js-plotly-plot").first.wait_for()
         finally:
             dashboard.terminate()
 

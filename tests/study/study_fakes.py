@@ -53,16 +53,23 @@ class FakeTracker:
         self.uri = "fake"
         self.behind: set[str] = set()
         self.down = False
+        self.failure: str | None = None
         self.runs: dict[str, dict[str, Any]] = {}
         self.models: dict[str, list[dict[str, str]]] = {}  # registered versions by name
 
     def start_run(
-        self, name: str, *, parent: str | None = None, tags: Mapping[str, str], params: Any = None
+        self, name: str, *, parent: str | None = None, tags: Mapping[str, str], params: Any = None, data: Any = None
     ) -> str | None:
         if self.down:
             return None
         run = f"run-{len(self.runs)}"
-        self.runs[run] = {"name": name, "parent": parent, "tags": dict(tags), "params": dict(params or {})}
+        self.runs[run] = {
+            "name": name,
+            "parent": parent,
+            "tags": dict(tags),
+            "params": dict(params or {}),
+            "data": data,
+        }
         self.runs[run] |= {"metrics": {}, "texts": {}, "status": "RUNNING"}
         return run
 
@@ -86,15 +93,25 @@ class FakeTracker:
             for file in path.iterdir():
                 self.runs[run]["texts"][f"{folder}/{file.name}"] = ""  # type: ignore[index]
 
-    def register_model(self, run: str | None, name: str, folder: Path, tags: Mapping[str, str]) -> None:
+    def describe(self, run: str | None, markdown: str) -> None:
+        if self._writes(run):
+            self.runs[run]["description"] = markdown  # type: ignore[index]
+
+    def address(self, run: str) -> str:
+        return f"#/{run}"
+
+    def register_model(
+        self, run: str | None, name: str, folder: Path, tags: Mapping[str, str], parent: str | None = None
+    ) -> None:
         if self._writes(run):
             self.models.setdefault(name, [])
             if dict(tags) not in self.models[name]:
                 self.models[name].append(dict(tags))
 
-    def end_run(self, run: str | None, status: str) -> None:
+    def end_run(self, run: str | None, status: str, name: str | None = None) -> None:
         if self._writes(run):
             self.runs[run]["status"] = status  # type: ignore[index]
+            self.runs[run]["name"] = name or self.runs[run]["name"]  # type: ignore[index]
 
     def delete_run(self, run: str | None) -> None:
         self.runs.pop(run, None)  # type: ignore[arg-type]

@@ -9,12 +9,13 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from hrnn_hpo.pages.svg import Axis, Plot, label, number_axis, picture, polyline
+from hrnn_hpo.pages.svg import PAGE, Axis, Plot, in_rows, label, number_axis, picture, polyline, text_width
 from hrnn_hpo.search.parameter import Parameter, show
 from hrnn_hpo.study.attributes import epochs_of
 from hrnn_hpo.study.trials import best_trial
 
 MAX_CURVE_POINTS = 100
+MAX_AXES = 6  # of hyperparameters in one picture of parallel coordinates
 N_SHADES = 5  # of a trial's rank in parallel coordinates
 
 
@@ -68,7 +69,8 @@ def importance_chart(importances: Mapping[str, float]) -> str:
     """Return a bar per hyperparameter: the share of the score's variation that it explains."""
     if not importances:
         return ""
-    row, left, width = 24, 260, 760
+    row, width = 24, PAGE
+    left = min(max(map(text_width, importances)) + 12, width / 2)
     largest = max(importances.values()) or 1.0
     parts = []
     for index, (name, share) in enumerate(importances.items()):
@@ -104,18 +106,32 @@ def _ordered(
     return [(name, found[name]) for name in names]
 
 
-def parallel_chart(trials: Sequence[FrozenTrial], parameters: Mapping[str, Parameter], objective: str) -> str:
+def parallel_charts(trials: Sequence[FrozenTrial], parameters: Mapping[str, Parameter], objective: str) -> list[str]:
     """Return a line per complete trial across one axis per hyperparameter and the score; the best trials are darkest.
 
-    A line leaves out the axes of what its trial did not vary.
+    Many hyperparameters make several charts, each of which ends with the score. A line leaves out the axes of what its
+    trial did not vary.
     """
+    names = list(parameters)
+    n_charts = math.ceil(len(names) / MAX_AXES)
+    charts = []
+    for part in range(n_charts):
+        some = names[part * len(names) // n_charts : (part + 1) * len(names) // n_charts]
+        charts.append(_parallel_chart(trials, {name: parameters[name] for name in some}, objective))
+    return [chart for chart in charts if chart]
+
+
+def _parallel_chart(trials: Sequence[FrozenTrial], parameters: Mapping[str, Parameter], objective: str) -> str:
     complete = sorted((t for t in trials if t.state == TrialState.COMPLETE and score(t) is not None), key=_rank)
     axes = [parameter_axis(parameter, complete) for parameter in parameters.values()]
     if len(complete) < 2 or not axes:
         return ""
     axes.append(number_axis(objective, [score(trial) or 0.0 for trial in complete], margin=0.0))
-    top, gap, left = 34, 128, 64
-    height, width = 340, 2 * left + gap * (len(axes) - 1)
+    left, width = 64, PAGE
+    gap = (width - 2 * left) / (len(axes) - 1)
+    names = in_rows([(left + gap * i, axis.label) for i, axis in enumerate(axes)], width)
+    top = 24 + 14 * max(row for _, row in names)
+    height = 320 + top
     bottom = height - 14
     best = best_trial(complete)
     parts = []
@@ -128,8 +144,9 @@ def parallel_chart(trials: Sequence[FrozenTrial], parameters: Mapping[str, Param
         parts.append(polyline(points, style, describe(trial)))
     for i, axis in enumerate(axes):
         x = left + gap * i
-        parts.append(f'<line class="axis" x1="{x}" x2="{x}" y1="{top}" y2="{bottom}"/>')
-        parts.append(label(x, 12 + 12 * (i % 2), axis.label, "middle", "name"))
+        parts.append(f'<line class="axis" x1="{x:.1f}" x2="{x:.1f}" y1="{top}" y2="{bottom}"/>')
+        middle, row = names[i]
+        parts.append(label(middle, 12 + 14 * row, axis.label, "middle", "name"))
         parts += [label(x + 5, bottom - place * (bottom - top) + 4, text, "start") for place, text in axis.ticks(4)]
     return picture("Parallel coordinates", width, height, parts)
 
@@ -144,7 +161,7 @@ def slice_charts(trials: Sequence[FrozenTrial], parameters: Mapping[str, Paramet
         if not chosen:
             continue
         y = number_axis(objective, [score(trial) or 0.0 for trial in chosen])
-        plot = Plot(f"{objective} by {name}", parameter_axis(parameter, chosen), y, width=370, height=240)
+        plot = Plot(f"{objective} by {name}", parameter_axis(parameter, chosen), y, width=380, height=250)
         for trial in sorted(chosen, key=lambda one: one is best):
             style = "winner" if trial is best else _style(trial)
             plot.dot(trial.params[name], score(trial), style, describe(trial))

@@ -29,7 +29,7 @@ from hrnn_hpo.study.report.charts import (
     front_chart,
     history_chart,
     importance_chart,
-    parallel_chart,
+    parallel_charts,
     score,
     slice_charts,
 )
@@ -165,7 +165,7 @@ def _charts(story: _Story, shares: dict[str, float]) -> list[Html]:
         _unless_empty(
             "Parallel coordinates",
             f"A line per complete trial; the better, the darker. Red: the best.{some}",
-            chart(parallel_chart(shown, story.parameters, objective)),
+            chart("".join(parallel_charts(shown, story.parameters, objective))),
         ),
         _unless_empty(
             "Slices",

@@ -1,5 +1,7 @@
 """What can be done to studies besides running them: stop, delete, clean up."""
 
+import shlex
+
 import optuna
 from optuna.storages import RDBStorage
 from optuna.study import Study
@@ -38,9 +40,8 @@ def delete_study(study: str, *, storage: str | None = None, tracking_uri: str | 
         Recovery(one.study_name, database).run()
     running = sum(count_trials(one.get_trials(deepcopy=False)).running for one in both)
     if running:
-        raise StudyError(
-            f"Study {study!r} has {running} running trials: stop it first (`hrnn-hpo studies stop {study}`)."
-        )
+        stop = shlex.join(["hrnn-hpo", "studies", "stop", study])
+        raise StudyError(f"Study {study!r} has {running} running trials: stop it first (`{stop}`).")
     if KEY in found.user_attrs:
         StudyRuns(Tracker(tracking_uri), study, read_record(found)).delete_runs()
     for one in reversed(both):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from optuna.study import Study
 from optuna.trial import TrialState
 
+from hrnn_hpo.pictures import drawing, new_figure, save
 from hrnn_hpo.study.attributes import epochs_of
 from hrnn_hpo.study.report.importance import importances
 from hrnn_hpo.study.trials import last_attempts
@@ -19,12 +20,12 @@ def draw_plots(folder: Path, study: Study, objective: str) -> list[Path]:
     trials = [trial for trial in last_attempts(study) if trial.value is not None and trial.state.is_finished()]
     if not trials:
         return []
-    drawn = [_save(folder / "history.png", _history(trials, objective))]
-    drawn.append(_save(folder / "learning_curves.png", _curves(trials, objective)))
-    found = importances(study)
-    if found:
-        drawn.append(_save(folder / "importance.png", _importance(found, objective)))
-    return drawn
+    shares = importances(study)
+    with drawing():
+        figures = {"history.png": _history(trials, objective), "learning_curves.png": _curves(trials, objective)}
+        if shares:
+            figures["importance.png"] = _importance(shares, objective)
+        return [save(figure, folder / name, dpi=110) for name, figure in figures.items()]
 
 
 def _history(trials: list[Any], objective: str) -> "Figure":
@@ -69,15 +70,8 @@ def _importance(found: dict[str, float], objective: str) -> "Figure":
 
 
 def _figure(title: str, x: str, y: str) -> tuple["Figure", Any]:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8, 5), layout="constrained")
+    figure = new_figure(8, 5)
     axes = figure.add_subplot()
     axes.set(title=title, xlabel=x, ylabel=y)
     axes.grid(alpha=0.3)
     return figure, axes
-
-
-def _save(path: Path, figure: "Figure") -> Path:
-    figure.savefig(path, dpi=110)
-    return path

@@ -2,6 +2,7 @@
 
 from optuna.trial import TrialState
 
+from hrnn_hpo.errors import RunFailedError
 from hrnn_hpo.study.confirm.leaderboard import read_leaderboard
 from hrnn_hpo.study.confirm.runs import companion_of, confirmation_runs
 from hrnn_hpo.study.record import read_record
@@ -16,12 +17,14 @@ from hrnn_hpo.tracking import Tracker
 def sync(study: str, *, storage: str | None = None, tracking_uri: str | None = None) -> int:
     """Write runs, parameters, every epoch's metrics, tags and plots of a study to MLflow; return the number of runs.
 
-    What is there already stays as it is. Models are copied only where their files survive.
+    What is there already stays as it is. Models are copied only where their files survive. Raises RunFailedError when
+    MLflow did not take everything.
     """
     database = open_storage(storage)
     found = load_study(study, database)
     Recovery(study, database).run()
-    shown = StudyRuns(Tracker(tracking_uri), study, read_record(found))
+    tracker = Tracker(tracking_uri)
+    shown = StudyRuns(tracker, study, read_record(found))
     shown.open_parent(found)
     trials = [trial for trial in last_attempts(found) if trial.state != TrialState.WAITING]
     for trial in trials:
@@ -34,4 +37,9 @@ def sync(study: str, *, storage: str | None = None, tracking_uri: str | None = N
     track_results(shown, found, companion)
     if not count_trials([*trials, *runs]).running:
         shown.close_parent("complete" if read_leaderboard(found) else "stopped")
+    if tracker.failure is not None:
+        raise RunFailedError(
+            f"MLflow ({tracker.uri}) did not take all of study {study!r}: {tracker.failure}\n"
+            "The same command writes the rest."
+        )
     return len(trials) + len(runs) + 1

@@ -11,6 +11,8 @@ from hrnn_hpo.study.confirm.leaderboard import WINNER, leaderboard_content, read
 from hrnn_hpo.study.confirm.refit import FINAL
 from hrnn_hpo.study.confirm.runs import confirmation_runs
 from hrnn_hpo.study.record import read_record
+from hrnn_hpo.study.report.report import render_report
+from hrnn_hpo.study.results.description import REPORT, description
 from hrnn_hpo.study.results.export import render
 from hrnn_hpo.study.results.folder import copy_model
 from hrnn_hpo.study.results.plots import draw_plots
@@ -32,7 +34,7 @@ def track_results(runs: StudyRuns, study: Study, companion: Study | None = None)
         winner = winner_trial(study)
         if winner is not None:
             runs.log_text(render(study), "best.yaml")
-            runs.log_best(winner)
+            runs.log_best(winner, last_attempts(study))
         if companion is not None:
             runs.repair(confirmation_runs(companion))
         confirmation = read_confirmation(study)
@@ -41,6 +43,8 @@ def track_results(runs: StudyRuns, study: Study, companion: Study | None = None)
         with tempfile.TemporaryDirectory() as folder:
             draw_plots(Path(folder), study, read_record(study).objective)
             runs.log_folder(Path(folder), "plots")
+        if study.trials:
+            runs.log_text(render_report(study), REPORT)
         board = read_leaderboard(study)
         if board is not None:
             runs.log_text(json.dumps(leaderboard_content(board), indent=2), "leaderboard.json")
@@ -50,5 +54,7 @@ def track_results(runs: StudyRuns, study: Study, companion: Study | None = None)
                     model = Path(folder) / "model"
                     if copy_model(study, model):
                         runs.register_model(model, WINNER, board.winner, board.opening)
+        runs.describe(description(study, runs))
     except Exception as error:  # plots and copies are no reason to lose a study's end
+        runs.missed(f"{type(error).__name__}: {error}")
         _log.warning("MLflow did not get all results of the study (%s: %s).", type(error).__name__, error)

@@ -6,19 +6,21 @@ The same functions serve a trial as it runs and a later `sync`; writing a thing 
 import json
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from optuna.study import Study
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from hrnn_hpo.study.attributes import (
     COMMIT,
     SUMMARY,
 )
 from hrnn_hpo.study.confirmation import Confirmation
-from hrnn_hpo.study.track.trial_runs import TrialRuns, as_yaml
+from hrnn_hpo.study.track.markdown import escaped, table
+from hrnn_hpo.study.track.trial_runs import TrialRuns, as_yaml, numbers
 
 
 class StudyRuns(TrialRuns):
@@ -32,6 +34,7 @@ class StudyRuns(TrialRuns):
             self.parent = self._tracker.start_run(
                 self._study,
                 tags={**self._tags(study.user_attrs.get(COMMIT)), **identity, "state": "running"},
+                data=self._data(),
                 params={
                     name: getattr(self._record, name)
                     for name in ("objective", "protocol", "split_seed", "seed", "seen", "sampler", "pruner")
@@ -66,38 +69,66 @@ class StudyRuns(TrialRuns):
             for run in [*self._tracker.child_runs(self.parent), self.parent]:
                 self._tracker.delete_run(run)
 
-    def log_best(self, trial: FrozenTrial) -> None:
-        """Show the best trial's validation metrics on the study's run."""
-        summary = trial.user_attrs[SUMMARY]
-        self._tracker.log_metrics(self.parent, summary["metrics"], trial.number, summary["time"])
-        self._tracker.set_tags(self.parent, {"best_trial": str(trial.number)})
+    def describe(self, markdown: str) -> None:
+        """Set the description at the head of the study's page."""
+        self._tracker.describe(self.parent, markdown)
+
+    def link(self, text: str, role: str, **tags: str) -> str:
+        """Return a Markdown link to a run of this study; the text alone where MLflow has no such run."""
+        run = self._tracker.find_run({"study_uid": self._record.uid, "role": role, **tags})
+        return text if run is None else f"[{text}]({self._tracker.address(run)})"
+
+    def artifact_link(self, text: str, file: str) -> str:
+        """Return a Markdown link to a file of the study's run."""
+        return text if self.parent is None else f"[{text}]({self._tracker.address(self.parent)}/artifacts/{file})"
+
+    def missed(self, what: str) -> None:
+        """Note that MLflow lacks something of this study."""
+        self._tracker.failure = self._tracker.failure or what
+
+    def log_best(self, winner: FrozenTrial, trials: Iterable[FrozenTrial]) -> None:
+        """Name the winner on the study's run, and show the validation metrics of the best trial so far as curves.
+
+        A curve's steps count the complete trials in the order in which they ended.
+        """
+        self._tracker.set_tags(self.parent, {"best_trial": str(winner.number)})
+        ended = [t for t in trials if t.state == TrialState.COMPLETE and SUMMARY in t.user_attrs]
+        ended.sort(key=lambda trial: (trial.user_attrs[SUMMARY]["time"], trial.number))
+        if len(ended) < 2:  # one value is no curve
+            return
+        best = ended[0]
+        for step, trial in enumerate(ended, start=1):
+            better = trial.values[0] > best.values[0]
+            best = trial if better else best
+            if better or step in (1, len(ended)):
+                figures = best.user_attrs[SUMMARY]["metrics"]
+                self._tracker.log_metrics(self.parent, figures, step, trial.user_attrs[SUMMARY]["time"])
 
     def log_confirmation(self, confirmation: Confirmation) -> None:
-        """Show the verdict on the study's run: tags for words, metrics for numbers, everything in confirmation.json."""
+        """Show the verdict on the study's run: as tags, and everything in confirmation.json."""
         winner = confirmation.contender(confirmation.winner)
-        numbers = {
+        figures = {
             f"confirmed_{confirmation.objective}": winner.mean,
             "optimism": confirmation.optimism,
             "gain_over_defaults": winner.difference,
         }
-        known = {name: number for name, number in numbers.items() if number is not None}
-        self._tracker.log_metrics(self.parent, known, 0, confirmation.time)
+        known = numbers({name: number for name, number in figures.items() if number is not None})
         tags = {"verdict": confirmation.verdict, "confirmed_trial": str(confirmation.winner)}
-        self._tracker.set_tags(self.parent, tags)
+        self._tracker.set_tags(self.parent, {**tags, **known})
         self.log_text(json.dumps(confirmation.content(), indent=2), "confirmation.json")
 
     def log_tests(
         self, metrics: Mapping[str, Mapping[str, float]], winner: str, refit: Mapping[str, Any] | None = None
     ) -> None:
-        """Show test figures, named test_…: the winner's on the study's run, and everyone's in runs of phase `final`.
+        """Show test figures as tags named test_…: the winner's on the study's run, everyone's in runs of phase `final`.
 
         `refit` tells what the winner's last training was: configuration, train_loss by epoch, seconds, n_parameters.
         """
         now = time.time()
         for name, values in metrics.items():
-            figures = {f"test_{metric}": value for metric, value in values.items()}
+            figures = numbers({f"test_{metric}": value for metric, value in values.items()})
             if name == winner:
-                self._tracker.log_metrics(self.parent, figures, 0, now)
+                self._tracker.set_tags(self.parent, figures)
             identity = {"study_uid": self._record.uid, "role": "final", "contender": name}
             run = self._tracker.find_run(identity)
             if run is None:
@@ -106,10 +137,20 @@ class StudyRuns(TrialRuns):
                 if name == winner and refit is not None:
                     rest = {key: value for key, value in refit["configuration"].items() if key != "hyperparameters"}
                     params = {**refit["configuration"]["hyperparameters"], **rest}
-                run = self._tracker.start_run(f"test: {name}", parent=self.parent, tags=tags, params=params)
-                for epoch, loss in enumerate(refit["train_loss"] if name == winner and refit else [], start=1):
+                run = self._tracker.start_run(
+                    f"test: {name}",
+                    parent=self.parent,
+                    tags=tags,
+                    params=params,
+                    data=replace(self._data(), context="test"),
+                )
+                losses = refit["train_loss"] if name == winner and refit else []
+                for epoch, loss in enumerate(losses if len(losses) > 1 else [], start=1):  # one value is no curve
                     self._tracker.log_metrics(run, {"train_loss": loss}, epoch, now)
-            self._tracker.log_metrics(run, figures, 0, now)
+            self._tracker.set_tags(run, figures)
+            self._tracker.describe(
+                run, f"{escaped(name)} on the test users.\n\n{table(['metric', 'value'], [*values.items()])}"
+            )
             self._tracker.end_run(run, "FINISHED")
 
     def register_model(self, folder: Path, contender: str, trial: int, opening: int) -> None:
@@ -120,9 +161,15 @@ class StudyRuns(TrialRuns):
         """
         run = self._tracker.find_run({"study_uid": self._record.uid, "role": "final", "contender": contender})
         tags = {"study_uid": self._record.uid, "trial": str(trial), "opening": str(opening)}
-        self._tracker.register_model(run or self.parent, registered_name(self._study), folder, tags)
+        name = registered_name(self._study, self._record.uid)
+        self._tracker.register_model(run or self.parent, name, folder, tags, parent=self.parent if run else None)
 
 
-def registered_name(study: str) -> str:
-    """Return the name of a study's model in MLflow's registry, which admits no / and no :."""
-    return re.sub(r"[/:]", "_", study)
+def registered_name(study: str, uid: str) -> str:
+    """Return the name of a study's model in MLflow's registry: the study's own, where no address or filter is in doubt.
+
+    Other characters than letters, digits, spaces and `_.-` become `_`, and digits of the uid then tell the name from
+    those of other studies.
+    """
+    plain = re.sub(r"[^\w .-]", "_", study).strip(" .")[:200]
+    return study if plain == study else f"{plain or 'study'}-{uid[:8]}"

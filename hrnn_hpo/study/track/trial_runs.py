@@ -1,7 +1,8 @@
 """A trial's run in MLflow: its parameters, every epoch's figures, its end."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -20,12 +21,14 @@ from hrnn_hpo.study.attributes import (
 )
 from hrnn_hpo.study.record import StudyRecord
 from hrnn_hpo.study.seeds import original_number
-from hrnn_hpo.tracking import Tracker
+from hrnn_hpo.study.track.markdown import escaped
+from hrnn_hpo.tracking import Data, Tracker
 
-# MLflow's words for a run's end, as Optuna's own MLflow bridge chose them.
+# MLflow's words for a run's end. It has none for a pruned trial, which ended as it was meant to: name, tag and
+# description say so. KILLED stands for what was stopped from outside.
 STATUS = {
     TrialState.COMPLETE: "FINISHED",
-    TrialState.PRUNED: "KILLED",
+    TrialState.PRUNED: "FINISHED",
     TrialState.FAIL: "FAILED",
     TrialState.RUNNING: "RUNNING",
     TrialState.WAITING: "SCHEDULED",
@@ -92,15 +95,33 @@ class TrialRuns:
         summary, failure = trial.user_attrs.get(SUMMARY), trial.user_attrs.get(FAILURE)
         if summary:
             # The best epoch's weights are the model: its figures are the run's last ones, a step after the last epoch.
-            figures = {**summary["metrics"], **{key: summary[key] for key in ("best_epoch", "n_parameters", "seconds")}}
-            self._tracker.log_metrics(run, figures, summary["epochs"] + 1, summary["time"])
+            self._tracker.log_metrics(run, summary["metrics"], summary["epochs"] + 1, summary["time"])
+            # What has one value is no curve: MLflow draws a chart for each metric.
+            self._tracker.set_tags(
+                run, numbers({key: summary[key] for key in ("best_epoch", "n_parameters", "seconds")})
+            )
         if trial.user_attrs.get(CONFIGURATION):
             self._tracker.log_text(run, as_yaml(trial.user_attrs[CONFIGURATION]), "configuration.yaml")
         if failure:
             self._tracker.log_text(run, failure.get("traceback") or failure["reason"], "failure.txt")
         tags = {"state": trial.state.name.lower(), **({"reason": failure["reason"][:500]} if failure else {})}
         self._tracker.set_tags(run, tags)
-        self._tracker.end_run(run, STATUS[trial.state])
+        self._tracker.describe(run, self._told(trial))
+        self._tracker.end_run(run, STATUS[trial.state], self._name(trial))
+
+    def _told(self, trial: FrozenTrial) -> str:
+        """Return in a sentence or two what came of a trial, as Markdown."""
+        objective, epochs = escaped(self._record.objective), epochs_of(trial)
+        values = trial.values or [None]
+        score = "" if values[0] is None else f" {objective} {values[0]:.4f} on the validation users."
+        if trial.state == TrialState.PRUNED:
+            return f"**Pruned** after epoch {max(epochs, default=0)}, where it was behind the other trials.{score}"
+        if trial.state == TrialState.FAIL:
+            reason = trial.user_attrs.get(FAILURE, {}).get("reason", "its worker is gone")
+            return f"**Failed**: {escaped(str(reason)[:1_000])}"
+        summary = trial.user_attrs.get(SUMMARY)
+        best = f" Best epoch: {summary['best_epoch']} of {summary['epochs']}." if summary else ""
+        return f"**{trial.state.name.capitalize()}**.{score}{best}"
 
     def _find_child(self, trial: FrozenTrial) -> str | None:
         return self._tracker.find_run(self._identity(trial))
@@ -113,17 +134,25 @@ class TrialRuns:
     def _new_child(self, trial: FrozenTrial) -> str | None:
         configuration = trial.user_attrs.get(CONFIGURATION, {})
         tags, params = {"role": "trial"}, {"seed": configuration.get("seed")}
-        name = f"trial {original_number(trial)}"
         if CANDIDATE in trial.user_attrs:
-            name = f"confirm trial {trial.user_attrs[CANDIDATE]}, run {trial.user_attrs[RUN_INDEX] + 1}"
             tags = {"role": "confirm", "phase": "confirm"}
             params = {**params, "train_seed": trial.user_attrs[TRAIN_SEED]}
         return self._tracker.start_run(
-            name,
+            self._name(trial),
             parent=self.parent,
+            data=self._data(),
             tags={**self._tags(trial.user_attrs.get(COMMIT)), **tags, **self._identity(trial), "state": "running"},
             params={**configuration.get("hyperparameters", {}), **params},
         )
+
+    def _name(self, trial: FrozenTrial) -> str:
+        if CANDIDATE in trial.user_attrs:
+            return f"confirm trial {trial.user_attrs[CANDIDATE]}, run {trial.user_attrs[RUN_INDEX] + 1}"
+        return f"trial {original_number(trial)}" + (" (pruned)" if trial.state == TrialState.PRUNED else "")
+
+    def _data(self) -> Data:
+        source = self._record.data
+        return Data(name=Path(source).name or source, digest=self._record.data_hash, source=source)
 
     def _tags(self, commit: str | None) -> dict[str, str]:
         record = self._record
@@ -151,6 +180,11 @@ def epoch_metrics(figures: dict[str, Any]) -> dict[str, float]:
     """Return an epoch's figures under their MLflow names: plain names are validation metrics."""
     extra = ("train_loss", "seconds", "validation_seconds", "targets_per_second")
     return {**figures["metrics"], **{f"epoch_{key}" if key == "seconds" else key: figures[key] for key in extra}}
+
+
+def numbers(values: Mapping[str, float]) -> dict[str, str]:
+    """Return figures that have one value as the tags that hold them."""
+    return {name: f"{value:.6g}" if isinstance(value, float) else str(value) for name, value in values.items()}
 
 
 def as_yaml(content: dict[str, Any]) -> str:

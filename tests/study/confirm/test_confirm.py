@@ -222,7 +222,7 @@ def test_mlflow_shows_the_runs_and_sync_rebuilds_them(shop: Dataset, shop_space:
     [parent] = tracker.by_role("study")
     assert parent["tags"]["verdict"] == result.confirmation.verdict
     assert parent["tags"]["confirmed_trial"] == "1"
-    assert {"optimism", "gain_over_defaults", "confirmed_ndcg_at_10"} <= parent["metrics"][0].keys()
+    assert {"optimism", "gain_over_defaults", "confirmed_ndcg_at_10"} <= parent["tags"].keys()
     assert tracker.models == {"s": [{"study_uid": parent["tags"]["study_uid"], "trial": "1", "opening": "1"}]}
 
     def shown() -> list[Any]:
@@ -236,6 +236,10 @@ def test_mlflow_shows_the_runs_and_sync_rebuilds_them(shop: Dataset, shop_space:
     tuned = next(run for run in before if run["name"] == "test: tuned")
     assert tuned["params"]["hidden_dimension"] == 24
     assert "train_loss" in tuned["metrics"][1]
+    assert 0.0 <= float(tuned["tags"]["test_ndcg_at_10"]) <= 1.0
+    assert tuned["tags"]["test_ndcg_at_10"] == parent["tags"]["test_ndcg_at_10"]
+    assert all(part in parent["description"] for part in ("Better than the defaults", "report.html", "popularity"))
+    assert (tuned["data"].digest, tuned["data"].context) == (shop.content_hash, "test")
     tracker.runs.clear()
     assert sync("s") == 3 + 6 + 1
     after = shown()

@@ -5,11 +5,13 @@ from typing import Any
 import optuna
 import pytest
 import yaml
+from optuna.trial import TrialState, create_trial
 from study_fakes import FakeTracker
 
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.errors import RunFailedError
 from hrnn_hpo.search.space import SearchSpace
+from hrnn_hpo.study.attributes import CONFIGURATION, epoch_key
 from hrnn_hpo.study.folders import study_folder
 from hrnn_hpo.study.results.manage import delete_study
 from hrnn_hpo.study.results.sync import sync
@@ -58,7 +60,7 @@ def test_every_metric_of_every_epoch_is_written_and_the_best_ones_last(
             "targets_per_second",
         }
     assert run["metrics"][5]["ndcg_at_10"] == result.best_value
-    assert run["metrics"][5]["best_epoch"] == 4
+    assert run["tags"]["best_epoch"] == "4"
 
 
 def test_all_resolved_hyperparameters_are_parameters(log: Dataset, space: SearchSpace, tracker: FakeTracker) -> None:
@@ -144,6 +146,54 @@ def test_sync_twice_writes_nothing_twice(log: Dataset, space: SearchSpace, track
     sync("s")
     sync("s")
     assert len(tracker.runs) == 4
+
+
+def test_a_pruned_trial_reads_as_pruned(log: Dataset, space: SearchSpace, tracker: FakeTracker) -> None:
+    tune(log, study="s", space=space, n_trials=2)
+    study = load_study("s", open_storage())
+    plain = study.trials[1]
+    study.add_trial(
+        create_trial(
+            state=TrialState.PRUNED,
+            value=0.25,
+            params=plain.params,
+            distributions=plain.distributions,
+            user_attrs={key: value for key, value in plain.user_attrs.items() if key in (epoch_key(1), CONFIGURATION)},
+        )
+    )
+    sync("s")
+    pruned = trials(tracker)[2]
+    assert (pruned["name"], pruned["status"], pruned["tags"]["state"]) == ("trial 2 (pruned)", "FINISHED", "pruned")
+    assert pruned["description"].startswith("**Pruned** after epoch 1,")
+    assert "0.2500" in pruned["description"]
+
+
+def test_the_studys_curves_are_the_best_so_far_and_one_value_is_none(
+    log: Dataset, space: SearchSpace, tracker: FakeTracker
+) -> None:
+    tune(log, study="s", space=space, n_trials=1, pruner="none")
+    [parent] = tracker.by_role("study")
+    assert parent["metrics"] == {}
+    result = tune(log, study="s", n_trials=6)
+    [parent] = tracker.by_role("study")
+    curve = [figures["ndcg_at_10"] for _, figures in sorted(parent["metrics"].items())]
+    assert len(curve) > 1
+    assert curve == sorted(curve)
+    assert curve[-1] == result.best_value
+    assert max(parent["metrics"]) == 6
+
+
+def test_sync_fails_where_mlflow_did_not_take_everything(
+    log: Dataset, space: SearchSpace, tracker: FakeTracker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tune(log, study="s", space=space, n_trials=1)
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise ValueError("no such letter")
+
+    monkeypatch.setattr("hrnn_hpo.study.results.to_mlflow.trials_table", refuse)
+    with pytest.raises(RunFailedError, match=r"did not take all of study 's'.*no such letter"):
+        sync("s")
 
 
 def test_deleting_a_study_deletes_its_runs_trials_and_files(

@@ -1,0 +1,97 @@
+"""Models in MLflow: a study's winner as a logged and registered model, and the way back to its folder."""
+
+import json
+import re
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from hrnn_hpo import __version__
+from hrnn_hpo.errors import ConfigError
+from hrnn_hpo.stores import sqlite_file, tracking_address
+from hrnn_hpo.tracking.search import matching, query
+from hrnn_hpo.tracking.store import default_store, first_line, quiet, rebase_artifacts
+
+PYFUNC_LOADER = "hrnn_hpo.serving.pyfunc_model"
+
+
+def register(
+    client: Any, experiment: str, uri: str, runs: Sequence[str], name: str, folder: Path, tags: Mapping[str, str]
+) -> None:
+    """Register a model folder as the next version of `name`, and as the output of runs, whose first one made it.
+
+    A version that carries these tags stays as it is.
+    """
+    import mlflow
+    from mlflow.entities import LoggedModelOutput
+    from mlflow.models import Model, ModelSignature
+    from mlflow.types import ParamSchema, ParamSpec
+
+    run_id = runs[0]
+    known = matching(client.search_model_versions(query(tags)), tags)
+    if any(version.name == name for version in known):
+        return
+    _create_registered_model(client, name)
+    signature = ModelSignature(params=ParamSchema([ParamSpec("k", "long", 25)]))  # without, MLflow drops `params`
+    with default_store(uri):
+        model = client.create_logged_model(
+            experiment, name=re.sub(r"[^\w -]", "_", name), source_run_id=run_id, tags=dict(tags)
+        )
+        with tempfile.TemporaryDirectory() as parent:
+            packed = Path(parent) / "packed"
+            mlflow.pyfunc.save_model(
+                path=packed,
+                loader_module=PYFUNC_LOADER,
+                data_path=str(folder),
+                mlflow_model=Model(run_id=run_id, model_id=model.model_id),
+                signature=signature,
+                pip_requirements=[f"hrnn-hpo=={__version__}"],
+            )
+            client.log_model_artifacts(model.model_id, str(packed))
+        client.finalize_logged_model(model.model_id, "READY")
+        for run in runs:
+            client.log_outputs(run, [LoggedModelOutput(model.model_id, step=0)])
+        source = f"models:/{model.model_id}"
+        version = client.create_model_version(
+            name, source=source, run_id=run_id, model_id=model.model_id, tags=dict(tags)
+        )
+        # MLflow's tables find the registered model of a logged one by this tag.
+        link = json.dumps([{"name": name, "version": version.version}])
+        client.set_logged_model_tags(model.model_id, {"mlflow.modelVersions": link})
+
+
+def _create_registered_model(client: Any, name: str) -> None:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.get_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        client.create_registered_model(name)
+
+
+def download_model(address: str, uri: str | None = None) -> Path:
+    """Return the model folder of a registered model, `models:/name/version` or `models:/name@alias`.
+
+    Raises ConfigError when the registry does not hold it.
+    """
+    import mlflow
+
+    store = tracking_address(uri)
+    file = sqlite_file(store)
+    try:
+        if file is not None and file.exists():
+            rebase_artifacts(file)
+        with quiet(), default_store(store):
+            folder = Path(mlflow.artifacts.download_artifacts(artifact_uri=address))
+        packed = folder / "MLmodel"
+        if not packed.is_file():
+            return folder
+        content = yaml.safe_load(packed.read_text(encoding="utf-8"))
+        return folder / str(content["flavors"]["python_function"]["data"])
+    except Exception as error:
+        raise ConfigError(f"{address}: cannot be fetched from {store} ({first_line(error)}).") from error
