@@ -82,7 +82,12 @@ class StudyRuns(TrialRuns):
         }
         known = {name: number for name, number in numbers.items() if number is not None}
         self._tracker.log_metrics(self.parent, known, 0, confirmation.time)
-        tags = {"verdict": confirmation.verdict, "confirmed_trial": str(confirmation.winner)}
+        tags = {
+            "verdict": confirmation.verdict,
+            "verdict_doubt": confirmation.doubt or "none",
+            "verdict_look": str(confirmation.look),
+            "confirmed_trial": str(confirmation.winner),
+        }
         self._tracker.set_tags(self.parent, tags)
         self.log_text(json.dumps(confirmation.content(), indent=2), "confirmation.json")
 
