@@ -97,6 +97,8 @@ def sentences(found: Confirmation) -> list[str]:
     if found.doubt is not None:
         verdict += f" It cannot be yes: {found.doubt}."
     seeds = f"{found.n_seeds} fresh seeds" + (", users redrawn" if found.redrawn else "")
+    if not found.redrawn and found.doubt is None:
+        seeds += ", users held back from the search"
     challengers = [one for one in found.contenders if one.difference is not None]
     n = len(challengers)
     nearest = challengers[0] if challengers else None

@@ -28,7 +28,7 @@ from hrnn_hpo.study.seeds import trial_seed
 
 TASTE, NOISE = 0.3, 0.2  # deviations: of a user for a configuration, of a run for a user
 SCORE = 0.3  # of everyone, on average
-GAIN = 0.15
+GAIN = 0.1
 SEEDS = (5, 10)  # runs of each configuration at the first look and at the second
 SEARCHES = (40, 200)
 N_USERS, N_EVENTS = 500, 20
