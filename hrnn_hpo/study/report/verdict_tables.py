@@ -40,7 +40,7 @@ def confirmation_table(study: Study) -> Html:
         interval = None if one.low is None else f"[{one.low:+.4f}, {one.high:+.4f}]"
         gain = None if one.difference is None else f"{one.difference:+.4f}"
         rows.append([name, one.search_value, one.mean, gain, interval, one.p_holm, one.best_epoch, *one.scores])
-    users = "" if not found.n_users else f" {found.n_users} different users were judged."
+    users = "" if not found.n_users else f" {found.n_users} different validation users answered."
     redrawn = "training and validation users drawn anew for each" if found.redrawn else "the same users in each"
     if not found.redrawn and found.doubt is None:
         redrawn = "on users who were held back from the search"
