@@ -179,6 +179,12 @@ class Configuration(BaseModel):
     user_fraction: Annotated[
         float | None, Field(gt=0, le=1, description="Share of the training users that train; all unless given.")
     ] = None
+    n_held_back: Annotated[
+        int | None,
+        Field(
+            ge=1, description="Validation users, drawn by split_seed, by whom nothing is chosen: a study keeps them."
+        ),
+    ] = None
     best_epoch: Annotated[int | None, Field(ge=1, description="Epoch with the best validation score.")] = None
     data_hash: Annotated[str | None, Field(description="Content hash of the data the figures belong to.")] = None
 

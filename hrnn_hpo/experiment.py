@@ -93,8 +93,9 @@ def prepare_experiment(
     """Return everything that a configuration, its `auto` resolved, makes of a dataset before training.
 
     `train_seed` redraws training and validation users and leaves the test users closed. `refit` adds the validation
-    data to the training data; the configuration's `user_fraction` leaves a part of the training users. Raises DataError
-    when the data is too small, ConfigError when it is not the data that the configuration was made with.
+    data to the training data; the configuration's `user_fraction` leaves a part of the training users and its
+    `n_held_back` takes users out of validation. Raises DataError when the data is too small, ConfigError when it is not
+    the data that the configuration was made with.
     """
     check_minimum(dataset)
     if configuration.data_hash not in (None, dataset.content_hash):
@@ -104,7 +105,13 @@ def prepare_experiment(
         )
     configuration = resolve_auto(dataset, configuration)
     hp = configuration.hyperparameters
-    split = make_split(dataset, configuration.protocol, configuration.split_seed, train_seed=train_seed)
+    split = make_split(
+        dataset,
+        configuration.protocol,
+        configuration.split_seed,
+        train_seed=train_seed,
+        n_held_back=configuration.n_held_back or 0,
+    )
     if refit:
         split = replace(split, train=_with_validation(dataset, split))
     if configuration.user_fraction is not None:
@@ -293,11 +300,11 @@ def test_part(experiment: Experiment) -> EvalPart:
 
 
 def _with_validation(dataset: Dataset, split: Split) -> TrainPart:
-    """Return the training part with all validation events added to it."""
-    if split.validation is None:
-        return split.train
+    """Return the training part with all validation events added to it, those of held-back users too."""
     stops = np.zeros(dataset.n_users, dtype=np.int64)
     stops[split.train.users] = split.train.stops
-    stops[split.validation.users] = split.validation.truth_stops
+    for part in (split.validation, split.held_back):
+        if part is not None:
+            stops[part.users] = part.truth_stops
     users = np.flatnonzero(stops)
     return TrainPart(users, stops[users])

@@ -61,7 +61,9 @@ def _confirmation_line(found: dict[str, Any]) -> str:
         return f"Confirmed by {found['n_runs']} runs, but without a verdict yet"
     optimism = "" if found["optimism"] is None else f"; optimism of the search {found['optimism']:+.4f}"
     verdict = f"Better than the defaults: {found['verdict']}"
-    return f"{verdict} (winner: trial {found['winner']}, {found['n_seeds']} fresh seeds{optimism})"
+    look = "" if found["look"] == 1 else f", look {found['look']} at level {found['alpha']:.4g}"
+    doubt = "" if found["doubt"] is None else f". It cannot be yes: {found['doubt']}"
+    return f"{verdict} (winner: trial {found['winner']}, {found['n_seeds']} fresh seeds{look}{optimism}){doubt}"
 
 
 def export(

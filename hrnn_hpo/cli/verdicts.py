@@ -26,7 +26,7 @@ def show_confirmation(confirmation: "Confirmation") -> None:
     users = f", {confirmation.n_users} users" if confirmation.n_users else ""
     print_table(
         f"{confirmation.objective} on {confirmation.n_seeds} fresh seeds{users}",
-        ["", "search", "confirmed", "minus defaults (95 %)", "p (Holm)", "epochs"],
+        ["", "search", "confirmed", f"minus defaults ({confirmation.interval})", "p (Holm)", "epochs"],
         rows,
     )
 

@@ -4,7 +4,7 @@ A role never copies events: it names users and the row ranges of their input and
 evaluation's work.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -22,6 +22,10 @@ PROTOCOLS: tuple[Protocol, ...] = (
     "temporal",
     "none",
 )
+REDRAWN: tuple[Protocol, ...] = ("personalize", "personalize-last")  # `train_seed` draws users; the others cut in time
+LEAST_HELD_BACK = 100
+LEAST_VALIDATION = 200  # users of which some are held back
+HOLD_BACK = 5  # beside the split's seed: a stream of its own
 
 
 @dataclass(frozen=True)
@@ -51,9 +55,12 @@ class Split:
     train: TrainPart
     validation: EvalPart | None  # None only for `none`
     test: EvalPart | None  # None only for `none`
+    held_back: EvalPart | None = None  # validation users for a study's confirmation alone, where some are wanted
 
 
-def make_split(dataset: Dataset, protocol: Protocol, seed: int, *, train_seed: int | None = None) -> Split:
+def make_split(
+    dataset: Dataset, protocol: Protocol, seed: int, *, train_seed: int | None = None, n_held_back: int = 0
+) -> Split:
     """Return who trains, validates and tests under a protocol; the same arguments always give the same split.
 
     Users with fewer than two events have no role. The protocols:
@@ -74,8 +81,42 @@ def make_split(dataset: Dataset, protocol: Protocol, seed: int, *, train_seed: i
     `train_seed` draws validation and training users anew and leaves the test users of `seed` as they are; protocols
     that cut every user in time have nothing to draw and ignore both seeds.
 
-    Raises DataError when too few users or events are left for the three roles.
+    `n_held_back` takes so many validation users, drawn by `seed`, out of validation: nothing may be chosen by them.
+    What they train stays.
+
+    Raises DataError when too few users or events are left for the three roles, ConfigError for holding back as many
+    validation users as there are.
     """
+    split = _all_validated(dataset, protocol, seed, train_seed)
+    if not n_held_back or split.validation is None:
+        return split
+    n_validation = len(split.validation)
+    if not 0 < n_held_back < n_validation:
+        raise ConfigError(
+            f"`0 < n_held_back < validation users` must hold, but got {n_held_back} of {n_validation} under "
+            f"`{protocol}`; leave n_held_back out of a configuration for other data or another protocol."
+        )
+    held = np.zeros(n_validation, dtype=np.bool_)
+    held[np.random.default_rng([seed, HOLD_BACK, n_validation]).permutation(n_validation)[:n_held_back]] = True
+    return replace(split, validation=_rows(split.validation, ~held), held_back=_rows(split.validation, held))
+
+
+def n_to_hold_back(split: Split) -> int:
+    """Return how many validation users a study keeps for its confirmation: 20 % of them, and 100 at least.
+
+    0 where the confirmation draws its users anew, and of fewer than 200: neither side could tell much.
+    """
+    if split.protocol in REDRAWN or split.validation is None or len(split.validation) < LEAST_VALIDATION:
+        return 0
+    return max(LEAST_HELD_BACK, round(0.2 * len(split.validation)))
+
+
+def _rows(part: EvalPart, rows: NDArray[np.bool_]) -> EvalPart:
+    return EvalPart(part.users[rows], part.truth_starts[rows], part.truth_stops[rows])
+
+
+def _all_validated(dataset: Dataset, protocol: Protocol, seed: int, train_seed: int | None) -> Split:
+    """Return the split with nobody held back."""
     if protocol not in PROTOCOLS:
         raise ConfigError(f"`protocol` must be one of {', '.join(PROTOCOLS)}, but got {protocol!r}.")
     lengths = dataset.history_lengths

@@ -204,7 +204,11 @@ def _up_to_truth(dataset: Dataset, split: Split) -> dict[str, NDArray[Any]]:
     """Return the arrays of the log with every user's history cut where the user's truth begins."""
     offsets = np.asarray(dataset.user_offsets)
     stops = offsets[1:].copy()
-    for part in (split.validation, split.test):  # test last: where a user is in both, the later border counts
+    for part in (
+        split.validation,
+        split.held_back,
+        split.test,
+    ):  # test last: where a user is in both, the later border counts
         if part is not None:
             stops[part.users] = part.truth_starts
     lengths = stops - offsets[:-1]

@@ -4,10 +4,15 @@ How it is found is confirm/verdict.py's business.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 Verdict = Literal["yes", "no", "undecided"]
+EARLIER_VERSION = (
+    "the study began under a version that held no validation users back, so its runs were judged on the users that the "
+    "search chose by"
+)
+ORDINALS = {2: "second", 3: "third", 4: "fourth", 5: "fifth"}
 
 
 @dataclass(frozen=True)
@@ -27,6 +32,16 @@ class Contender:
 
 
 @dataclass(frozen=True)
+class Look:
+    """One judging of a confirmation's runs: of how many seeds, of which trials (ascending), how strictly."""
+
+    n_seeds: int
+    contenders: list[int]
+    alpha: float  # level of its test, two-sided
+    verdict: Verdict
+
+
+@dataclass(frozen=True)
 class Confirmation:
     """What a confirmation found. `contenders` come best confirmed mean first."""
 
@@ -38,15 +53,24 @@ class Confirmation:
     optimism_of_defaults: float | None
     objective: str
     n_seeds: int
-    n_users: int  # different validation users over all runs; 0 where runs are the units
+    n_users: int  # different users judged over all runs; 0 where runs are the units
     redrawn: bool  # whether training and validation users differ from run to run
     contenders: list[Contender]
     failed: list[int] = field(default_factory=list)  # trials of which a run failed: out of the contest
     time: float = 0.0  # seconds since 1970 when it was concluded
+    doubt: str | None = None  # why the users judged are those that chose: such a verdict is never "yes"
+    look: int = 1  # which look at the study's runs it is, from 1: more seeds or challengers make another one
+    alpha: float = 0.05  # level of this look's test and intervals
+    looks: list[Look] = field(default_factory=list)  # all of them, this one at `look`
 
     def contender(self, trial: int) -> Contender:
         """Return the contender of a trial."""
         return next(one for one in self.contenders if one.trial == trial)
+
+    @property
+    def interval(self) -> str:
+        """What the intervals are called: "95 % interval" at the first look."""
+        return f"{100 * (1 - self.alpha):.6g} % interval"
 
     def content(self) -> dict[str, Any]:
         """Return it as plain values, for --json, files and Optuna's storage."""
@@ -54,26 +78,40 @@ class Confirmation:
 
 
 def confirmation_from(content: Mapping[str, Any]) -> Confirmation:
-    """Return the confirmation that `content` describes."""
+    """Return the confirmation that `content` describes. One of version 0.1.0 was the only look there was."""
     contenders = [Contender(**entry) for entry in content["contenders"]]
-    return Confirmation(**{**content, "contenders": contenders})
+    looks = [Look(**entry) for entry in content.get("looks", [])]
+    found = Confirmation(**{**content, "contenders": contenders, "looks": looks})
+    if not looks:
+        doubt = None if found.redrawn else EARLIER_VERSION
+        verdict: Verdict = "undecided" if doubt and found.verdict == "yes" else found.verdict
+        only = Look(found.n_seeds, sorted(one.trial for one in contenders), found.alpha, verdict)
+        found = replace(found, verdict=verdict, doubt=doubt, looks=[only])
+    return found
 
 
 def sentences(found: Confirmation) -> list[str]:
     """Return the verdict and the optimism in words, for the screen and the report."""
     best = found.contenders[0]
     verdict = f"Better than the defaults: {found.verdict}."
+    if found.doubt is not None:
+        verdict += f" It cannot be yes: {found.doubt}."
     seeds = f"{found.n_seeds} fresh seeds" + (", users redrawn" if found.redrawn else "")
+    if not found.redrawn and found.doubt is None:
+        seeds += ", users held back from the search"
     challengers = [one for one in found.contenders if one.difference is not None]
     n = len(challengers)
     nearest = challengers[0] if challengers else None
     if nearest is not None:
         who = f"Trial {nearest.trial}" if nearest is best else f"The best challenger, trial {nearest.trial},"
         verdict += (
-            f" {who} gains {nearest.difference:+.4f} {found.objective} over them, 95 % interval "
+            f" {who} gains {nearest.difference:+.4f} {found.objective} over them, {found.interval} "
             f"[{nearest.low:+.4f}, {nearest.high:+.4f}], p {nearest.p_holm:.3g} after Holm ({seeds}"
             + (f", {n} challengers)." if n > 1 else ").")
         )
+    if found.look > 1:
+        which = ORDINALS.get(found.look, f"{found.look}th")
+        verdict += f" It is the {which} look at these runs, judged at level {found.alpha:.4g}."
     told = [verdict]
     if best.trial != found.raw_best:
         told.append(f"Trial {found.raw_best} won the search, trial {best.trial} the confirmation.")

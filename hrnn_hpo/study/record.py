@@ -13,6 +13,7 @@ from optuna.study import Study
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from hrnn_hpo import __version__
+from hrnn_hpo.config import Configuration, Hyperparameters
 from hrnn_hpo.data.splits import Protocol
 from hrnn_hpo.errors import StudyError
 from hrnn_hpo.search.continuation import difference
@@ -44,11 +45,22 @@ class StudyRecord(BaseModel):
     pruner: str
     user_fraction: float | None = None  # of the training users, in the search; all unless given
     deterministic: bool = False  # the same table for any number of workers
+    n_held_back: int | None = None  # validation users for the confirmation alone; None: version 0.1.0 held none back
 
     @property
     def objectives(self) -> list[str]:
         """All objectives, the leading one first."""
         return [self.objective, *self.more_objectives]
+
+    def configuration(self, hyperparameters: Hyperparameters, **facts: Any) -> Configuration:
+        """Return what the search trains with some hyperparameters: on its split, and its part of the users."""
+        ours = {
+            "protocol": self.protocol,
+            "split_seed": self.split_seed,
+            "user_fraction": self.user_fraction,
+            "n_held_back": self.n_held_back or None,
+        }
+        return Configuration(hyperparameters=hyperparameters, **{**ours, **facts})
 
     def search_space(self) -> SearchSpace:
         """Return the study's space, from the record alone."""

@@ -9,7 +9,16 @@ from hypothesis import strategies as st
 from strategies import DAY, dataset_of, eval_part_of
 
 from hrnn_hpo.data.schema import Dataset
-from hrnn_hpo.data.splits import PROTOCOLS, EvalPart, Protocol, Split, expand_ranges, input_events, make_split
+from hrnn_hpo.data.splits import (
+    PROTOCOLS,
+    EvalPart,
+    Protocol,
+    Split,
+    expand_ranges,
+    input_events,
+    make_split,
+    n_to_hold_back,
+)
 from hrnn_hpo.data.synthetic import make_dataset
 from hrnn_hpo.errors import ConfigError, DataError
 
@@ -261,3 +270,49 @@ def test_the_last_input_events_end_where_the_truth_starts() -> None:
     owners, events = input_events(dataset, eval_part_of(dataset), np.array([0, 1]), last=2)
     assert owners.tolist() == [0, 0, 1]
     assert events.tolist() == [1, 2, 4]
+
+
+# users held back from validation
+
+
+@pytest.mark.parametrize("protocol", ["leave-one-out", "newest-tenth", "personalize"])
+def test_held_back_users_leave_validation_and_nothing_else(protocol: Protocol) -> None:
+    dataset = log_of(*[10] * 60)
+    whole, split = (make_split(dataset, protocol, 3, n_held_back=n) for n in (0, 4))
+    assert whole.held_back is None
+    assert whole.validation is not None
+    assert split.validation is not None
+    assert split.held_back is not None
+    assert len(split.held_back) == 4
+    both = evaluated(split.validation, dataset) | evaluated(split.held_back, dataset)
+    assert both == evaluated(whole.validation, dataset)
+    assert len(both) == len(split.validation) + 4  # nobody is in both
+    assert trained(split, dataset) == trained(whole, dataset)
+    assert evaluated(split.test, dataset) == evaluated(whole.test, dataset)
+
+
+def test_the_split_seed_draws_who_is_held_back() -> None:
+    dataset = log_of(*[10] * 60)
+    drawn = [make_split(dataset, "leave-one-out", seed, n_held_back=20).held_back for seed in (3, 3, 4)]
+    users = [part.users.tolist() for part in drawn if part is not None]
+    assert users[0] == users[1] != users[2]
+    assert users[0] == sorted(users[0])
+
+
+@pytest.mark.parametrize(("n_users", "n_held"), [(199, 0), (200, 100), (499, 100), (500, 100), (505, 101), (943, 189)])
+def test_a_study_holds_back_a_fifth_and_a_hundred_at_least(n_users: int, n_held: int) -> None:
+    assert n_to_hold_back(make_split(log_of(*[3] * n_users), "leave-one-out", 0)) == n_held
+
+
+def test_a_protocol_that_draws_users_anew_holds_nobody_back() -> None:
+    assert n_to_hold_back(make_split(log_of(*[2] * 2500), "personalize", 0)) == 0
+
+
+@pytest.mark.parametrize("n_held_back", [-1, 60, 61])
+def test_somebody_is_left_to_validate(n_held_back: int) -> None:
+    with pytest.raises(ConfigError, match=rf"but got {n_held_back} of 60 under `leave-one-out`"):
+        make_split(log_of(*[10] * 60), "leave-one-out", 0, n_held_back=n_held_back)
+
+
+def test_protocol_none_has_nobody_to_hold_back() -> None:
+    assert make_split(log_of(*[10] * 60), "none", 0, n_held_back=10).held_back is None

@@ -7,6 +7,7 @@ import numpy as np
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
+from hrnn_hpo.data.splits import LEAST_VALIDATION, REDRAWN
 from hrnn_hpo.study.attributes import (
     CONFIRMATION,
     FIGURES,
@@ -17,12 +18,10 @@ from hrnn_hpo.study.confirm.figures import from_text
 from hrnn_hpo.study.confirm.runs import confirmation_runs, run_key, runs_left
 from hrnn_hpo.study.confirm.settings import Settings
 from hrnn_hpo.study.confirm.verdict import RunScores, judge
-from hrnn_hpo.study.confirmation import Confirmation
+from hrnn_hpo.study.confirmation import EARLIER_VERSION, Confirmation
 from hrnn_hpo.study.record import StudyRecord
 from hrnn_hpo.study.run.trial_files import drop_all_files
 from hrnn_hpo.study.trials import defaults_trial, last_attempts, read_confirmation
-
-REDRAWN_PROTOCOLS = ("personalize", "personalize-last")  # the others cut every user in time: nothing to redraw
 
 
 def conclude(study: Study, record: StudyRecord, companion: Study, settings: Settings) -> Confirmation | None:
@@ -47,22 +46,36 @@ def conclude(study: Study, record: StudyRecord, companion: Study, settings: Sett
     defaults = defaults_trial(trials)
     if defaults is None or defaults.number not in scored:
         return None
+    stored = read_confirmation(study)
     confirmation = judge(
         scored,
         defaults.number,
         {trial.number: trial.value for trial in trials if trial.state == TrialState.COMPLETE},
         objective=record.objective,
-        redrawn=record.protocol in REDRAWN_PROTOCOLS,
+        redrawn=record.protocol in REDRAWN,
         failed=failed,
         comparable=record.user_fraction is None,
+        doubt=_doubt(record),
+        looks=stored.looks if stored is not None else (),
     )
-    stored = read_confirmation(study)
     if stored is not None and replace(confirmation, time=stored.time) == stored:
         return stored
     confirmation = replace(confirmation, time=round(time.time(), 3))
     study.set_user_attr(CONFIRMATION, confirmation.content())
     drop_all_files(companion)
     return confirmation
+
+
+def _doubt(record: StudyRecord) -> str | None:
+    """Return why the runs are judged on the users that chose the winner; None where they are not."""
+    if record.protocol in REDRAWN or record.n_held_back:
+        return None
+    if record.n_held_back is None:
+        return EARLIER_VERSION
+    return (
+        f"`{record.protocol}` draws no users anew, and fewer than {LEAST_VALIDATION} validation users are too few to "
+        "hold some back, so the runs were judged on the users that the search chose by"
+    )
 
 
 def _scores(run: FrozenTrial) -> RunScores:

@@ -1,6 +1,6 @@
 """A confirmation's run: a configuration of the search trained again, with the seed and the split of its run."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -9,14 +9,14 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial
 
 from hrnn_hpo.config import Configuration
-from hrnn_hpo.experiment import Experiment, ExperimentResult, prepare_experiment
+from hrnn_hpo.experiment import Experiment, ExperimentResult, evaluate_model, prepare_experiment
 from hrnn_hpo.study.attributes import (
     CANDIDATE,
     CONFIGURATION,
     FIGURES,
     TRAIN_SEED,
 )
-from hrnn_hpo.study.confirm.figures import as_text, user_figures
+from hrnn_hpo.study.confirm.figures import as_text, judged_part, user_figures
 from hrnn_hpo.study.run.loop import Loop
 from hrnn_hpo.study.run.trial import Objective
 from hrnn_hpo.study.trials import count_trials
@@ -24,7 +24,10 @@ from hrnn_hpo.study.trials import count_trials
 
 @dataclass
 class ConfirmObjective(Objective):
-    """Trains a configuration of the search again, with the seed and the split of its run; keeps its users' figures."""
+    """Trains a configuration of the search again, with the seed and the split of its run; keeps its users' figures.
+
+    Where users are held back, the search's validation users say when to stop and the held-back ones how good it is.
+    """
 
     role: ClassVar[str] = "confirm"
 
@@ -36,6 +39,14 @@ class ConfirmObjective(Objective):
     def _experiment(self, trial: FrozenTrial, configuration: Configuration) -> Experiment:
         train_seed = trial.user_attrs[TRAIN_SEED]
         return prepare_experiment(self.context.dataset, configuration, self.context.record.seen, train_seed=train_seed)
+
+    def _judged(self, experiment: Experiment, result: ExperimentResult) -> ExperimentResult:
+        if experiment.split.held_back is None:
+            return result
+        part, extra_metrics = judged_part(experiment), self.context.extra_metrics
+        return replace(
+            result, metrics=evaluate_model(result.model, experiment, part, extra_metrics=extra_metrics).metrics
+        )
 
     def _keep(self, trial: Trial, experiment: Experiment, result: ExperimentResult, folder: Path) -> None:
         users, figures = user_figures(experiment, result, self.context.record.objective, self.context.extra_metrics)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hrnn_hpo.data.splits import EvalPart
 from hrnn_hpo.evaluation.protocols import UserMetric
 from hrnn_hpo.experiment import Experiment, ExperimentResult, evaluate_model
 
@@ -18,14 +19,20 @@ def user_figures(
     objective: str,
     extra_metrics: Mapping[str, UserMetric] | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Return the validation users of a run and the objective's figure of each; empty where it has none per user."""
-    part = experiment.split.validation
-    assert part is not None
+    """Return the users a run is judged on and the objective's figure of each; empty where it has none per user."""
+    part = judged_part(experiment)
     evaluation = evaluate_model(result.model, experiment, part, extra_metrics=extra_metrics)
     figures = evaluation.per_user.get(objective)
     if figures is None:
         return np.empty(0, dtype=np.int64), np.empty(0)
     return evaluation.users, figures
+
+
+def judged_part(experiment: Experiment) -> EvalPart:
+    """Return the users a confirmation's run is judged on: the held-back ones, its validation users without any."""
+    part = experiment.split.held_back or experiment.split.validation
+    assert part is not None
+    return part
 
 
 def as_text(values: NDArray[Any]) -> str:

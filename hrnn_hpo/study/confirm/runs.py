@@ -1,4 +1,4 @@
-"""Confirmation runs: the best configurations and the defaults train again, on fresh seeds and redrawn users.
+"""Confirmation runs: the best configurations and the defaults train again, on fresh seeds and other users.
 
 The runs are the trials of a companion study in the same storage, one per (configuration, run), queued before the first
 one starts. So workers, checkpoints, heartbeats and retries are those of the search: a killed confirmation goes on with

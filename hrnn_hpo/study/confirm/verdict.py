@@ -1,9 +1,15 @@
 """Whether tuning paid: the statistics of a confirmation. Numbers in, a verdict out; who trains is runs.py's work.
 
 A search picks the largest of many noisy scores, so the score that won flatters the winner. A confirmation trains the
-best configurations and the defaults anew, each on the same fresh seeds and redrawn users, and picks the winner by those
-scores alone. How they are judged:
+best configurations and the defaults anew, each on the same fresh seeds, judges them on users that the search did not
+choose by, and picks the winner by those scores alone. How they are judged:
 
+- *Other users.* What a user likes about a configuration comes back in every run: who chose the winner must not judge
+  it. `personalize` and `personalize-last` draw training and validation users anew for each run; about a ninth of them
+  were in the search's validation, too few to matter (simulated, see below). The other protocols cut all users in time
+  and have nobody to draw, so a study holds max(100, 20 %) of the validation users back from trials and early stopping,
+  and they alone are judged. Where fewer than 200 leave nobody to hold back, "yes" is never said (`doubt`). "no" may
+  be: luck flatters what was chosen.
 - *Pairs.* Run r of every configuration has the same seed, training users and validation users, so configurations are
   compared by differences within a user of a run: what users and draws have in common cancels out.
 - *Units.* A user drawn for validation in several runs answers several times but is one user: the test (a sign flip per
@@ -13,16 +19,21 @@ scores alone. How they are judged:
   alone would call the luck of five seeds significant.
 - *Several challengers.* p-values carry Holm's correction, intervals Bonferroni's: they hold for all challengers at
   once, and so for the one that is picked.
-- *Words.* "yes": the winner's p-value is below 5 % and its interval above zero. "no": no challenger's interval leaves
-  room for a gain of 1 % of the defaults' score, which includes those that are worse. "undecided": neither, so the runs
-  at hand cannot tell; more seeds may.
-- *Optimism* is the best search score minus the confirmed mean of the same configuration. Part of it is the luck of the
-  one validation split that the whole search looked at, which the defaults share though nobody picked them: their own
+- *Several looks.* Who adds seeds or challengers after "undecided" gives chance another try. The first look is judged at
+  5 %, each further one at half the level of the one before, and intervals widen alike. "yes" is one side of a two-sided
+  test, which chance reaches in at most 2.5 % of first looks, 1.25 % of second ones, and so on: below 5 % however often
+  one looks. Runs that were judged before are judged at the level of that look again.
+- *Words.* "yes": the winner's p-value is below the look's level and its interval above zero. "no": no challenger's
+  interval leaves room for a gain of 1 % of the defaults' score, which includes those that are worse. "undecided":
+  neither, so the runs at hand cannot tell; more seeds may.
+- *Optimism* is the best search score minus the confirmed mean of the same configuration. Part of it is that the users
+  of the search are others than those of the confirmation, which the defaults share though nobody picked them: their own
   difference stands beside it.
 
-A run's score is its best epoch's, as in the search. That choice flatters all configurations alike, nearly; the means
-are for comparing, and the test users tell what a configuration is worth. A metric without a figure per user (coverage)
-has its runs as units: five of them cannot reach 5 %, eight can.
+A run's score is its best epoch's, as in the search. Held-back users do not choose that epoch; redrawn ones do, which
+flatters all configurations alike, nearly. The means are for comparing, and the test users tell what a configuration is
+worth. A metric without a figure per user (coverage) has its runs as units: five of them cannot reach 5 %, eight can.
+`scripts/benchmarks/false_yes.py` simulates how often equal configurations are called better.
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,9 +43,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hrnn_hpo.evaluation.significance import holm, paired_test
-from hrnn_hpo.study.confirmation import Confirmation, Contender, Verdict
+from hrnn_hpo.study.confirmation import Confirmation, Contender, Look, Verdict
 
-ALPHA = 0.05
+ALPHA = 0.05  # of the first look, two-sided
 NEGLIGIBLE = 0.01  # of the defaults' score: a smaller gain is none
 N_RESAMPLES = 10_000
 MAX_DEFAULT_CONFIRMED = 5
@@ -43,7 +54,7 @@ MAX_DRAWS = 100_000_000  # the bootstrap of very many users takes fewer resample
 
 @dataclass(frozen=True)
 class RunScores:
-    """One run of one configuration: its score, and the figures of its validation users behind it."""
+    """One run of one configuration: its score, and the figures of the users behind it."""
 
     score: float
     best_epoch: int
@@ -74,17 +85,24 @@ def judge(
     failed: Sequence[int] = (),
     seed: int = 0,
     comparable: bool = True,
+    doubt: str | None = None,
+    looks: Sequence[Look] = (),
+    n_resamples: int = N_RESAMPLES,
 ) -> Confirmation:
     """Return the verdict on configurations that ran on the same seeds and splits.
 
-    `runs` holds each trial's runs in one order; `defaults` is among them. The optimism is None where the search's
-    scores are not `comparable` with these runs', since it trained on fewer users.
+    `runs` holds each trial's runs in one order; `defaults` is among them. `doubt` says why their users are those that
+    chose the challengers, where they are: then no verdict is "yes". `looks` are the earlier ones of this confirmation;
+    the result carries them with its own. The optimism is None where the search's scores are not `comparable` with these
+    runs', since it trained on fewer users.
     """
+    look, alpha = _look(looks, len(runs[defaults]), sorted(runs))
     means = {trial: float(np.mean([run.score for run in scored])) for trial, scored in runs.items()}
     challengers = sorted(trial for trial in runs if trial != defaults)
-    level = 1.0 - ALPHA / max(len(challengers), 1)
-    compared = {trial: _compare(runs[trial], runs[defaults], level, seed) for trial in challengers}
-    adjusted = dict(zip(challengers, holm([compared[trial]["p"] for trial in challengers]), strict=True))
+    level = 1.0 - alpha / max(len(challengers), 1)
+    compared = _compare([runs[trial] for trial in challengers], runs[defaults], level, seed, n_resamples)
+    against = dict(zip(challengers, compared, strict=True))
+    adjusted = dict(zip(challengers, holm([one["p"] for one in compared]), strict=True))
     contenders = [
         Contender(
             trial=trial,
@@ -92,16 +110,20 @@ def judge(
             scores=[run.score for run in runs[trial]],
             mean=means[trial],
             best_epoch=median_epoch([run.best_epoch for run in runs[trial]]),
-            **compared.get(trial, {}),
+            **against.get(trial, {}),
             p_holm=adjusted.get(trial),
         )
         for trial in rank_by_confirmed_mean(means)
     ]
     known = {one.trial: one.search_value for one in contenders if one.search_value is not None}
     raw_best = max(known, key=lambda trial: (known[trial], -trial), default=defaults)
-    distinct = {int(user) for scored in runs.values() for run in scored for user in run.users}
+    distinct = np.unique(np.concatenate([run.users for scored in runs.values() for run in scored]))
+    verdict = _verdict(contenders, defaults, means[defaults], alpha)
+    if verdict == "yes" and doubt is not None:
+        verdict = "undecided"
+    ours = Look(len(runs[defaults]), sorted(runs), alpha, verdict)
     return Confirmation(
-        verdict=_verdict(contenders, defaults, means[defaults]),
+        verdict=verdict,
         winner=contenders[0].trial,
         defaults=defaults,
         raw_best=raw_best,
@@ -113,6 +135,10 @@ def judge(
         redrawn=redrawn,
         contenders=contenders,
         failed=sorted(failed),
+        doubt=doubt,
+        look=look,
+        alpha=alpha,
+        looks=[*looks[: look - 1], ours, *looks[look:]],
     )
 
 
@@ -121,7 +147,7 @@ def median_epoch(epochs: Sequence[int]) -> int:
     return sorted(epochs)[(len(epochs) - 1) // 2]
 
 
-def crossed_interval(
+def crossed_intervals(
     differences: NDArray[np.float64],
     users: NDArray[np.integer],
     runs: NDArray[np.integer],
@@ -129,55 +155,82 @@ def crossed_interval(
     level: float,
     seed: int,
     n_resamples: int = N_RESAMPLES,
-) -> tuple[float, float]:
-    """Return the percentile interval of the mean difference when users and runs are both drawn anew (Owen 2007).
+) -> list[tuple[float, float]]:
+    """Return percentile intervals of mean differences when users and runs are both drawn anew (Owen 2007).
 
-    All arrays are (N,): a difference with the user and the run that it belongs to. Where user and run are one thing
-    (each run its own user), only that one is drawn.
+    `differences` is (m, N): those of m challengers on the same users in the same runs, which `users` and `runs` (N,)
+    name; one draw serves all m. Where user and run are one thing (each run its own user), only that one is drawn.
     """
     _, rows = np.unique(users, return_inverse=True)
     _, columns = np.unique(runs, return_inverse=True)
     n_rows, n_columns = int(rows.max()) + 1, int(columns.max()) + 1
     cells = rows * n_columns + columns
-    sums = np.bincount(cells, weights=differences, minlength=n_rows * n_columns).reshape(n_rows, n_columns)
+    sums = np.stack([np.bincount(cells, weights=one, minlength=n_rows * n_columns) for one in differences])
+    sums = sums.reshape(-1, n_rows, n_columns).transpose(1, 0, 2).reshape(n_rows, -1)  # (users, challengers x runs)
     counts = np.bincount(cells, minlength=n_rows * n_columns).reshape(n_rows, n_columns).astype(np.float64)
     crossed = n_columns > 1 and not np.array_equal(users, runs)
     generator = np.random.default_rng(seed)
-    n_resamples = max(1000, min(n_resamples, MAX_DRAWS // n_rows))
+    n_resamples = min(n_resamples, max(1000, MAX_DRAWS // n_rows))
     block = max(1, 4_000_000 // n_rows)
     means = []
     for start in range(0, n_resamples, block):
         size = min(block, n_resamples - start)
-        user_weights = generator.multinomial(n_rows, np.full(n_rows, 1.0 / n_rows), size=size).astype(np.float64)
-        run_weights = np.ones((size, n_columns))
-        if crossed:
-            run_weights = generator.multinomial(n_columns, np.full(n_columns, 1.0 / n_columns), size).astype(np.float64)
-        totals = ((user_weights @ sums) * run_weights).sum(axis=1)
+        user_weights = _times_drawn(generator, size, n_rows)
+        run_weights = _times_drawn(generator, size, n_columns) if crossed else np.ones((size, n_columns))
+        totals = ((user_weights @ sums).reshape(size, -1, n_columns) * run_weights[:, None]).sum(axis=2)
         weights = ((user_weights @ counts) * run_weights).sum(axis=1)
-        means.append(totals[weights > 0] / weights[weights > 0])
-    low, high = np.quantile(np.concatenate(means), [(1.0 - level) / 2.0, (1.0 + level) / 2.0])
-    return float(low), float(high)
+        means.append(totals[weights > 0] / weights[weights > 0, None])  # (resamples, challengers)
+    lows, highs = np.quantile(np.concatenate(means), [(1.0 - level) / 2.0, (1.0 + level) / 2.0], axis=0)
+    return [(float(low), float(high)) for low, high in zip(lows, highs, strict=True)]
 
 
-def _compare(ours: Sequence[RunScores], theirs: Sequence[RunScores], level: float, seed: int) -> dict[str, float]:
-    """Return difference, interval and p-value of one configuration against the defaults."""
-    for one, other in zip(ours, theirs, strict=True):
-        assert np.array_equal(one.users, other.users), "paired runs have the same validation users"
-    if len(ours[0].users):
-        users = np.concatenate([run.users for run in ours])
-        runs = np.repeat(np.arange(len(ours)), [len(run.users) for run in ours])
-        a, b = (np.concatenate([run.figures for run in side]) for side in (ours, theirs))
+def _times_drawn(generator: np.random.Generator, size: int, n: int) -> NDArray[np.float64]:
+    """Return how often each of n units is drawn in n draws with replacement, (size, n)."""
+    drawn = generator.integers(0, n, size=(size, n)) + n * np.arange(size)[:, None]
+    return np.bincount(drawn.ravel(), minlength=size * n).reshape(size, n).astype(np.float64)
+
+
+def _look(looks: Sequence[Look], n_seeds: int, contenders: list[int]) -> tuple[int, float]:
+    """Return which look it is to judge these runs, from 1, and its level: runs judged before keep theirs."""
+    for number, look in enumerate(looks, start=1):
+        if (look.n_seeds, look.contenders) == (n_seeds, contenders):
+            return number, look.alpha
+    return len(looks) + 1, ALPHA / 2 ** len(looks)
+
+
+def _compare(
+    challengers: Sequence[Sequence[RunScores]], theirs: Sequence[RunScores], level: float, seed: int, n_resamples: int
+) -> list[dict[str, float]]:
+    """Return difference, interval and p-value of each challenger against the defaults."""
+    if not challengers:
+        return []
+    for ours in challengers:
+        for one, other in zip(ours, theirs, strict=True):
+            assert np.array_equal(one.users, other.users), "paired runs have the same users"
+    if len(theirs[0].users):
+        users = np.concatenate([run.users for run in theirs])
+        runs = np.repeat(np.arange(len(theirs)), [len(run.users) for run in theirs])
+        figures = [np.concatenate([run.figures for run in side]) for side in (theirs, *challengers)]
     else:
-        users = runs = np.arange(len(ours))
-        a, b = (np.array([run.score for run in side]) for side in (ours, theirs))
-    low, high = crossed_interval(a - b, users, runs, level=level, seed=seed)
-    p = paired_test(a, b, users=users, seed=seed)
-    return {"difference": float(np.mean(a - b)), "low": low, "high": high, "p": p}
+        users = runs = np.arange(len(theirs))
+        figures = [np.array([run.score for run in side]) for side in (theirs, *challengers)]
+    defaults, *others = figures
+    differences = np.stack(others) - defaults  # (challengers, N)
+    intervals = crossed_intervals(differences, users, runs, level=level, seed=seed, n_resamples=n_resamples)
+    return [
+        {
+            "difference": float(np.mean(one - defaults)),
+            "low": low,
+            "high": high,
+            "p": paired_test(one, defaults, users=users, seed=seed, n_resamples=n_resamples),
+        }
+        for one, (low, high) in zip(others, intervals, strict=True)
+    ]
 
 
-def _verdict(contenders: Sequence[Contender], defaults: int, score: float) -> Verdict:
+def _verdict(contenders: Sequence[Contender], defaults: int, score: float, alpha: float) -> Verdict:
     winner = contenders[0]
-    if winner.p_holm is not None and winner.p_holm < ALPHA and winner.low is not None and winner.low > 0.0:
+    if winner.p_holm is not None and winner.p_holm < alpha and winner.low is not None and winner.low > 0.0:
         return "yes"
     room = NEGLIGIBLE * abs(score)
     if all(one.high is not None and one.high < room for one in contenders if one.trial != defaults):

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import optuna
 from optuna.samplers import RandomSampler
 
-from hrnn_hpo.config import Configuration
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.experiment import Device, prepare_experiment, run_experiment
 from hrnn_hpo.search.space import SearchSpace, Value
@@ -42,13 +41,8 @@ def measure(
     """Return how long an epoch takes, of the defaults and of the mean of some random configurations. Keeps nothing."""
 
     def run(values: dict[str, Value], max_seconds: float) -> _Clock:
-        configuration = Configuration(
-            hyperparameters=space.resolve(values),
-            protocol=record.protocol,
-            split_seed=record.split_seed,
-            seed=trial_seed(record.seed, 0, stream=1),
-            n_threads=n_threads,
-            user_fraction=record.user_fraction,
+        configuration = record.configuration(
+            space.resolve(values), seed=trial_seed(record.seed, 0, stream=1), n_threads=n_threads
         )
         clock = _Clock(max_seconds)
         experiment = prepare_experiment(dataset, configuration, record.seen)

@@ -8,6 +8,7 @@ from typing import Any
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
+from hrnn_hpo.data.splits import REDRAWN
 from hrnn_hpo.search.space import SearchSpace
 from hrnn_hpo.study.attributes import CONFIGURATION, ROLE
 from hrnn_hpo.study.confirm.settings import DEFAULT_SEEDS
@@ -76,6 +77,8 @@ def rerun_notes(study: Study, record: StudyRecord, trials: Sequence[FrozenTrial]
             notes.append(f"The {key} was code of its own, {began}: repeat it from Python.")
         if used.get(key, began) != began:
             notes.append(f"The study began with the {key} {began} and went on with {used[key]}.")
+    if record.n_held_back is None and record.protocol not in REDRAWN:
+        notes.append("The study began under version 0.1.0 and held no validation users back; a new one does.")
     lost = sum(trial.user_attrs.get(ROLE) == "enqueued" for trial in trials) - len(_enqueued(trials))
     if lost:
         notes.append(f"{lost} enqueued configurations did not become complete trials and are left out.")

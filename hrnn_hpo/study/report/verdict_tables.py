@@ -42,7 +42,9 @@ def confirmation_table(study: Study) -> Html:
         rows.append([name, one.search_value, one.mean, gain, interval, one.p_holm, one.best_epoch, *one.scores])
     users = "" if not found.n_users else f" {found.n_users} different validation users answered."
     redrawn = "training and validation users drawn anew for each" if found.redrawn else "the same users in each"
-    columns = ["", "search", "confirmed", "minus defaults", "95 % interval", "p (Holm)", "epochs"]
+    if not found.redrawn and found.doubt is None:
+        redrawn = "on users who were held back from the search"
+    columns = ["", "search", "confirmed", "minus defaults", found.interval, "p (Holm)", "epochs"]
     return section(
         "Confirmation",
         f"{found.objective} of configurations trained again on {found.n_seeds} fresh seeds, {redrawn}.{users} "

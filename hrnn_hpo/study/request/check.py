@@ -10,8 +10,9 @@ from typing import Any
 
 from optuna.storages import RDBStorage
 
-from hrnn_hpo.config import Configuration
+from hrnn_hpo.data.ingest import check_minimum
 from hrnn_hpo.data.schema import Dataset
+from hrnn_hpo.data.splits import LEAST_VALIDATION, REDRAWN, make_split, n_to_hold_back
 from hrnn_hpo.errors import ConfigError, StudyError
 from hrnn_hpo.evaluation.protocols import resolve_seen
 from hrnn_hpo.experiment import prepare_experiment
@@ -72,10 +73,9 @@ def check_request(
     check_several(record.objectives, name_of(sampler), name_of(pruner))
     make_sampler(sampler, record.seed, space, deterministic=record.deterministic)
     make_pruner(pruner, space.max_epochs)
-    configuration = Configuration(
-        hyperparameters=space.resolve({}), protocol=record.protocol, split_seed=record.split_seed
-    )
-    prepare_experiment(dataset, configuration, record.seen)  # raises where this data cannot be split so
+    prepare_experiment(dataset, record.configuration(space.resolve({})), record.seen)  # raises where it cannot be split
+    if recorded is None and request.confirm != 0:
+        notes += _hold_back_notes(record)
     if record.user_fraction is not None:
         notes.append(_fraction_note(record.user_fraction))
     first, told = _first_trials(request, storage, record, space)
@@ -172,10 +172,12 @@ def _new(
     facts |= {key: value for key, value in defaults.items() if facts[key] is None}
     facts["seen"] = facts["seen"] or resolve_seen(dataset, "auto")
     facts["deterministic"] = request.deterministic
+    check_minimum(dataset)
     return new_record(
         asked,
         data=data,
         data_hash=dataset.content_hash,
+        n_held_back=n_to_hold_back(make_split(dataset, facts["protocol"], facts["split_seed"])),
         sampler=name_of(request.sampler or "tpe"),
         pruner=name_of(request.pruner or ("median" if len(objectives) < 2 else NO_PRUNER)),
         **facts,
@@ -195,6 +197,20 @@ def _first_trials(
         first += [("enqueued", params) for params in known]
         notes += told
     return first, notes
+
+
+def _hold_back_notes(record: StudyRecord) -> list[str]:
+    if record.protocol in REDRAWN:
+        return []
+    if record.n_held_back:
+        return [
+            f"{record.n_held_back:,} validation users are held back from the search: a confirmation is judged on them "
+            f"alone, since `{record.protocol}` has no others to draw."
+        ]
+    return [
+        f"`{record.protocol}` draws no users anew, and fewer than {LEAST_VALIDATION} validation users are too few to "
+        "hold some back: a confirmation will not be able to call the winner better than the defaults."
+    ]
 
 
 def _fraction_note(fraction: float) -> str:

@@ -109,10 +109,8 @@ def check_fidelity(
         for number in range(len(found.whole), N_COMPARED):
             scores: list[Score] = []
             for side, fraction in (("part", record.user_fraction), ("whole", None)):
-                configuration = Configuration(
-                    hyperparameters=space.resolve(points[number]),
-                    protocol=record.protocol,
-                    split_seed=record.split_seed,
+                configuration = record.configuration(
+                    space.resolve(points[number]),
                     seed=trial_seed(record.seed, number, stream=STREAM),
                     n_threads=n_threads,
                     user_fraction=fraction,

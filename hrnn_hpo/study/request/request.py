@@ -125,7 +125,7 @@ class StudyRequest(BaseModel):
         int | None,
         Field(
             ge=2,
-            description="Fresh seeds, each with training and validation users drawn anew. Default: 5.",
+            description="Fresh seeds; under `personalize` each with other training and validation users. Default: 5.",
         ),
     ] = None
     again: Annotated[bool, Field(description="Open the test users once more, which is counted and shown.")] = False

@@ -91,5 +91,6 @@ def _header(study: Study, trial: FrozenTrial) -> str:
             seeds = f"{confirmation.n_seeds} fresh seeds"
             lines.append(f"Confirmed on {seeds}: {objective} {contender.mean!r}; best_epoch is their median.")
     if confirmation is not None and trial.number == confirmation.winner:
-        lines.append(f"Better than the defaults: {confirmation.verdict}.")
+        doubt = "" if confirmation.doubt is None else f" It cannot be yes: {confirmation.doubt}."
+        lines.append(f"Better than the defaults: {confirmation.verdict}.{doubt}")
     return "".join(f"# {line}\n" for line in lines)

@@ -36,7 +36,7 @@ class Status:
     seconds_left: float | None
     test_openings: int
     running: list[int]
-    confirmation: dict[str, Any] | None = None  # verdict, winner, optimism, n_seeds, and how many runs are done of all
+    confirmation: dict[str, Any] | None = None  # verdict, doubt, winner, …, and how many runs are done
 
     def content(self) -> dict[str, Any]:
         """Return it as plain values."""
@@ -102,7 +102,7 @@ def _confirmation(study: Study, storage: RDBStorage) -> dict[str, Any] | None:
         return None
     runs = confirmation_runs(companion)
     found = read_confirmation(study)
-    facts = ("verdict", "winner", "optimism", "n_seeds")
+    facts = ("verdict", "doubt", "winner", "optimism", "n_seeds", "look", "alpha")
     return {
         **{name: getattr(found, name) if found is not None else None for name in facts},
         "n_runs_done": sum(run.state.is_finished() for run in runs),

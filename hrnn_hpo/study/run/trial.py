@@ -150,6 +150,7 @@ class Objective:
         )
         for epoch in result.history:  # a worker may have died between an epoch's checkpoint and its report
             report(epoch)
+        result = self._judged(experiment, result)
         self._keep(trial, experiment, result, folder)
         _write_summary(trial, result)
         # What is returned Optuna tells the storage. A confirmation's study has the leading objective alone.
@@ -158,13 +159,10 @@ class Objective:
     def _ask(self, trial: Trial) -> Configuration:
         """Return what the trial trains: the sampler's values over the space's constants, with the trial's own seed."""
         record = self.context.record
-        asked = Configuration(
-            hyperparameters=self.context.space.resolve(self.context.space.suggest(trial)),
-            protocol=record.protocol,
-            split_seed=record.split_seed,
+        asked = record.configuration(
+            self.context.space.resolve(self.context.space.suggest(trial)),
             seed=trial_seed(record.seed, ordinal(trial.study, frozen(trial)), stream=1),
             n_threads=self.context.n_threads,
-            user_fraction=record.user_fraction,
         )
         return resolve_auto(self.context.dataset, asked)
 
@@ -182,6 +180,10 @@ class Objective:
     def _experiment(self, trial: FrozenTrial, configuration: Configuration) -> Experiment:
         """Return the data and the split that the trial trains on."""
         return prepare_experiment(self.context.dataset, configuration, self.context.record.seen)
+
+    def _judged(self, experiment: Experiment, result: ExperimentResult) -> ExperimentResult:
+        """Return the result with the figures that the trial is told with: those of its validation users."""
+        return result
 
     def _keep(self, trial: Trial, experiment: Experiment, result: ExperimentResult, folder: Path) -> None:
         """Save what the trial made besides its figures: its model."""

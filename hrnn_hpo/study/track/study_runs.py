@@ -113,7 +113,12 @@ class StudyRuns(TrialRuns):
             "gain_over_defaults": winner.difference,
         }
         known = numbers({name: number for name, number in figures.items() if number is not None})
-        tags = {"verdict": confirmation.verdict, "confirmed_trial": str(confirmation.winner)}
+        tags = {
+            "verdict": confirmation.verdict,
+            "verdict_doubt": confirmation.doubt or "none",
+            "verdict_look": str(confirmation.look),
+            "confirmed_trial": str(confirmation.winner),
+        }
         self._tracker.set_tags(self.parent, {**tags, **known})
         self.log_text(json.dumps(confirmation.content(), indent=2), "confirmation.json")
 

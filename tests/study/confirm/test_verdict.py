@@ -1,25 +1,32 @@
 """The verdict on planted runs: a clear winner, equals, worse ones; pairs, clusters and the choice of the winner."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from hrnn_hpo.study.confirm.verdict import (
     RunScores,
-    crossed_interval,
+    crossed_intervals,
     default_n_confirmed,
     judge,
     median_epoch,
     rank_by_confirmed_mean,
 )
-from hrnn_hpo.study.confirmation import Confirmation, confirmation_from, sentences
+from hrnn_hpo.study.confirmation import Confirmation, Look, confirmation_from, sentences
 
 N_USERS, N_DRAWN, N_SEEDS = 400, 100, 5
 
 
 def planted(
-    gains: dict[int, float], *, luck: float = 0.0, n_drawn: int = N_DRAWN, noise: float = 0.1, seed: int = 0
+    gains: dict[int, float],
+    *,
+    luck: float = 0.0,
+    n_drawn: int = N_DRAWN,
+    noise: float = 0.1,
+    seed: int = 0,
+    n_seeds: int = N_SEEDS,
 ) -> dict[int, list[RunScores]]:
     """Return runs in which trial t scores `gains[t]` above trial 0, all on the same users of each run.
 
@@ -27,7 +34,7 @@ def planted(
     """
     generator = np.random.default_rng(seed)
     tastes = generator.normal(0.3, 0.2, N_USERS)  # how easy a user is: the same for all configurations
-    drawn = [np.sort(generator.permutation(N_USERS)[:n_drawn]) for _ in range(N_SEEDS)]
+    drawn = [np.sort(generator.permutation(N_USERS)[:n_drawn]) for _ in range(n_seeds)]
     runs: dict[int, list[RunScores]] = {}
     for trial, gain in gains.items():
         runs[trial] = []
@@ -35,6 +42,11 @@ def planted(
             figures = tastes[users] + gain + generator.normal(0, noise, n_drawn) + generator.normal(0, luck)
             runs[trial].append(RunScores(float(figures.mean()), 3, users.astype(np.int64), figures))
     return runs
+
+
+def first(runs: dict[int, list[RunScores]], n_seeds: int) -> dict[int, list[RunScores]]:
+    """Return the first runs of each trial."""
+    return {trial: of[:n_seeds] for trial, of in runs.items()}
 
 
 def verdict_on(gains: dict[int, float], **how: float) -> Confirmation:
@@ -125,12 +137,141 @@ def test_the_crossed_interval_counts_users_and_runs() -> None:
     noise = generator.normal(0, 0.1, 300)
 
     def width(differences: np.ndarray) -> float:
-        low, high = crossed_interval(differences, users, runs, level=0.95, seed=0)
+        [(low, high)] = crossed_intervals(differences[None], users, runs, level=0.95, seed=0)
         return high - low
 
     assert width(noise + 0.2 * (runs % 2)) > 2 * width(noise)  # what a run's users share
     assert width(noise + 0.5 * (users % 2)) > 2 * width(noise)  # what a user's runs share
     assert width(np.full(300, 0.25)) == pytest.approx(0)
+
+
+def test_challengers_that_share_a_draw_have_the_intervals_that_they_have_alone() -> None:
+    differences = np.random.default_rng(0).normal(0.1, 0.2, (3, 40))
+    users, runs = np.tile(np.arange(20), 2), np.repeat([0, 1], 20)
+    together = crossed_intervals(differences, users, runs, level=0.9, seed=4)
+    alone = [crossed_intervals(one[None], users, runs, level=0.9, seed=4)[0] for one in differences]
+    np.testing.assert_allclose(together, alone)
+
+
+# ---- several challengers: each correction alone keeps a "yes" back
+
+
+def six_runs_of_a_list_metric(*gains: float) -> dict[int, list[RunScores]]:
+    """Return six runs of the defaults and of a challenger for each gain, all in its favour, each a unit of its own."""
+    empty = RunScores(0.0, 1, np.empty(0, np.int64), np.empty(0))
+    scores = {trial: [gain + r / 100 for r in range(6)] for trial, gain in enumerate((0.0, *gains))}
+    lucky = {trial: [score + (trial > 0) * r / 100 for r, score in enumerate(of)] for trial, of in scores.items()}
+    return {trial: [replace(empty, score=score) for score in of] for trial, of in lucky.items()}
+
+
+def test_holms_correction_alone_keeps_a_yes_back() -> None:
+    """Six runs in favour have p = 2 / 2^6 = .031: enough for one challenger, not for the better of two."""
+    one = judge(six_runs_of_a_list_metric(0.2), 0, {}, objective="coverage", redrawn=True)
+    assert (one.verdict, one.contender(1).p, one.contender(1).p_holm) == ("yes", 2 / 64, 2 / 64)
+    two = judge(six_runs_of_a_list_metric(0.2, 0.1), 0, {}, objective="coverage", redrawn=True)
+    assert (two.verdict, two.winner) == ("undecided", 1)
+    assert two.contenders[0].low is not None
+    assert two.contenders[0].low > 0.1  # the interval would let it pass
+    assert [two.contender(trial).p_holm for trial in (1, 2)] == [2 * 2 / 64, 2 * 2 / 64]
+
+
+def test_bonferronis_intervals_alone_keep_a_yes_back() -> None:
+    """The test over many users is sure. One run of five was unlucky; drawn four times it takes the mean below zero.
+
+    That happens in .0067 of all draws: less than the .025 of one challenger's interval, more than the .0031 of eight's.
+    """
+    luck = [1.0, 1.0, 1.0, 1.0, -0.5]
+    users = np.arange(300)
+
+    def runs(scale: float) -> list[RunScores]:
+        figures = [np.full(300, 0.3 + scale * one) for one in luck]
+        return [RunScores(float(of.mean()), 1, users, of) for of in figures]
+
+    alone = judge({0: runs(0.0), 1: runs(0.1)}, 0, {}, objective="ndcg_at_10", redrawn=True)
+    assert alone.verdict == "yes"
+    among = judge({0: runs(0.0), **{t: runs(0.1 - t / 1e6) for t in range(1, 9)}}, 0, {}, objective="", redrawn=True)
+    assert (among.verdict, among.winner) == ("undecided", 1)
+    assert among.contenders[0].p_holm is not None
+    assert among.contenders[0].p_holm < 0.001  # the test would let it pass
+
+
+def test_intervals_hold_for_all_challengers_at_once() -> None:
+    runs = planted({0: 0.0, 7: 0.01, 8: 0.02, 9: 0.03})
+    found = judge(runs, 0, {}, objective="ndcg_at_10", redrawn=True)
+    differences = np.stack(
+        [np.concatenate([a.figures - b.figures for a, b in zip(runs[t], runs[0], strict=True)]) for t in (7, 8, 9)]
+    )
+    users = np.concatenate([run.users for run in runs[0]])
+    wanted = crossed_intervals(differences, users, np.repeat(np.arange(5), N_DRAWN), level=1 - 0.05 / 3, seed=0)
+    assert [(found.contender(t).low, found.contender(t).high) for t in (7, 8, 9)] == wanted
+
+
+# ---- several looks
+
+
+def test_a_further_look_is_judged_at_half_the_level_and_the_same_runs_at_their_own() -> None:
+    runs = planted({0: 0.0, 7: 0.0}, noise=0.3, n_seeds=7)
+    looks: list[Look] = []
+    seen = []
+    for n_seeds in (3, 5, 7, 5):
+        found = judge(first(runs, n_seeds), 0, {}, objective="ndcg_at_10", redrawn=True, looks=looks)
+        looks = found.looks
+        seen.append((found.look, found.alpha))
+    assert seen == [(1, 0.05), (2, 0.025), (3, 0.0125), (2, 0.025)]
+    assert [(look.n_seeds, look.contenders, look.alpha) for look in looks] == [
+        (3, [0, 7], 0.05),
+        (5, [0, 7], 0.025),
+        (7, [0, 7], 0.0125),
+    ]
+
+
+def test_another_challenger_makes_another_look() -> None:
+    runs = planted({0: 0.0, 7: 0.0, 8: 0.0}, noise=0.3)
+    once = judge({t: runs[t] for t in (0, 7)}, 0, {}, objective="ndcg_at_10", redrawn=True)
+    assert judge(runs, 0, {}, objective="ndcg_at_10", redrawn=True, looks=once.looks).look == 2
+
+
+def test_what_the_first_look_would_call_better_a_further_one_may_not() -> None:
+    """Six runs in favour: p = .031 passes 5 % and not 2.5 %. Seven have p = .016."""
+    runs = six_runs_of_a_list_metric(0.2)
+    earlier = [Look(5, [0, 1], 0.05, "undecided")]
+    found = judge(runs, 0, {}, objective="coverage", redrawn=True, looks=earlier)
+    assert (found.verdict, found.look, found.alpha) == ("undecided", 2, 0.025)
+    told = sentences(found)[0]
+    assert "97.5 % interval" in told
+    assert told.endswith("It is the second look at these runs, judged at level 0.025.")
+    more = {trial: [*of, of[-1]] for trial, of in runs.items()}
+    assert judge(more, 0, {}, objective="coverage", redrawn=True, looks=earlier).verdict == "yes"
+
+
+def test_the_levels_of_all_looks_stay_below_the_one_sided_total() -> None:
+    runs = six_runs_of_a_list_metric(0.0)
+    looks: list[Look] = []
+    for trial in range(1, 12):  # another contender each time
+        looks = judge({0: runs[0], trial: runs[1]}, 0, {}, objective="coverage", redrawn=True, looks=looks).looks
+    assert sum(look.alpha / 2 for look in looks) < 0.05
+
+
+# ---- the judges and the choosers
+
+
+def test_users_that_chose_the_winner_never_say_yes_and_may_say_no() -> None:
+    better = judge(planted({0: 0.0, 7: 0.05}), 0, {}, objective="ndcg_at_10", redrawn=False, doubt="they chose")
+    assert (better.verdict, better.doubt, better.looks[0].verdict) == ("undecided", "they chose", "undecided")
+    assert sentences(better)[0].startswith("Better than the defaults: undecided. It cannot be yes: they chose. Trial 7")
+    worse = judge(planted({0: 0.0, 7: -0.05}), 0, {}, objective="ndcg_at_10", redrawn=False, doubt="they chose")
+    assert worse.verdict == "no"
+
+
+@pytest.mark.parametrize(("redrawn", "verdict"), [(True, "yes"), (False, "undecided")])
+def test_a_verdict_of_an_earlier_version_is_read_as_what_it_was_worth(redrawn: bool, verdict: str) -> None:
+    content = judge(planted({0: 0.0, 7: 0.05}), 0, {}, objective="ndcg_at_10", redrawn=redrawn).content()
+    for later in ("doubt", "look", "alpha", "looks"):
+        del content[later]
+    found = confirmation_from(content)
+    assert found.verdict == verdict
+    assert (found.doubt is None) == redrawn
+    assert found.looks == [Look(N_SEEDS, [0, 7], 0.05, verdict)]  # type: ignore[arg-type]
 
 
 def test_equal_means_go_to_the_earlier_trial() -> None:
