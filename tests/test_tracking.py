@@ -206,6 +206,19 @@ def test_a_model_is_registered_once_and_comes_back_as_its_folder(tracker: Tracke
     assert not list(fetched.parent.rglob("*.pkl"))
 
 
+def test_two_studies_of_one_name_never_share_a_registered_model(tracker: Tracker, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    run = tracker.start_run("r", tags={})
+    ours, theirs = "a" * 32, "b" * 32  # of two storages, or of a name that was taken again
+    for uid in (ours, theirs, ours, theirs):
+        tracker.register_model(run, "first", folder, {"study_uid": uid, "opening": "1"})
+    client = MlflowClient(tracker.uri, tracker.uri)
+    found = {version.name: version.tags["study_uid"] for version in client.search_model_versions("")}
+    assert found == {"first": ours, "first-bbbbbbbb": theirs}
+    assert len(client.search_model_versions("")) == 2
+
+
 @pytest.mark.parametrize("set_by", ["nobody", "environment", "call"])
 def test_the_callers_own_address_outlives_registering_and_fetching(
     tracker: Tracker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, set_by: str

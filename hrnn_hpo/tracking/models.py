@@ -23,7 +23,8 @@ def register(
 ) -> None:
     """Register a model folder as the next version of `name`, and as the output of runs, whose first one made it.
 
-    A version that carries these tags stays as it is.
+    A version that carries these tags stays as it is. Where the name's versions are another study's, of the same name in
+    another storage or at another time, digits of this one's uid are added to it.
     """
     import mlflow
     from mlflow.entities import LoggedModelOutput
@@ -31,10 +32,10 @@ def register(
     from mlflow.types import ParamSchema, ParamSpec
 
     run_id = runs[0]
+    name = _own_name(client, name, tags.get("study_uid"))
     known = matching(client.search_model_versions(query(tags)), tags)
     if any(version.name == name for version in known):
         return
-    _create_registered_model(client, name)
     signature = ModelSignature(params=ParamSchema([ParamSpec("k", "long", 25)]))  # without, MLflow drops `params`
     with default_store(uri):
         model = client.create_logged_model(
@@ -63,15 +64,23 @@ def register(
         client.set_logged_model_tags(model.model_id, {"mlflow.modelVersions": link})
 
 
-def _create_registered_model(client: Any, name: str) -> None:
+def _own_name(client: Any, name: str, uid: str | None) -> str:
+    """Return the name of a registered model that holds the versions of one study alone, made where it is missing."""
     from mlflow.exceptions import MlflowException
 
-    try:
-        client.get_registered_model(name)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-            raise
-        client.create_registered_model(name)
+    for candidate in (name, f"{name}-{(uid or '')[:8]}"):
+        try:
+            there = client.get_registered_model(candidate)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            client.create_registered_model(candidate, tags=None if uid is None else {"study_uid": uid})
+            return candidate
+        versions = there.latest_versions or []  # what version 0.1.0 registered carries the uid there alone
+        owners = {there.tags.get("study_uid"), *(version.tags.get("study_uid") for version in versions)} - {None}
+        if uid is None or not owners or uid in owners:
+            return candidate
+    return f"{name}-{uid}"
 
 
 def download_model(address: str, uri: str | None = None) -> Path:

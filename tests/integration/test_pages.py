@@ -78,7 +78,9 @@ def test_what_has_one_value_is_no_curve_and_pruned_reads_as_pruned(finished_home
         assert "mlflow.note.content" in run.data.tags, run.info.run_name
         assert run.inputs.dataset_inputs, run.info.run_name
         for metric in run.data.metrics:
-            assert len(client.get_metric_history(run.info.run_id, metric)) > 1, (run.info.run_name, metric)
+            is_test_figure = run.data.tags["role"] == "final" and metric.startswith("test_")
+            n_values = len(client.get_metric_history(run.info.run_id, metric))
+            assert n_values > 1 or is_test_figure, (run.info.run_name, metric)
     assert {run.info.status for run in runs} == {"FINISHED"}
     pruned = [run for run in runs if run.data.tags["state"] == "pruned"]
     assert pruned

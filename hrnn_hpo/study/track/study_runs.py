@@ -125,15 +125,16 @@ class StudyRuns(TrialRuns):
     def log_tests(
         self, metrics: Mapping[str, Mapping[str, float]], winner: str, refit: Mapping[str, Any] | None = None
     ) -> None:
-        """Show test figures as tags named test_…: the winner's on the study's run, everyone's in runs of phase `final`.
+        """Show test figures, named test_…: everyone's as metrics of runs of phase `final`, the winner's as tags here.
 
+        On the study's own page, between curves, figures of one value would be charts of one dot.
         `refit` tells what the winner's last training was: configuration, train_loss by epoch, seconds, n_parameters.
         """
         now = time.time()
         for name, values in metrics.items():
-            figures = numbers({f"test_{metric}": value for metric, value in values.items()})
+            figures = {f"test_{metric}": value for metric, value in values.items()}
             if name == winner:
-                self._tracker.set_tags(self.parent, figures)
+                self._tracker.set_tags(self.parent, numbers(figures))
             identity = {"study_uid": self._record.uid, "role": "final", "contender": name}
             run = self._tracker.find_run(identity)
             if run is None:
@@ -152,7 +153,7 @@ class StudyRuns(TrialRuns):
                 losses = refit["train_loss"] if name == winner and refit else []
                 for epoch, loss in enumerate(losses if len(losses) > 1 else [], start=1):  # one value is no curve
                     self._tracker.log_metrics(run, {"train_loss": loss}, epoch, now)
-            self._tracker.set_tags(run, figures)
+            self._tracker.log_metrics(run, figures, 0, now)
             self._tracker.describe(
                 run, f"{escaped(name)} on the test users.\n\n{table(['metric', 'value'], [*values.items()])}"
             )
