@@ -5,7 +5,9 @@ own, and those that cannot be ids are refused here.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -136,6 +138,29 @@ def one_row(connection: "DuckDBPyConnection", statement: str, parameters: Sequen
     """Return the one row of an answer, and leave the connection free for the next statement."""
     row: tuple[Any, ...] = connection.execute(statement, list(parameters)).fetchall()[0]
     return row
+
+
+@contextmanager
+def watched(connection: "DuckDBPyConnection", on_share: Callable[[float], None] | None) -> Iterator[None]:
+    """Tell how far a long statement is, as a share of it, twice a second while the block runs."""
+    if on_share is None:
+        yield
+        return
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(0.5):
+            percent = connection.query_progress()
+            if percent >= 0:
+                on_share(percent / 100)
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def quoted(name: str) -> str:

@@ -21,6 +21,7 @@ from hrnn_hpo.data.reading.cells import (
     one_row,
     text_cells,
     typed_cells,
+    watched,
 )
 from hrnn_hpo.data.reading.header import Layout, find_layout, read_names
 from hrnn_hpo.data.reading.options import READ_COLUMNS, ReadOptions
@@ -83,6 +84,7 @@ class _Loader:
         self.problems = problems
         self.schema: Schema | None = None if options.schema_file is None else read_schema(options.schema_file)
         self.types: dict[str, dict[str, str]] = {}
+        self.on_step: OnStep = lambda *_: None
 
     def create_tables(self) -> None:
         columns = ", ".join(f"{name} {kind}" for name, kind in STAGED.values())
@@ -92,6 +94,7 @@ class _Loader:
 
     def load(self, on_step: OnStep) -> Loaded:
         loaded = Loaded()
+        self.on_step = on_step
         layouts = [self._layout(file) for file in self.source.files]
         self.problems.raise_if_any()
         several = len(self.source.of("interactions")) > 1
@@ -258,7 +261,9 @@ class _Loader:
             table = f"listed_{file.role}"
             values = [texts[ITEM_ID if file.role == "items" else USER_ID]]
         selected = ", ".join([*values, str(number), is_broken])
-        self.connection.execute(f"INSERT INTO {table} SELECT {selected} FROM {cells.table}", list(cells.parameters))
+        n_files = len(self.source.files)
+        with watched(self.connection, lambda share: self.on_step("reading", number + share, n_files)):
+            self.connection.execute(f"INSERT INTO {table} SELECT {selected} FROM {cells.table}", list(cells.parameters))
         counts = f"SELECT count(*), count(*) FILTER (WHERE broken) FROM {table} WHERE file = {number}"
         row = one_row(self.connection, counts)
         return int(row[0]), int(row[1])
