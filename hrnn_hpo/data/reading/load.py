@@ -27,7 +27,7 @@ from hrnn_hpo.data.reading.header import Layout, find_layout, read_names
 from hrnn_hpo.data.reading.options import READ_COLUMNS, ReadOptions
 from hrnn_hpo.data.reading.problems import Problem, Problems
 from hrnn_hpo.data.reading.records import Rules, good_rows
-from hrnn_hpo.data.reading.rules import MICROSECONDS, rules_of, split_sql, time_sql
+from hrnn_hpo.data.reading.rules import MICROSECONDS, rules_of, split_sql, time_sql, whole_time_sql
 from hrnn_hpo.data.reading.source import LogFile, Source, begins_blank
 from hrnn_hpo.data.schema import EVENT_TYPE, EVENT_VALUE, ITEM_ID, SESSION_ID, TIMESTAMP, USER_ID
 from hrnn_hpo.errors import DataError
@@ -238,10 +238,13 @@ class _Loader:
         """Insert a file's rows; return how many there are, and how many are broken."""
         texts = {**cells.texts, **{name: literal(value) for name, value in layout.constants.items()}}
         checks = {**rules, **{name: rules_of(name, self.options) for name in layout.constants}}
+        whole_time = cells.whole_time if self.options.timestamps != "iso" else None
         broken = [cells.broken]
         for name, column_rules in checks.items():
             if name in cells.times:
                 broken.append(f"coalesce({cells.times[name]} < 0, true)")
+            elif name == TIMESTAMP and whole_time:
+                broken.append(whole_time_sql(whole_time, self.options.timestamps))
             else:
                 broken += [rule.broken_sql(texts[name]) for rule in column_rules]
         is_broken = " OR ".join(broken)
@@ -250,6 +253,8 @@ class _Loader:
             seconds, micros = "NULL", "NULL"
             if TIMESTAMP in cells.times:
                 seconds, micros = split_sql(cells.times[TIMESTAMP], MICROSECONDS["microseconds"])
+            elif whole_time:
+                seconds, micros = split_sql(whole_time, MICROSECONDS[self.options.timestamps or "seconds"])
             elif TIMESTAMP in texts:
                 seconds, micros = time_sql(texts[TIMESTAMP], self.options.timestamps)
             values = [texts.get(name, "NULL") for name in STAGED]
