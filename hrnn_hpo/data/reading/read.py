@@ -19,7 +19,6 @@ from hrnn_hpo.data.reading.selection import select
 from hrnn_hpo.data.reading.source import Source
 from hrnn_hpo.errors import DataError
 
-_SMALL_BYTES = 64 * 10**6  # of files whose tables need no database on disk
 _DUCKDB_SHARE = 0.6  # of the memory limit; Python, pieces on their way and the allocator have the rest
 
 
@@ -64,8 +63,7 @@ def read_source(
     if not options.filters:
         first = store
     try:
-        database = ":memory:" if source.n_bytes() < _SMALL_BYTES else str(work / "log.duckdb")
-        with duckdb.connect(database) as connection:
+        with duckdb.connect() as connection:  # in memory, and spilling: a database on disk took three times as long
             _settle(connection, options, work)
             loaded = load_tables(connection, source, options, work, problems, on_step)
             refuse_days(connection, options, source.name)
