@@ -143,8 +143,12 @@ def _prepare(source: SourceLike, options: ReadOptions, out: Path | None, on_step
         if hint is None:
             raise
         raise DataError(f"{error}\n{hint}") from error
-    if out is not None or options != ReadOptions():
+    if out is not None:
         remember(source, folder, options.command_line())
+    elif options == ReadOptions():
+        hint = earlier_preparation(source, is_prepared)
+        if hint is not None:
+            _log.warning("%s: is read without options. %s", _name(source), hint)
     return folder
 
 

@@ -46,6 +46,15 @@ def test_describe_prints_one_json_object_and_nothing_else(source: Path, tmp_path
     assert plot.read_bytes().startswith(b"\x89PNG")
 
 
+def test_simulate_writes_a_log_that_is_data(tmp_path: Path) -> None:
+    out = tmp_path / "log.parquet"
+    options = ["--events", "3000", "--users", "50", "--items", "20", "--json"]
+    result = runner.invoke(app, ["data", "simulate", "--out", str(out), *options])
+    assert json.loads(result.stdout) == {"file": str(out), "n_rows": 3000}
+    described = json.loads(runner.invoke(app, ["data", "describe", str(out), "--json"]).stdout)
+    assert described["n_interactions"] + described["n_duplicates"] == 3000
+
+
 def test_describe_writes_a_page(source: Path, tmp_path: Path) -> None:
     result = runner.invoke(app, ["data", "describe", str(source), "--out", str(tmp_path / "log.html")])
     assert result.exit_code == 0
@@ -96,7 +105,7 @@ def test_bad_rows_are_listed_line_by_line(tmp_path: Path) -> None:
     assert f"{path}, line 3: USER_ID" in result.stderr
 
 
-@pytest.mark.parametrize("command", ["fetch", "describe", "prepare", "schema"])
+@pytest.mark.parametrize("command", ["fetch", "describe", "prepare", "schema", "simulate"])
 def test_every_help_has_an_example(command: str) -> None:
     result = runner.invoke(app, ["data", command, "--help"])
     assert result.exit_code == 0

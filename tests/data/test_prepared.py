@@ -295,3 +295,16 @@ def test_the_cache_of_version_0_1_0_is_left_and_built_anew(source: Path, tmp_pat
     (out / "meta.json").write_text(json.dumps({**meta, "format": 2, "source_hash": "0"}))
     assert_same(load_prepared(prepare(source, out)), FULL)
     assert json.loads((out / "meta.json").read_text())["format"] == 3
+
+
+def test_a_log_that_was_prepared_with_options_says_so_when_it_is_read_without(
+    source: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    load_dataset(source)
+    prepare(source, tmp_path / "out")
+    load_dataset(source)
+    assert caplog.text == ""  # nothing differs
+    prepare(source, tmp_path / "out", min_event_value=1)
+    assert load_dataset(source).n_events == 3
+    told = f"{source}: is read without options. It was prepared with --min-event-value 1.0: give {tmp_path / 'out'} in"
+    assert told in caplog.text

@@ -5,7 +5,9 @@ own, and those that cannot be ids are refused here.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +40,7 @@ class Cells:
     texts: dict[str, str]  # column -> SQL of its text, NULL where empty
     times: dict[str, str]  # column -> SQL of its microseconds
     broken: str = "false"  # SQL, true for a row that is no row of the file
+    whole_time: str | None = None  # SQL of TIMESTAMP where its type is one of whole numbers
 
 
 def column_types(connection: "DuckDBPyConnection", file: LogFile) -> dict[str, str]:
@@ -89,6 +92,7 @@ def typed_cells(file: LogFile, layout: Layout, types: Mapping[str, str], problem
     """Return the cells of a Parquet file or DataFrame; add a problem for each column of a type that cannot be used."""
     table, parameters = _typed_table(file)
     texts, times = {}, {}
+    whole_time = None
     for ours, place in layout.places.items():
         name = layout.names[place]
         kind, cell = types[name], f"p.{quoted(name)}"
@@ -102,6 +106,8 @@ def typed_cells(file: LogFile, layout: Layout, types: Mapping[str, str], problem
             if _TIME.match(kind):
                 times[ours] = f"epoch_us(CAST({cell} AS TIMESTAMP))" if kind != "TIMESTAMP WITH TIME ZONE" else ""
                 times[ours] = times[ours] or f"epoch_us({cell})"
+            elif re.fullmatch("(TINY|SMALL|BIG|)INT(EGER)?", kind):
+                whole_time = cell
             elif not (_WHOLE.match(kind) or _FLOAT.match(kind) or _TEXT.match(kind)):
                 says = "times, whole numbers or text"
         elif ours == EVENT_VALUE:
@@ -114,7 +120,7 @@ def typed_cells(file: LogFile, layout: Layout, types: Mapping[str, str], problem
         if says:
             shown = f"{ours}" if name == ours else f"{ours} (column {name!r})"
             problems.add(Problem(file.place, f"{shown} must hold {says}, but its type is {kind}", hint=hint))
-    return Cells(table, parameters, texts, times)
+    return Cells(table, parameters, texts, times, whole_time=whole_time)
 
 
 def _typed_table(file: LogFile) -> tuple[str, tuple[Any, ...]]:
@@ -136,6 +142,29 @@ def one_row(connection: "DuckDBPyConnection", statement: str, parameters: Sequen
     """Return the one row of an answer, and leave the connection free for the next statement."""
     row: tuple[Any, ...] = connection.execute(statement, list(parameters)).fetchall()[0]
     return row
+
+
+@contextmanager
+def watched(connection: "DuckDBPyConnection", on_share: Callable[[float], None] | None) -> Iterator[None]:
+    """Tell how far a long statement is, as a share of it, twice a second while the block runs."""
+    if on_share is None:
+        yield
+        return
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(0.5):
+            percent = connection.query_progress()
+            if percent >= 0:
+                on_share(percent / 100)
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def quoted(name: str) -> str:

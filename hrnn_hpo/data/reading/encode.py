@@ -3,15 +3,16 @@
 DuckDB makes codes and sorts, spilling to disk; duplicates stand side by side then, and leave piece by piece.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hrnn_hpo.data.keeping.arrays import ArrayStore
-from hrnn_hpo.data.reading.cells import one_row
+from hrnn_hpo.data.reading.cells import one_row, watched
 from hrnn_hpo.data.reading.load import OnStep
 from hrnn_hpo.data.schema import EVENT_TYPE, EVENT_VALUE, SESSION_ID, Dataset
 
@@ -74,7 +75,7 @@ def encode(
     )
     tell("sorting", 0, n_rows)
     n_done = n_events = 0
-    for piece in _sorted_pieces(connection, statement):
+    for piece in _sorted_pieces(connection, statement, lambda share: tell("sorting", share * n_rows, n_rows)):
         kept = _without_duplicates(piece)
         lengths += np.bincount(kept["users"], minlength=len(user_ids))
         for field in fields:
@@ -132,10 +133,15 @@ def _listed(connection: "DuckDBPyConnection", n_items: int) -> NDArray[np.bool_]
     return listed
 
 
-def _sorted_pieces(connection: "DuckDBPyConnection", statement: str) -> Iterator[dict[str, NDArray[Any]]]:
+def _sorted_pieces(
+    connection: "DuckDBPyConnection", statement: str, on_share: Callable[[float], None]
+) -> Iterator[dict[str, NDArray[Any]]]:
     """Yield the sorted rows in pieces; what agrees in the key is never cut apart."""
     waiting: dict[str, NDArray[Any]] | None = None
-    for batch in connection.sql(statement).to_arrow_reader(CHUNK_ROWS):
+    with watched(connection, on_share):
+        reader = iter(connection.sql(statement).to_arrow_reader(CHUNK_ROWS))
+        first = next(reader, None)
+    for batch in chain([] if first is None else [first], reader):
         piece = {name: batch.column(name).to_numpy(zero_copy_only=False) for name in batch.schema.names}
         if waiting is not None:
             piece = {name: np.concatenate([waiting[name], values]) for name, values in piece.items()}

@@ -21,12 +21,13 @@ from hrnn_hpo.data.reading.cells import (
     one_row,
     text_cells,
     typed_cells,
+    watched,
 )
 from hrnn_hpo.data.reading.header import Layout, find_layout, read_names
 from hrnn_hpo.data.reading.options import READ_COLUMNS, ReadOptions
 from hrnn_hpo.data.reading.problems import Problem, Problems
 from hrnn_hpo.data.reading.records import Rules, good_rows
-from hrnn_hpo.data.reading.rules import MICROSECONDS, rules_of, split_sql, time_sql
+from hrnn_hpo.data.reading.rules import MICROSECONDS, rules_of, split_sql, time_sql, whole_time_sql
 from hrnn_hpo.data.reading.source import LogFile, Source, begins_blank
 from hrnn_hpo.data.schema import EVENT_TYPE, EVENT_VALUE, ITEM_ID, SESSION_ID, TIMESTAMP, USER_ID
 from hrnn_hpo.errors import DataError
@@ -83,6 +84,7 @@ class _Loader:
         self.problems = problems
         self.schema: Schema | None = None if options.schema_file is None else read_schema(options.schema_file)
         self.types: dict[str, dict[str, str]] = {}
+        self.on_step: OnStep = lambda *_: None
 
     def create_tables(self) -> None:
         columns = ", ".join(f"{name} {kind}" for name, kind in STAGED.values())
@@ -92,6 +94,7 @@ class _Loader:
 
     def load(self, on_step: OnStep) -> Loaded:
         loaded = Loaded()
+        self.on_step = on_step
         layouts = [self._layout(file) for file in self.source.files]
         self.problems.raise_if_any()
         several = len(self.source.of("interactions")) > 1
@@ -235,10 +238,13 @@ class _Loader:
         """Insert a file's rows; return how many there are, and how many are broken."""
         texts = {**cells.texts, **{name: literal(value) for name, value in layout.constants.items()}}
         checks = {**rules, **{name: rules_of(name, self.options) for name in layout.constants}}
+        whole_time = cells.whole_time if self.options.timestamps != "iso" else None
         broken = [cells.broken]
         for name, column_rules in checks.items():
             if name in cells.times:
                 broken.append(f"coalesce({cells.times[name]} < 0, true)")
+            elif name == TIMESTAMP and whole_time:
+                broken.append(whole_time_sql(whole_time, self.options.timestamps))
             else:
                 broken += [rule.broken_sql(texts[name]) for rule in column_rules]
         is_broken = " OR ".join(broken)
@@ -247,6 +253,8 @@ class _Loader:
             seconds, micros = "NULL", "NULL"
             if TIMESTAMP in cells.times:
                 seconds, micros = split_sql(cells.times[TIMESTAMP], MICROSECONDS["microseconds"])
+            elif whole_time:
+                seconds, micros = split_sql(whole_time, MICROSECONDS[self.options.timestamps or "seconds"])
             elif TIMESTAMP in texts:
                 seconds, micros = time_sql(texts[TIMESTAMP], self.options.timestamps)
             values = [texts.get(name, "NULL") for name in STAGED]
@@ -258,7 +266,9 @@ class _Loader:
             table = f"listed_{file.role}"
             values = [texts[ITEM_ID if file.role == "items" else USER_ID]]
         selected = ", ".join([*values, str(number), is_broken])
-        self.connection.execute(f"INSERT INTO {table} SELECT {selected} FROM {cells.table}", list(cells.parameters))
+        n_files = len(self.source.files)
+        with watched(self.connection, lambda share: self.on_step("reading", number + share, n_files)):
+            self.connection.execute(f"INSERT INTO {table} SELECT {selected} FROM {cells.table}", list(cells.parameters))
         counts = f"SELECT count(*), count(*) FILTER (WHERE broken) FROM {table} WHERE file = {number}"
         row = one_row(self.connection, counts)
         return int(row[0]), int(row[1])

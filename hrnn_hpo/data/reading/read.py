@@ -19,7 +19,6 @@ from hrnn_hpo.data.reading.selection import select
 from hrnn_hpo.data.reading.source import Source
 from hrnn_hpo.errors import DataError
 
-_SMALL_BYTES = 64 * 10**6  # of files whose tables need no database on disk
 _DUCKDB_SHARE = 0.6  # of the memory limit; Python, pieces on their way and the allocator have the rest
 
 
@@ -64,8 +63,7 @@ def read_source(
     if not options.filters:
         first = store
     try:
-        database = ":memory:" if source.n_bytes() < _SMALL_BYTES else str(work / "log.duckdb")
-        with duckdb.connect(database) as connection:
+        with duckdb.connect() as connection:  # in memory, and spilling: a database on disk took three times as long
             _settle(connection, options, work)
             loaded = load_tables(connection, source, options, work, problems, on_step)
             refuse_days(connection, options, source.name)
@@ -117,6 +115,7 @@ def default_memory() -> int:
 def _settle(connection: Any, options: ReadOptions, work: Path) -> None:
     limit = options.memory_limit or default_memory()
     connection.execute("SET TimeZone = 'UTC'")
+    connection.execute("SET enable_progress_bar = true; SET enable_progress_bar_print = false")  # for `watched`
     connection.execute("SET temp_directory = ?", [str(_made(work / "spill"))])
     connection.execute(f"SET memory_limit = '{int(limit * _DUCKDB_SHARE) // 10**6}MB'")
 

@@ -74,10 +74,6 @@ class Source:
     def of(self, role: str) -> list[LogFile]:
         return [file for file in self.files if file.role == role]
 
-    def n_bytes(self) -> int:
-        """Return the size of all files; a table in memory counts as none."""
-        return sum(file.path.stat().st_size for file in self.files if file.path is not None)
-
     def content_hash(self, salt: str) -> str:
         """Return the sha256 over the bytes and roles of all files; where they lie does not matter."""
         digest = hashlib.sha256(salt.encode())
