@@ -17,7 +17,8 @@ Data = Annotated[
     Path,
     typer.Argument(
         metavar="DATA",
-        help="CSV or Parquet file, folder with interactions.csv, or prepared folder.",
+        help="CSV, JSON lines or Parquet, packed or not: a file, a quoted pattern, a folder with interactions.csv or "
+        "with part files; or a prepared folder.",
         show_default=False,
     ),
 ]

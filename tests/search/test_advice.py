@@ -83,10 +83,10 @@ def test_the_next_file_follows_the_advice_and_loads(tmp_path: Path) -> None:
     path = tmp_path / "next.yaml"
     path.write_text(next_space(space, advise(space, best, importances)), encoding="utf-8")
     following = load_space(path)
-    assert following.searched["hidden_dimension"].range == (48, 192)
+    assert following.searched["hidden_dimension"].range == (32, 192)
     assert following.searched["learning_rate"].range == (0.001, 0.02)
     assert following.fixed["hidden_dropout"] == 0.25
-    assert following.fixed["bptt"] == 64
+    assert following.fixed["bptt"] == 32
     assert "output_dropout" in following.searched
 
 

@@ -165,8 +165,8 @@ def test_a_file_may_add_parameters_of_ours_to_a_recipe(tmp_path: Path) -> None:
 
 
 def test_naming_a_parameter_again_opens_what_a_parent_fixed(tmp_path: Path) -> None:
-    space = load_space(write(tmp_path, "extends: quickstart\nparameters: {n_blocks: {range: [1, 2]}}\n"))
-    assert "n_blocks" in space.searched
+    space = load_space(write(tmp_path, "extends: quickstart\nparameters: {feed_forward: {range: [1, 2]}}\n"))
+    assert "feed_forward" in space.searched
     assert "batch_size" not in space.searched
 
 

@@ -278,8 +278,8 @@ CASES = {
         ":3: fix.bptt: stands under `tune` too; a value is either fixed or tuned.",
     ),
     "tuning what a parent fixed": (
-        "extends: quickstart\ntune: {n_blocks: {range: [1, 2]}}",
-        ":2: tune.n_blocks: is fixed at 2 by quickstart, so there is nothing to narrow.",
+        "extends: quickstart\ntune: {feed_forward: {range: [1, 2]}}",
+        ":2: tune.feed_forward: is fixed at 2 by quickstart, so there is nothing to narrow.",
     ),
     "constants that contradict each other": (
         "extends: aws-hrnn\nfix: {min_user_history_length_percentile: 0.9, max_user_history_length_percentile: 0.1}",

@@ -3,6 +3,7 @@
 import subprocess
 from pathlib import Path
 
+import optuna
 import pytest
 
 from hrnn_hpo.stores import storage_address, tracking_address
@@ -41,7 +42,7 @@ def test_no_command_line_shows_an_address(home: Path, monkeypatch: pytest.Monkey
     started: list[tuple[list[str], dict[str, str]]] = []
     monkeypatch.setattr(subprocess, "Popen", lambda command, env, **_: started.append((command, env)))
     addresses = Addresses(Path("log"), "postgresql+psycopg://me:secret@host/db", "http://me:secret@host", "cpu")
-    LocalTeam(1, addresses).start("s")
+    LocalTeam(1, addresses).start(optuna.create_study(study_name="s"))
     [(command, environment)] = started
     assert "secret" not in " ".join(command)
     assert storage_address() != addresses.storage
