@@ -42,6 +42,7 @@ def environment(project: Path) -> dict[str, str]:
         "HRNN_HPO_CACHE": str(project / "cache"),
         "OMP_NUM_THREADS": "1",
         "MLFLOW_DISABLE_TELEMETRY": "true",
+        "BROWSER": "true",  # the program of that name, for `ui --open`
     }
 
 
@@ -84,8 +85,10 @@ def _probe_server(arguments: list[str], project: Path) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
-    at = arguments.index("--port") + 1
-    arguments = [*arguments[:at], port, *arguments[at + 1 :]]
+    if "--port" in arguments:
+        at = arguments.index("--port")
+        arguments = arguments[:at] + arguments[at + 2 :]
+    arguments = [*arguments, "--port", port]
     server = subprocess.Popen([PROGRAM, *arguments], cwd=project, env=environment(project))
     try:
         for _ in range(180):
