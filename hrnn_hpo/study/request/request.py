@@ -179,10 +179,6 @@ class StudyRequest(BaseModel):
             raise ValueError("A study needs validation users, but protocol `none` trains on everyone.")
         if self.launcher != "ray" and (self.ray_address is not None or self.gpus_per_trial is not None):
             raise ValueError("--ray-address and --gpus-per-trial are for --launcher ray.")
-        if self.deterministic and self.n_threads not in (None, 1):
-            raise ValueError(f"--deterministic trains on one thread a trial, but got --threads {self.n_threads}.")
-        if self.user_fraction is not None and self.confirm == 0:
-            raise ValueError("A search on a part of the users must be confirmed on all: `--confirm >= 1`, but got 0.")
         return self
 
 

@@ -25,14 +25,6 @@ from hrnn_hpo.study.request.request import StudyRequest, objects_of, option_name
         ({"device": "gpu"}, "--device must be 'auto', 'cpu', 'cuda' or 'mps', but got 'gpu'."),
         ({"protocol": "none"}, "A study needs validation users, but protocol `none` trains on everyone."),
         ({"ray_address": "head:6379"}, "--ray-address and --gpus-per-trial are for --launcher ray."),
-        (
-            {"deterministic": True, "n_threads": 2},
-            "--deterministic trains on one thread a trial, but got --threads 2.",
-        ),
-        (
-            {"user_fraction": 0.5, "confirm": 0},
-            "A search on a part of the users must be confirmed on all: `--confirm >= 1`, but got 0.",
-        ),
         ({"n_trails": 5}, "`tune` knows no 'n_trails', did you mean 'n_trials'?"),
         ({"study": ""}, "--study: a name has 1 to 400 printable characters, but got ''."),
     ],
