@@ -48,6 +48,7 @@ def test_optuna_dashboard_shows_a_finished_study(finished_home: Path, page: "Pag
             # After its number, and not the study of its confirmation, which has no hyperparameters to draw.
             page.get_by_text(re.compile(re.escape(STUDY) + "$")).first.click()
             page.locator(".js-plotly-plot").first.wait_for()
+            page.goto("about:blank")  # the page asks again and again, and would note that nobody answers any more
         finally:
             dashboard.terminate()
 
