@@ -42,6 +42,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "no-feed-forward": {"feed_forward": 0},
     "no-time-gaps": {"time_gaps": False},
     "no-control-signal": {"control_signal": False},
+    "no-event-inputs": {"event_inputs": False},
     "hierarchical-init": {"architecture": "hierarchical"},
     "hierarchical-all": {"architecture": "hierarchical", "hierarchy": "all"},
     "no-input-dropout": {"input_dropout": 0.0},

@@ -146,7 +146,7 @@ def test_the_command_leaves_out_which_rows_and_where(tmp_path: Path) -> None:
     arguments += [
         "--results=/tmp",
         "--work",
-        "/tmp/w",
+        "/elsewhere/work",
         "--epochs",
         "3",
         "--config=/home/me/a.yaml",

@@ -132,7 +132,7 @@ def test_a_measured_epoch_is_positive_and_larger_models_take_longer(log: Dataset
         assert {one.measured_share for one in measures} == {1.0}
         return min(measures, key=lambda one: one.defaults_epoch_seconds)
 
-    small, large = seconds(), seconds(hidden_dimension=64)
+    small, large = seconds(), seconds(hidden_dimension=256)
     assert 0 < small.defaults_epoch_seconds < large.defaults_epoch_seconds < 60
     assert 0 < small.setup_seconds < 60
 
