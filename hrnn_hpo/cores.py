@@ -1,8 +1,9 @@
 """CPU cores: how many this process may use, and what OpenMP is told before PyTorch loads it.
 
-GNU's OpenMP, which PyTorch's builds for Linux carry, lets threads spin for milliseconds where they wait for each other.
-On cores with other work the one that is waited for cannot run meanwhile, and two threads train many times slower than
-one. Threads that spin for microseconds, about as long as falling asleep and waking up take, and then sleep, share busy
+GNU's OpenMP, which PyTorch's builds for Linux carry, lets threads spin for many milliseconds where they wait for each
+other. On cores with other work the one that is waited for cannot run meanwhile, and two threads may train many times
+slower than one. Threads that sleep at once lose more to falling asleep and waking up, at thousands of barriers a
+second, than the work takes. Those that spin for some tenths of a millisecond, then sleep, do well on busy and on quiet
 cores. The number of threads is not made to follow the load (OMP_DYNAMIC): figures depend on it.
 """
 
@@ -16,7 +17,7 @@ from pathlib import Path, PurePosixPath
 _log = logging.getLogger(__name__)
 
 SPINNING = "GOMP_SPINCOUNT"
-TURNS = "1000"  # of the loop in which a thread waits before it sleeps; GNU's own default is 300,000
+TURNS = "10000"  # of the loop in which a thread waits before it sleeps; GNU's own default is 300,000
 # Who sets one of these has decided how threads wait.
 DECIDES_WAITING = (SPINNING, "OMP_WAIT_POLICY", "KMP_BLOCKTIME", "KMP_LIBRARY")
 THREADS = "OMP_NUM_THREADS"
