@@ -172,8 +172,8 @@ def test_where_pytorch_came_first_nothing_is_changed_and_that_is_said_once(
 @pytest.mark.parametrize(
     ("program", "spin_count"),
     [
-        ("import hrnn_hpo, torch", "'1000'"),
-        ("import hrnn_hpo.experiment", "'1000'"),
+        ("import hrnn_hpo, torch", "'10000'"),
+        ("import hrnn_hpo.experiment", "'10000'"),
         ("import torch, hrnn_hpo", "'300000'"),
     ],
 )
