@@ -5,8 +5,9 @@ Run: .venv/bin/python scripts/benchmarks/ablation.py [--rows 'base-*,one-block-0
 The base is two blocks of 64 units. Every variant differs from it by what its name says and trains once a seed, until
 validation stops it. Choices belong to the validation column: the test column is there to see whether they hold. The
 same seeds draw all variants, so the difference to the base is paired. The last ones are not options of the product
-but patches of it (tricks.py): a learning rate that falls to a tenth, label smoothing, Adagrad, and late targets that
-weigh more. About a minute a row on a quiet core; an interrupted row resumes from its last epoch.
+but patches of it (tricks.py): a learning rate that falls to a tenth, label smoothing, Adagrad, late targets that weigh
+more, gated branches, cosine scores, item tables with a gate, and a new order of ties in each epoch. About a minute a
+row on a quiet core; an interrupted row resumes from its last epoch.
 """
 
 import contextlib
@@ -59,12 +60,20 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "label-smoothing-.1": {},
     "adagrad-.05": {},
     "late-targets-.98": {},
+    "gated-branches": {},
+    "cosine-scores": {},
+    "gated-tables": {},
+    "new-order-of-ties": {},
 }
 TRICKS = {  # what the product does not have
     "decay": lambda: tricks.decay(0.1),
     "label-smoothing-.1": lambda: tricks.label_smoothing(0.1),
     "adagrad-.05": lambda: tricks.adagrad(0.05),
     "late-targets-.98": lambda: tricks.late_targets(0.98),
+    "gated-branches": tricks.gated_branches,
+    "cosine-scores": tricks.cosine_scores,
+    "gated-tables": tricks.gated_tables,
+    "new-order-of-ties": tricks.new_order_of_ties,
 }
 
 

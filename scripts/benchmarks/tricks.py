@@ -5,15 +5,20 @@ One that pays becomes a hyperparameter and leaves this file; the others stay on 
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 from unittest import mock
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from hrnn_hpo import experiment
 from hrnn_hpo.config import Hyperparameters
-from hrnn_hpo.model import losses
+from hrnn_hpo.model import hrnn, losses
+from hrnn_hpo.model.losses import softmax_cross_entropy
 from hrnn_hpo.training import trainer
 
 
@@ -92,3 +97,127 @@ def late_targets(alpha: float) -> Iterator[None]:
 
     with mock.patch.object(experiment, "TrainingData", Weighted):
         yield
+
+
+class GatedBlock(hrnn.RecurrentBlock):
+    """A residual block whose branches pass a gate read from what they join, with a gated feed-forward part.
+
+    As LiGR has them (Borisyuk et al. 2025): x + sigmoid(W x) * branch(norm(x)), and SwiGLU (Shazeer 2020). Its width is
+    two thirds of the plain part's, so that it costs about the same.
+    """
+
+    def __init__(self, hidden_dimension: int, architecture: str, hierarchy: str, feed_forward: int, dropout: float):
+        super().__init__(hidden_dimension, architecture, hierarchy, 0, dropout)
+        width = 2 * feed_forward * hidden_dimension // 3
+        self.gate = nn.Linear(hidden_dimension, hidden_dimension)
+        self.second_gate = nn.Linear(hidden_dimension, hidden_dimension)
+        self.second_norm = nn.LayerNorm(hidden_dimension)
+        self.widen = nn.Linear(hidden_dimension, 2 * width)
+        self.narrow = nn.Linear(width, hidden_dimension)
+
+    def forward(self, x: Tensor, state: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:
+        step_sizes, session_starts, bptt, keep = rest
+        y, state = self.recurrence(self.norm(x), state, step_sizes, session_starts, bptt)
+        x = x + torch.sigmoid(self.gate(x)) * self.dropout(y)
+        if keep is not None:
+            x = x[keep]
+        value, through = self.widen(self.second_norm(x)).chunk(2, dim=1)
+        y = self.narrow(F.silu(through) * value)
+        return x + torch.sigmoid(self.second_gate(x)) * self.dropout(y), state
+
+
+@contextmanager
+def gated_branches() -> Iterator[None]:
+    """Gate the residual branches and the feed-forward part."""
+    with mock.patch.object(hrnn, "RecurrentBlock", GatedBlock):
+        yield
+
+
+class CosineScores(hrnn.HRNN):
+    """Scores are a learned scale times the cosine of state and item, plus the item's bias."""
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self.log_scale = nn.Parameter(torch.tensor([np.log(20.0)], dtype=torch.float32))  # a temperature of .05
+
+    def scaled(self, outputs: Tensor) -> tuple[Tensor, Tensor]:
+        items = F.normalize(self.item_embedding[:-1], dim=1)
+        return F.normalize(outputs, dim=1) * self.log_scale.exp(), items
+
+    def score(self, outputs: Tensor) -> Tensor:
+        outputs, items = self.scaled(outputs)
+        return torch.addmm(self.score_bias(), outputs, items.t())
+
+
+@contextmanager
+def cosine_scores() -> Iterator[None]:
+    """Score by cosine with a learned temperature beside the bias."""
+
+    def full_softmax(model: Any, outputs: Tensor, targets: Tensor, weights: Any, shares: Any = None) -> Tensor:
+        outputs, items = model.scaled(outputs)
+        return softmax_cross_entropy(outputs, items, model.score_bias(), targets, weights, shares)
+
+    with mock.patch.object(experiment, "HRNN", CosineScores), mock.patch.object(trainer, "full_softmax", full_softmax):
+        yield
+
+
+class GatedTables(hrnn.HRNN):
+    """k item tables of width H / k: the score is the sum of k products, each weighed by a gate read from the state."""
+
+    n_tables = 4
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self.table_gate = nn.Linear(self.hidden_dimension, self.n_tables)
+
+    def run(self, *given: Any, **named: Any) -> tuple[Tensor, Tensor]:
+        outputs, states = super().run(*given, **named)
+        gates = self.n_tables * torch.softmax(self.table_gate(outputs), dim=1)  # (N, k), mean 1
+        return outputs * gates.repeat_interleave(self.hidden_dimension // self.n_tables, dim=1), states
+
+
+@contextmanager
+def gated_tables() -> Iterator[None]:
+    """Score with four item tables and a gate, the cheap form of a mixture of logits (Zhai et al. 2023)."""
+    with mock.patch.object(experiment, "HRNN", GatedTables):
+        yield
+
+
+@contextmanager
+def new_order_of_ties() -> Iterator[None]:
+    """Draw the order of a user's events of the same second anew for each epoch, within the training part alone."""
+    train_epoch = trainer._train_epoch
+
+    def in_new_order(
+        model: Any, data: Any, hp: Any, optimizer: Any, sampler: Any, averaged: Any, state: Any, *rest: Any
+    ) -> float:
+        order = order_of_ties(data, np.random.default_rng((rest[0], state.epoch, 53)))
+        dataset, inputs = data.dataset, data.inputs
+        first = inputs.items == dataset.n_items
+        # Row e reads event e - 1, which row e - 1 has now; under leave-one-out no user's last event ever moves.
+        before = np.where(first, np.arange(len(order)), np.roll(order, 1) + 1)
+        data = replace(
+            data,
+            dataset=replace(dataset, items=np.asarray(dataset.items)[order]),
+            inputs=replace(
+                inputs,
+                items=inputs.items[before],
+                event_types=None if inputs.event_types is None else inputs.event_types[before],
+                event_values=None if inputs.event_values is None else inputs.event_values[before],
+            ),
+        )
+        return train_epoch(model, data, hp, optimizer, sampler, averaged, state, *rest)
+
+    with mock.patch.object(trainer, "_train_epoch", in_new_order):
+        yield
+
+
+def order_of_ties(data: Any, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Return an order of the N rows in which training events of one user and second are shuffled, all others stay."""
+    rows = np.arange(data.dataset.n_events)
+    users = np.asarray(data.dataset.event_users)
+    stops = np.asarray(data.dataset.user_offsets)[:-1].copy()  # where a user does not train, nothing moves
+    stops[data.train.users] = data.train.stops
+    trains = rows < stops[users]
+    keys = np.where(trains, rng.random(len(rows)), rows)
+    return np.lexsort([keys, ~trains, data.dataset.timestamps, users])

@@ -1,5 +1,9 @@
 """What the ablation patches into the trainer does what its name says."""
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -63,8 +67,39 @@ def test_late_targets_weigh_more_and_one_in_the_mean(monkeypatch: pytest.MonkeyP
     assert np.all(data.weights[data.train.stops[0] : data.dataset.user_offsets[data.train.users[0] + 1]] == 0)
 
 
-def test_adagrad_trains() -> None:
-    with tricks.adagrad(0.05):
+@pytest.mark.parametrize(
+    "trick", [lambda: tricks.adagrad(0.05), tricks.gated_branches, tricks.cosine_scores, tricks.gated_tables]
+)
+def test_a_model_with_the_trick_learns(trick: Callable[[], AbstractContextManager[None]]) -> None:
+    with trick():
         result = run_experiment(prepare_experiment(markov(n_users=60), small_configuration(epochs=4)), device="cpu")
     losses_of_epochs = [report.train_loss for report in result.history]
     assert losses_of_epochs[-1] < losses_of_epochs[0]
+
+
+def test_an_epochs_order_of_ties_keeps_times_users_and_what_is_not_trained_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[trainer.TrainingData] = []
+    train_epoch = trainer._train_epoch
+
+    def noted(model: object, data: trainer.TrainingData, *rest: object) -> float:
+        seen.append(data)
+        return train_epoch(model, data, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(trainer, "_train_epoch", noted)
+    log = markov(n_users=60)
+    log = replace(log, timestamps=np.asarray(log.timestamps) // 40_000 * 40_000)  # so that there are ties
+    experiment = prepare_experiment(log, small_configuration("leave-one-out", epochs=2))
+    with tricks.new_order_of_ties():
+        run_experiment(experiment, device="cpu")
+    assert len(seen) == 2
+    assert not np.array_equal(seen[0].dataset.items, seen[1].dataset.items)
+    stops = log.user_offsets[:-1].copy()
+    stops[experiment.split.train.users] = experiment.split.train.stops
+    after = np.arange(log.n_events) >= stops[log.event_users]
+    for data in seen:
+        assert np.array_equal(data.dataset.items[after], log.items[after])
+        moments = np.stack([log.event_users, log.timestamps])
+        pairs, was = (sorted(zip(*moments, items, strict=True)) for items in (data.dataset.items, log.items))
+        assert pairs == was
+        follows = data.inputs.items != log.n_items  # not the start token
+        assert np.array_equal(data.inputs.items[follows], np.roll(data.dataset.items, 1)[follows])
