@@ -10,6 +10,7 @@ from torch import Tensor
 from hrnn_hpo.data.repeats import own_items_after
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.data.splits import EvalPart, input_events
+from hrnn_hpo.model.accelerator import send
 from hrnn_hpo.model.hrnn import HRNN
 from hrnn_hpo.model.inputs import StepInputs, pack
 
@@ -40,8 +41,8 @@ def encode(model: HRNN, inputs: StepInputs, starts: NDArray[np.int64], lengths: 
             n_stay = int(np.count_nonzero(stop[:n_left] > position[:n_left]))
             # Only the last steps of users who end here are worth finishing.
             ends = last_packed_rows(size, n_stay)
-            done, state = model(packed, state[:, :n_left], keep=torch.from_numpy(ends).to(device))
-            outputs[torch.from_numpy(users[n_stay:n_left]).to(device)] = done
+            done, state = model(packed, state[:, :n_left], keep=send(ends, device))
+            outputs[send(users[n_stay:n_left], device)] = done
             n_left = n_stay
     return outputs
 
@@ -70,7 +71,7 @@ def score_rows(
 
     @torch.no_grad()
     def score(rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        some = outputs[torch.from_numpy(rows).to(outputs.device)]
+        some = outputs[send(rows, outputs.device)]
         if model.repeats is None:  # spared the sort of everybody's history
             plain: NDArray[np.float32] = model.score(some).cpu().numpy()
             return plain

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hrnn_hpo.config import Hyperparameters
-from hrnn_hpo.data.featurize import AS_IT_IS, N_GAP_BUCKETS, NEW_SESSION, ValueScale
+from hrnn_hpo.data.featurize import AS_IT_IS, N_GAP_BUCKETS, ValueScale
 from hrnn_hpo.data.repeats import OwnItems
+from hrnn_hpo.model.accelerator import send
 from hrnn_hpo.model.dropout import Dropout
 from hrnn_hpo.model.inputs import PackedInputs
 from hrnn_hpo.model.recurrence import ControlGRU, HierarchicalGRU
@@ -200,5 +201,8 @@ class HRNN(nn.Module):
         """Return per step the rows of users who open a session there; the control architecture needs none."""
         if self.architecture == "control":
             return []
-        steps = torch.split((inputs.control == NEW_SESSION).cpu(), list(inputs.step_sizes))
-        return [step.nonzero()[:, 0].to(inputs.device) if bool(step.any()) else None for step in steps]
+        begins = np.cumsum([0, *inputs.step_sizes])  # (T + 1,)
+        steps = np.searchsorted(begins, inputs.new_sessions, side="right") - 1  # (K,)
+        rows = send(inputs.new_sessions - begins[steps], inputs.device)  # (K,)
+        counts = np.bincount(steps, minlength=len(inputs.step_sizes)).tolist()
+        return [some if len(some) else None for some in torch.split(rows, counts)]

@@ -13,8 +13,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hrnn_hpo.data.featurize import NEW_USER, EventFeatures
+from hrnn_hpo.data.featurize import NEW_SESSION, NEW_USER, EventFeatures
 from hrnn_hpo.data.schema import Dataset
+from hrnn_hpo.model.accelerator import send
 
 A = TypeVar("A", bound=np.generic)
 
@@ -40,6 +41,7 @@ class PackedInputs:
     event_types: Tensor | None  # (N,) int64
     event_values: Tensor | None  # (N,) float32, NaN where empty
     step_sizes: Sequence[int]  # (T,) users that reach step t
+    new_sessions: NDArray[np.int64]  # (K,) the packed rows that open a session, ascending; known without the device
 
     @property
     def device(self) -> torch.device:
@@ -92,7 +94,7 @@ def pack(
     step_sizes = alive.sum(axis=1).tolist()
 
     def take(values: NDArray[np.generic] | None, dtype: torch.dtype) -> Tensor | None:
-        return None if values is None else torch.from_numpy(values[rows]).to(device=device, dtype=dtype)
+        return None if values is None else send(values[rows], device, dtype)
 
     items = take(inputs.items, torch.int64)
     gap_buckets = take(inputs.gap_buckets, torch.int64)
@@ -107,6 +109,7 @@ def pack(
         event_types=take(inputs.event_types, torch.int64),
         event_values=take(inputs.event_values, torch.float32),
         step_sizes=step_sizes,
+        new_sessions=np.flatnonzero(inputs.control[rows] == NEW_SESSION),
     )
     return packed, rows
 

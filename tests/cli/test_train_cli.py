@@ -303,16 +303,16 @@ def test_a_run_that_fails_is_exit_code_1(tmp_path: Path, data: Path, monkeypatch
 def test_ctrl_c_says_so_and_the_same_command_goes_on(
     tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from hrnn_hpo.training import trainer
+    from hrnn_hpo.training import keeping
 
-    saved = trainer.save_checkpoint
+    saved = keeping.save_checkpoint
 
     def save_and_stop(*args: object) -> None:
         saved(*args)  # type: ignore[arg-type]
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(trainer, "save_checkpoint", save_and_stop)
+        patch.setattr(keeping, "save_checkpoint", save_and_stop)
         result = run("train", data, "--out", tmp_path / "model", *FAST)
     assert result.exit_code == 130
     assert "interrupted" in result.stderr
