@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hrnn_hpo.config import AUTO, Hyperparameters
-from hrnn_hpo.data.featurize import training_events
+from hrnn_hpo.data.featurize import item_counts
 from hrnn_hpo.data.repeats import Occurrences
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.data.splits import TrainPart
@@ -244,6 +244,4 @@ def _finite(loss: Tensor, state: TrainingState) -> float:
 
 
 def _negative_sampler(data: TrainingData, hp: Hyperparameters) -> NegativeSampler:
-    targets = training_events(data.dataset, data.train)
-    counts = np.bincount(np.asarray(data.dataset.items)[targets], minlength=data.dataset.n_items)
-    return NegativeSampler(counts, hp.n_negatives, hp.negative_alpha)
+    return NegativeSampler(item_counts(data.dataset, data.train), hp.n_negatives, hp.negative_alpha)
