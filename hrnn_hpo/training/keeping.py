@@ -55,11 +55,13 @@ class Keeper:
         return self.path is not None and time.monotonic() - self.written >= self.seconds
 
     def keep(self, state: TrainingState, begun: BegunEpoch | None = None) -> None:
-        """Write the state after an epoch, or inside the one that has begun."""
+        """Write the state after an epoch, or inside the one that has begun and is not among those done."""
         if self.path is None:
             return
+        if begun is not None:
+            state = replace(state, epoch=state.epoch - 1, begun=begun)
         try:
-            save_checkpoint(self.path, replace(state, begun=begun), *self.parts)
+            save_checkpoint(self.path, state, *self.parts)
         except RunFailedError as error:
             _log.warning("%s The run goes on without.", error)
         self.written = time.monotonic()

@@ -42,7 +42,7 @@ class BegunEpoch:
 class TrainingState:
     """Where a run stands between two epochs or, with `begun`, inside one, weights and optimizer aside."""
 
-    epoch: int = 0  # epochs done
+    epoch: int = 0  # epochs done; while one runs, that one too
     update: int = 0  # optimizer steps done
     best_epoch: int = 0
     best_value: float = -math.inf

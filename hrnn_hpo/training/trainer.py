@@ -102,9 +102,10 @@ def fit(
     stops_early = evaluate is not None and fixed_epochs is None
 
     while state.epoch < n_epochs and not (stops_early and is_over(state, hp.patience, floor)):
+        state.epoch += 1
         began = time.perf_counter() - (state.begun.seconds if state.begun else 0.0)
         train_loss = _train_epoch(model, data, hp, optimizer, sampler, averaged, state, seed, keeper, began, on_update)
-        state.epoch, state.begun = state.epoch + 1, None
+        state.begun = None
         trained = time.perf_counter()
         found = Validation({})
         if evaluate is not None:
@@ -155,8 +156,8 @@ def _train_epoch(
     All draws come from (seed, epoch). `began`, by time.perf_counter, is when it would have begun without a break.
     """
     assert isinstance(hp.batch_size, int)
-    epoch, device = state.epoch + 1, model.item_bias.device
-    rng = np.random.default_rng((seed, epoch))
+    device = model.item_bias.device
+    rng = np.random.default_rng((seed, state.epoch))
     torch.manual_seed(int(rng.integers(2**62)))
     starts = np.asarray(data.dataset.user_offsets)[data.train.users]
     trains = data.train.stops > starts
@@ -165,7 +166,7 @@ def _train_epoch(
     lanes = model.start_state(min(hp.batch_size, int(trains.sum())))  # (n_blocks, B, S)
     items = data.dataset.items
     if hp.targets_ahead > 1:
-        drawing = np.random.default_rng((seed, epoch, hp.targets_ahead))
+        drawing = np.random.default_rng((seed, state.epoch, hp.targets_ahead))
         items = draw_targets(data.dataset, data.train, hp.targets_ahead, drawing)
     total_loss = torch.zeros((), device=device)
     n_windows = n_done = 0
@@ -237,7 +238,7 @@ def _finite(loss: Tensor, state: TrainingState) -> float:
     value = float(loss)
     if not math.isfinite(value):
         raise RunFailedError(
-            f"The loss must stay finite, but got {value} in epoch {state.epoch + 1}, update {state.update}; "
+            f"The loss must stay finite, but got {value} in epoch {state.epoch}, update {state.update}; "
             "a lower learning_rate usually helps."
         )
     return value
