@@ -144,7 +144,7 @@ def report(rows: Rows) -> str:
         + [f"{row.figures[name]:,.0f}" for name in ("anonymous", "resident")]
         for row in rows.values()
     ]
-    text = table(["events", "repeats", "anonymous MiB", "resident MiB"], lines)
+    said = []
     small, large = SIZES.values()
     for repeats in KINDS.values():
         found = {
@@ -154,11 +154,12 @@ def report(rows: Rows) -> str:
         }
         if {small, large} <= found.keys():
             ratio = found[large] / found[small]
-            text += (
-                f"\n\n- repeats {repeats}: {large:,} events take {ratio:.2f} times the anonymous memory of {small:,} "
+            said.append(
+                f"- repeats {repeats}: {large:,} events take {ratio:.2f} times the anonymous memory of {small:,} "
                 f"(goal: at most {MOST}, {verdict(ratio <= MOST)})."
             )
-    return text
+    shown = table(["events", "repeats", "anonymous MiB", "resident MiB"], lines)
+    return "\n\n".join([shown, "\n".join(said)]) if said else shown
 
 
 if __name__ == "__main__":
