@@ -106,7 +106,9 @@ def train(folder: Path, repeats: str, updates: int) -> dict[str, float]:
     over = threading.Event()
 
     def watch() -> None:
-        while not over.wait(0.1):
+        done = False
+        while not done:  # a last look at the end: a short training would have none
+            done = over.wait(0.1)
             for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
                 name, _, rest = line.partition(":")
                 if name in most:

