@@ -141,7 +141,7 @@ def facts_of(description: Description) -> list[tuple[str, str]]:
             ("event types", ", ".join(f"{name or '(none)'} {count:,}" for name, count in d.event_types.items()))
         )
     if d.event_value_share:
-        quantiles = ", ".join(f"{value:g}" for value in d.event_value_quantiles.values())
+        quantiles = ", ".join(f"{value:,.7g}" for value in d.event_value_quantiles.values())
         facts.append(
             (
                 "event values",
