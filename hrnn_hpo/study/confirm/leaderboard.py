@@ -27,7 +27,11 @@ class Leaderboard:
     n_test_users: int
     intervals: dict[str, dict[str, Interval]] = field(default_factory=dict)  # 95 % bootstrap over users, as `metrics`
     refit: bool = False  # whether the validation data trained too: after a confirmation
-    gain: dict[str, float] = field(default_factory=dict)  # tuned minus defaults, in the objective: see _gain
+    gain: dict[str, float] = field(default_factory=dict)  # tuned minus defaults, in the objective
+    # Tuned minus every other row, in the objective, paired by user: difference, low, high (95 %), p.
+    differences: dict[str, dict[str, float]] = field(default_factory=dict)
+    constants: dict[str, dict[str, float | str]] = field(default_factory=dict)  # of baselines, by validation users
+    left_out: dict[str, str] = field(default_factory=dict)  # baselines that are not there, and why
 
     @property
     def reopened(self) -> bool:

@@ -4,24 +4,37 @@ After a confirmation the winner and the defaults are trained again on training a
 the baselines beside them.
 """
 
+import logging
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.errors import ModelError
-from hrnn_hpo.evaluation.baselines import evaluate_baselines
 from hrnn_hpo.evaluation.protocols import Evaluation, UserMetric
-from hrnn_hpo.evaluation.significance import N_RESAMPLES, bootstrap_interval, paired_test
-from hrnn_hpo.experiment import Device, evaluate_model, prepare_experiment, resolve_device, run_experiment, test_part
+from hrnn_hpo.evaluation.significance import bootstrap_intervals, paired_difference
+from hrnn_hpo.experiment import (
+    Device,
+    compare_baselines,
+    evaluate_model,
+    prepare_experiment,
+    resolve_device,
+    run_experiment,
+    test_part,
+)
 from hrnn_hpo.model.folder import load_model
 from hrnn_hpo.study.attributes import SUMMARY
-from hrnn_hpo.study.confirm.leaderboard import DEFAULTS, LEADERBOARD, WINNER, Interval, Leaderboard, read_leaderboard
+from hrnn_hpo.study.confirm.leaderboard import (
+    DEFAULTS,
+    LEADERBOARD,
+    WINNER,
+    Leaderboard,
+    read_leaderboard,
+)
 from hrnn_hpo.study.confirm.refit import (
     configuration_of,
     confirmed_configuration,
@@ -35,7 +48,7 @@ from hrnn_hpo.study.run.trial_files import model_folder
 from hrnn_hpo.study.trials import best_trial, defaults_trial, last_attempts, read_confirmation, winner_trial
 
 OPENINGS = "test_openings"
-MAX_DRAWS = 50_000_000  # intervals of very many test users take fewer resamples
+_log = logging.getLogger(__name__)
 
 
 def openings(study: Study) -> int:
@@ -85,16 +98,23 @@ def open_test_part(
         saved = load_model(left_model_folder(study, trial), resolve_device(device))
         own = prepare_experiment(dataset, saved.configuration, record.seen, refit=saved.split.refit)
         rows[name] = evaluate_model(saved.model, own, test_part(own), extra_metrics=extra_metrics)
-    rows |= evaluate_baselines(dataset, experiment.split.train, part, seen=experiment.seen, extra_metrics=extra_metrics)
+    baselines = compare_baselines(
+        experiment, part, objective=record.objective, extra_metrics=extra_metrics, tell=_log.warning
+    )
+    rows |= baselines.evaluations
+    differences = _differences(rows, record.objective)
     board = Leaderboard(
         metrics={name: row.metrics for name, row in rows.items()},
         winner=winner.number,
         opening=len(log),
         n_done=n_done,
         n_test_users=len(part),
-        intervals={name: _intervals(row) for name, row in rows.items()},
+        intervals={name: bootstrap_intervals(row.per_user, 0) for name, row in rows.items()},
         refit=confirmed,
-        gain=_gain(rows, record.objective),
+        gain=differences.get(DEFAULTS, {}),
+        differences=differences,
+        constants=baselines.constants,
+        left_out=baselines.left_out,
     )
     study.set_user_attr(LEADERBOARD, vars(board))
     study.set_user_attr(OPENINGS, [*log[:-1], {**log[-1], "seen": True}])
@@ -137,17 +157,10 @@ def _is_model_of(folder: Path, trial: FrozenTrial, dataset: Dataset) -> bool:
     return saved.configuration.model_copy(update=threads) == ours and saved.split.data_hash == dataset.content_hash
 
 
-def _intervals(row: Evaluation) -> dict[str, Interval]:
-    """Return the bootstrap interval over test users of every metric that has a figure per user."""
-    n_resamples = max(1000, min(N_RESAMPLES, MAX_DRAWS // len(row.users)))
-    return {name: bootstrap_interval(values, 0, n_resamples=n_resamples) for name, values in row.per_user.items()}
-
-
-def _gain(rows: Mapping[str, Evaluation], objective: str) -> dict[str, float]:
-    """Return the winner's mean gain over the defaults, its interval and its p-value; empty without pairs of figures."""
-    if DEFAULTS not in rows or objective not in rows[WINNER].per_user:
+def _differences(rows: Mapping[str, Evaluation], objective: str) -> dict[str, dict[str, float]]:
+    """Return what the winner is ahead of every other row, paired by user; empty where users have no figures."""
+    ours = rows[WINNER].per_user.get(objective)
+    if ours is None:
         return {}
-    ours, theirs = (rows[name].per_user[objective] for name in (WINNER, DEFAULTS))
-    n_resamples = max(1000, min(N_RESAMPLES, MAX_DRAWS // len(ours)))
-    low, high = bootstrap_interval(ours - theirs, 0, n_resamples=n_resamples)
-    return {"difference": float(np.mean(ours - theirs)), "low": low, "high": high, "p": paired_test(ours, theirs)}
+    others = {name: row.per_user[objective] for name, row in rows.items() if name != WINNER}
+    return {name: paired_difference(ours, theirs) for name, theirs in others.items()}
