@@ -38,6 +38,7 @@ from hrnn_hpo.evaluation.baselines import BASELINES, BaselineFigures, Chooser, e
 from hrnn_hpo.evaluation.metrics import METRICS
 from hrnn_hpo.evaluation.protocols import Evaluation, Seen, UserMetric, evaluate, resolve_seen
 from hrnn_hpo.model.encode import score_rows
+from hrnn_hpo.model.ensemble import AnyModel
 from hrnn_hpo.model.hrnn import HRNN, Catalogue
 from hrnn_hpo.model.inputs import StepInputs, step_inputs
 from hrnn_hpo.training.batches import auto_batch_size
@@ -241,7 +242,7 @@ def run_experiment(
 
 
 def evaluate_model(
-    model: HRNN,
+    model: AnyModel,
     experiment: Experiment,
     part: EvalPart,
     *,

@@ -32,7 +32,7 @@ def show_confirmation(confirmation: "Confirmation") -> None:
 
 def show_leaderboard(board: "Leaderboard", record: "StudyRecord") -> None:
     """Print the test figures: the objective with its interval, and the others."""
-    from hrnn_hpo.study.confirm.leaderboard import baselines_ahead
+    from hrnn_hpo.study.confirm.leaderboard import baselines_ahead, ensemble_note
 
     trained = ", trained on validation users too" if board.refit else ""
     title = f"{board.n_test_users} test users, {record.protocol}, seen items: {record.seen}{trained}"
@@ -42,5 +42,7 @@ def show_leaderboard(board: "Leaderboard", record: "StudyRecord") -> None:
     if board.gain:
         gain = interval(board.gain["difference"], board.gain["low"], board.gain["high"], sign="+")
         results.print(f"Tuned minus defaults on the test users: {gain}, p {board.gain['p']:.3f}.", soft_wrap=True)
+    if told := ensemble_note(board):
+        results.print(told, soft_wrap=True)
     if ahead := baselines_ahead(board, record.objective):
         results.print(ahead, soft_wrap=True)

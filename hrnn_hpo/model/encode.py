@@ -11,7 +11,7 @@ from hrnn_hpo.data.repeats import own_items_after
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.data.splits import EvalPart, input_events
 from hrnn_hpo.model.accelerator import send
-from hrnn_hpo.model.hrnn import HRNN
+from hrnn_hpo.model.ensemble import AnyModel
 from hrnn_hpo.model.inputs import StepInputs, pack
 
 WINDOW_ROWS = 16_384  # events read at once
@@ -19,7 +19,7 @@ USERS_AT_ONCE = 1024
 
 
 @torch.no_grad()
-def encode(model: HRNN, inputs: StepInputs, starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> Tensor:
+def encode(model: AnyModel, inputs: StepInputs, starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> Tensor:
     """Return the output after the last of each user's steps, (R, H), and leave the model in evaluation mode.
 
     Steps of user r are the rows `starts[r] : starts[r] + lengths[r]` of `inputs`, at least one.
@@ -59,7 +59,7 @@ def last_packed_rows(lengths: NDArray[np.int64], first: int) -> NDArray[np.int64
 
 
 def score_rows(
-    model: HRNN, dataset: Dataset, inputs: StepInputs, part: EvalPart
+    model: AnyModel, dataset: Dataset, inputs: StepInputs, part: EvalPart
 ) -> Callable[[NDArray[np.int64]], NDArray[np.float32]]:
     """Return a function from rows of `part` (b,) to the scores of all items (b, V), float32.
 

@@ -197,6 +197,14 @@ class HRNN(nn.Module):
             return scores
         return self.repeats.mix(scores, outputs, own)
 
+    def score_without_own(self, outputs: Tensor) -> Tensor:
+        """Return the log of what the softmax alone gives every item, (N, V), for users who had items before.
+
+        With `repeats: mixed` that is a part of the probability: what the user's own items add is left out.
+        """
+        found = torch.log_softmax(self.score(outputs), dim=1)
+        return found if self.repeats is None else found + F.logsigmoid(-self.repeats.gate_logits(outputs))[:, None]
+
     def _session_starts(self, inputs: PackedInputs) -> list[Tensor | None]:
         """Return per step the rows of users who open a session there; the control architecture needs none."""
         if self.architecture == "control":

@@ -5,6 +5,7 @@ the baselines beside them.
 """
 
 import logging
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,6 +31,7 @@ from hrnn_hpo.model.folder import load_model
 from hrnn_hpo.study.attributes import SUMMARY
 from hrnn_hpo.study.confirm.leaderboard import (
     DEFAULTS,
+    ENSEMBLE,
     LEADERBOARD,
     WINNER,
     Leaderboard,
@@ -39,9 +41,11 @@ from hrnn_hpo.study.confirm.refit import (
     configuration_of,
     confirmed_configuration,
     drop_refits,
+    ensure_ensemble,
     ensure_refit,
     left_model_folder,
 )
+from hrnn_hpo.study.confirm.settings import wanted_settings
 from hrnn_hpo.study.record import StudyRecord
 from hrnn_hpo.study.run.trial import save_trial_model
 from hrnn_hpo.study.run.trial_files import model_folder
@@ -76,13 +80,20 @@ def open_test_part(
     stored = read_leaderboard(study)
     if winner is None:
         return stored
-    if stored is not None and (not again or (stored.winner, stored.refit) == (winner.number, confirmed)):
+    settings = wanted_settings(study, None, None)
+    n_members = settings.n_seeds if settings.ensemble and confirmed else 0
+    known = None if stored is None else (stored.winner, stored.refit, stored.n_members)
+    if stored is not None and (not again or known == (winner.number, confirmed, n_members)):
         return stored
     compared = {WINNER: winner}
     if defaults is not None and SUMMARY in defaults.user_attrs:
         compared[DEFAULTS] = defaults
     for trial in compared.values():  # before the test part is opened: training may be interrupted
         ensure_model(study, record, dataset, trial, device, extra_metrics)
+    folders = {name: left_model_folder(study, trial) for name, trial in compared.items()}
+    if n_members:
+        left = ensure_ensemble(study, record, dataset, winner, device, n_members)
+        folders = {WINNER: folders.pop(WINNER), ENSEMBLE: left, **folders}
     n_done = sum(trial.state.name in ("COMPLETE", "PRUNED") for trial in trials)
     log: list[dict[str, Any]] = study.user_attrs.get(OPENINGS, [])
     now = datetime.now(UTC).isoformat(timespec="seconds")
@@ -94,10 +105,13 @@ def open_test_part(
     experiment = prepare_experiment(dataset, confirmed_configuration(study, winner), record.seen, refit=confirmed)
     part = test_part(experiment)
     rows: dict[str, Evaluation] = {}
-    for name, trial in compared.items():
-        saved = load_model(left_model_folder(study, trial), resolve_device(device))
+    seconds: dict[str, float] = {}
+    for name, folder in folders.items():
+        saved = load_model(folder, resolve_device(device))
         own = prepare_experiment(dataset, saved.configuration, record.seen, refit=saved.split.refit)
+        began = time.perf_counter()
         rows[name] = evaluate_model(saved.model, own, test_part(own), extra_metrics=extra_metrics)
+        seconds[name] = (time.perf_counter() - began) / len(part)
     baselines = compare_baselines(
         experiment, part, objective=record.objective, extra_metrics=extra_metrics, tell=_log.warning
     )
@@ -115,6 +129,8 @@ def open_test_part(
         differences=differences,
         constants=baselines.constants,
         left_out=baselines.left_out,
+        n_members=n_members,
+        seconds_per_user=seconds if n_members else {},
     )
     study.set_user_attr(LEADERBOARD, vars(board))
     study.set_user_attr(OPENINGS, [*log[:-1], {**log[-1], "seen": True}])

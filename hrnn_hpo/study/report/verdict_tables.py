@@ -14,6 +14,7 @@ from hrnn_hpo.study.confirm.leaderboard import (
     WINNER,
     Leaderboard,
     baselines_ahead,
+    ensemble_note,
     read_leaderboard,
 )
 from hrnn_hpo.study.confirm.test_part import openings
@@ -101,7 +102,7 @@ def leaderboard_table(board: Leaderboard | None, record: StudyRecord) -> Html:
                 if found
                 else [None] * 3
             )
-    notes = [constants_note(board.constants), left_out_note(board.left_out), _apart_note(known)]
+    notes = [ensemble_note(board), constants_note(board.constants), left_out_note(board.left_out), _apart_note(known)]
     return section(
         "Leaderboard",
         f"{board.n_test_users} test users, protocol {record.protocol}, seen items: {record.seen}. "
