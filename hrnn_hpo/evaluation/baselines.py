@@ -23,6 +23,7 @@ from hrnn_hpo.evaluation.untrained.popular import popularity, recent_popularity
 OBJECTIVE = "ndcg_at_10"
 MOST_CHOOSERS = 2_000  # validation users who choose constants, drawn once where there are more
 LEAST_CHOOSERS = 100
+MANY_SCORES = 5_000_000  # of the evaluated users; from here on whoever waits is told
 MOST_CHOOSING_SCORES = 200_000_000  # their scores for one value of a constant: bounds the time on large catalogues
 
 
@@ -126,6 +127,8 @@ def evaluate_baselines(
     constants: dict[str, dict[str, float | str]] = {}
     left_out: dict[str, str] = {}
     rare = repeats_are_rare(dataset)
+    if len(part) * dataset.n_items > MANY_SCORES:
+        tell(f"Comparing with the baselines on {len(part):,} users; their constants are chosen first.")
     for name, baseline in BASELINES.items():
         if baseline.wants_repeats and rare:
             continue

@@ -14,6 +14,7 @@ from strategies import DAY, dataset_of, datasets, eval_part_of, eval_parts, trai
 
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.data.splits import EvalPart, TrainPart
+from hrnn_hpo.evaluation import baselines
 from hrnn_hpo.evaluation.baselines import (
     BASELINES,
     Baseline,
@@ -334,6 +335,9 @@ def test_ease_is_left_out_where_its_matrix_would_be_too_large(monkeypatch: pytes
     monkeypatch.setattr(ease, "LONG_SIDE", 3)
     evaluate_baselines(dataset, train_part_of(dataset, 1), eval_part_of(dataset), seen="keep", tell=told.append)
     assert told == ["ease inverts a matrix of 3 by 3: up to two minutes, 0.0 GB."]
+    monkeypatch.setattr(baselines, "MANY_SCORES", 8)
+    evaluate_baselines(dataset, train_part_of(dataset, 1), eval_part_of(dataset), seen="keep", tell=told.append)
+    assert told[1] == "Comparing with the baselines on 3 users; their constants are chosen first."
 
 
 def test_ease_beside_own_items_adds_both_scores() -> None:
