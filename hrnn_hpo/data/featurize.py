@@ -175,7 +175,8 @@ def log_popularity(dataset: Dataset, train: TrainPart, last_days: float | None) 
     """
     after = None if last_days is None else _newest(dataset, train) - last_days * SECONDS_PER_DAY
     counts = item_counts(dataset, train, after)
-    return np.log((counts + 1) / (counts.sum() + dataset.n_items)).astype(np.float32)
+    shares: NDArray[np.float64] = (counts + 1) / (counts.sum() + dataset.n_items)
+    return np.log(shares).astype(np.float32)
 
 
 def item_counts(dataset: Dataset, train: TrainPart, after: float | None = None) -> NDArray[np.int64]:

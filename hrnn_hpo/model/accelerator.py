@@ -47,7 +47,7 @@ def gru_by_windows(
     flat = torch.cat([weight.reshape(-1) for weight in weights])
     pieces = [
         piece.view(weight.shape)
-        for piece, weight in zip(flat.split([weight.numel() for weight in weights]), weights, strict=True)
+        for piece, weight in zip(torch.split(flat, [weight.numel() for weight in weights]), weights, strict=True)
     ]
     outputs, final, begin = [], state, 0
     with torch.autocast(x.device.type, enabled=False):

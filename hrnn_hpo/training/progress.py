@@ -1,6 +1,7 @@
 """Where a run stands: what each epoch brought, and what the next one, or the rest of a begun one, needs to know."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,7 +35,7 @@ class BegunEpoch:
     seconds: float  # of training
     lanes: Tensor  # (n_blocks, B, S) the states that the lanes carry
     loss: Tensor  # scalar, the sum over the targets so far
-    generator: dict[str, Any]  # NumPy's: negatives
+    generator: Mapping[str, Any]  # NumPy's: negatives
     random_states: dict[str, Tensor]  # PyTorch's, by the type of device: dropout
 
 
