@@ -16,6 +16,9 @@ from hrnn_hpo.errors import ConfigError
 
 M = TypeVar("M", bound=BaseModel)
 Architecture = Literal["control", "hierarchical"]
+RequestTimeParts = Literal[
+    "none", "gap", "session", "clock", "gap+session", "gap+clock", "session+clock", "gap+session+clock"
+]
 AUTO = "auto"  # of what the data decides: experiment.resolve_auto puts its answer in place
 _LEAST_BATCH, _LARGEST_BATCH = 1, 65_536
 _BATCH_SIZE: TypeAdapter[int] = TypeAdapter(Annotated[int, Field(ge=_LEAST_BATCH, le=_LARGEST_BATCH)])
@@ -69,6 +72,13 @@ class Hyperparameters(BaseModel):
             "auto: mixed where 1 % of the events or more repeat an item of the user and targets_ahead is 1."
         ),
     ] = "auto"
+    request_time: Annotated[
+        RequestTimeParts,
+        Field(
+            description="What the model reads of the time of a request, where that is known: the gap since the last "
+            "event, whether it opens a session, the clock (hour and weekday, UTC); none: it cannot be told a time."
+        ),
+    ] = "none"
     input_dropout: Annotated[float, Field(ge=0, lt=1, description="Dropout on the input embedding.")] = 0.2
     hidden_dropout: Annotated[float, Field(ge=0, lt=1, description="Dropout on each residual branch.")] = 0.2
     output_dropout: Annotated[float, Field(ge=0, lt=1, description="Dropout on the state that scores the items.")] = 0.2

@@ -28,6 +28,7 @@ from hrnn_hpo.data.featurize import (
 )
 from hrnn_hpo.data.ingest import check_minimum
 from hrnn_hpo.data.repeats import occurrences, repeats_are_rare
+from hrnn_hpo.data.requests import NO_REQUEST_TIME, requests_of_events
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.data.splits import EvalPart, Split, TrainPart, make_split
 from hrnn_hpo.device import Device as Device
@@ -125,6 +126,7 @@ def prepare_experiment(
     train = filter_by_history_length(
         split, dataset, hp.min_user_history_length_percentile, hp.max_user_history_length_percentile
     )
+    features = event_features(dataset, hp.session_gap)
     return Experiment(
         dataset=dataset,
         split=split,
@@ -138,10 +140,11 @@ def prepare_experiment(
         ),
         training=TrainingData(
             dataset,
-            step_inputs(dataset, event_features(dataset, hp.session_gap)),
+            step_inputs(dataset, features),
             train,
             recency_weights(dataset, train, hp.recency_half_life) if hp.recency_mask else None,
             occurrences(dataset) if hp.repeats == "mixed" else None,
+            requests_of_events(dataset, features) if hp.request_time != "none" else None,
         ),
         log_popularity=log_popularity(dataset, train, None),
         log_recent_popularity=log_popularity(dataset, train, RECENT_DAYS),
@@ -246,16 +249,26 @@ def evaluate_model(
     experiment: Experiment,
     part: EvalPart,
     *,
+    request_time: Literal["known", "unknown"] = "unknown",
     value_weighted: bool = False,
     extra_metrics: Mapping[str, UserMetric] | None = None,
 ) -> Evaluation:
-    """Return the figures of a model on a part of the experiment's split, the whole catalogue ranked."""
+    """Return the figures of a model on a part of the experiment's split, the whole catalogue ranked.
+
+    With `request_time` known, the model is told that each list is asked for at the time of the first truth event.
+    Raises ConfigError for a model that does not read it.
+    """
+    requests = None
+    if request_time == "known":
+        requests = experiment.training.requests
+        if requests is None:
+            raise ConfigError(NO_REQUEST_TIME)
     n_threads = experiment.configuration.n_threads or default_threads()
     with undisturbed_caller(n_threads, model.item_bias.device):
         return evaluate(
             experiment.dataset,
             part,
-            score_rows(model, experiment.dataset, experiment.inputs, part),
+            score_rows(model, experiment.dataset, experiment.inputs, part, requests),
             seen=experiment.seen,
             apart=experiment.apart,
             value_weighted=value_weighted,

@@ -22,6 +22,7 @@ SECONDS_PER_DAY = 86_400
 MAX_DEVIATIONS = 5.0  # of a value from the mean: one purchase of a thousand times the usual must not drown its item
 N_GAP_BUCKETS = 32
 CONTINUE, NEW_SESSION, NEW_USER = 0, 1, 2
+N_CONTROL_SIGNALS = 3
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hrnn_hpo.data.repeats import own_items_after
+from hrnn_hpo.data.requests import RequestTimes
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.data.splits import EvalPart, input_events
 from hrnn_hpo.model.accelerator import send
 from hrnn_hpo.model.ensemble import AnyModel
 from hrnn_hpo.model.inputs import StepInputs, pack
+from hrnn_hpo.model.request_time import pack_requests
 
 WINDOW_ROWS = 16_384  # events read at once
 USERS_AT_ONCE = 1024
@@ -20,13 +22,15 @@ USERS_AT_ONCE = 1024
 
 @torch.no_grad()
 def encode(model: AnyModel, inputs: StepInputs, starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> Tensor:
-    """Return the output after the last of each user's steps, (R, H), and leave the model in evaluation mode.
+    """Return the output after the last of each user's steps, (R, output_width), and leave the model in evaluation mode.
+
+    The model's `readout` makes of them what scores the items, at any time.
 
     Steps of user r are the rows `starts[r] : starts[r] + lengths[r]` of `inputs`, at least one.
     """
     model.eval()
     device = model.item_bias.device
-    outputs = torch.empty(len(starts), model.hidden_dimension, device=device)
+    outputs = torch.empty(len(starts), model.output_width, device=device)
     order = np.argsort(-lengths, kind="stable")
     for begin in range(0, len(order), USERS_AT_ONCE):
         users = order[begin : begin + USERS_AT_ONCE]  # by descending length
@@ -58,20 +62,26 @@ def last_packed_rows(lengths: NDArray[np.int64], first: int) -> NDArray[np.int64
     return rows
 
 
+@torch.no_grad()
 def score_rows(
-    model: AnyModel, dataset: Dataset, inputs: StepInputs, part: EvalPart
+    model: AnyModel, dataset: Dataset, inputs: StepInputs, part: EvalPart, requests: RequestTimes | None = None
 ) -> Callable[[NDArray[np.int64]], NDArray[np.float32]]:
     """Return a function from rows of `part` (b,) to the scores of all items (b, V), float32.
 
-    The users' inputs are encoded here, once.
+    The users' inputs are encoded here, once. With `requests`, those of the log's events, each user's list is asked for
+    at the time of the first truth event, and the model is told.
     """
     starts = np.asarray(dataset.user_offsets)[part.users]
     # The step that predicts the first truth event reads the last input event: its row is truth_starts.
     outputs = encode(model, inputs, starts, part.truth_starts - starts + 1)
+    asked = None
+    if requests is not None:
+        asked = pack_requests(requests.take(part.truth_starts), outputs.device)
+    readouts = model.readout(outputs, asked)
 
     @torch.no_grad()
     def score(rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        some = outputs[send(rows, outputs.device)]
+        some = readouts[send(rows, readouts.device)]
         if model.repeats is None:  # spared the sort of everybody's history
             plain: NDArray[np.float32] = model.score(some).cpu().numpy()
             return plain

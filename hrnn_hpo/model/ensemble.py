@@ -13,6 +13,7 @@ from hrnn_hpo.data.repeats import OwnItems
 from hrnn_hpo.model.hrnn import HRNN, Catalogue
 from hrnn_hpo.model.inputs import PackedInputs
 from hrnn_hpo.model.repeats import RepeatMixture
+from hrnn_hpo.model.request_time import Requests, RequestTime
 
 
 class Ensemble(nn.Module):
@@ -38,6 +39,16 @@ class Ensemble(nn.Module):
         return sum(member.hidden_dimension for member in self._members)
 
     @property
+    def output_width(self) -> int:
+        """Return the width of what `readout` reads: all members' side by side."""
+        return sum(member.output_width for member in self._members)
+
+    @property
+    def request_time(self) -> RequestTime | None:
+        """Return how the first member reads the time of a request; None: no member does."""
+        return self._members[0].request_time
+
+    @property
     def repeats(self) -> RepeatMixture | None:
         """Return the first member's mixture: whether the user's own items are mixed in."""
         return self._members[0].repeats
@@ -49,10 +60,17 @@ class Ensemble(nn.Module):
     def forward(
         self, inputs: PackedInputs, state: Tensor, bptt: int = 1 << 30, keep: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Return what scores the items after each step, (N, K H), and the final states (K n_blocks, B, S)."""
+        """Return the outputs after each step, (N, output_width), and the final states (K n_blocks, B, S)."""
         states = state.chunk(len(self._members))
         found = [member(inputs, own, bptt, keep) for member, own in zip(self._members, states, strict=True)]
         return torch.cat([outputs for outputs, _ in found], dim=1), torch.cat([final for _, final in found])
+
+    def readout(self, outputs: Tensor, requests: Requests | None = None) -> Tensor:
+        """Return what scores the items when they are asked for, (R, K H), of outputs (R, output_width)."""
+        parts = outputs.chunk(len(self._members), dim=1)
+        return torch.cat(
+            [member.readout(own, requests) for member, own in zip(self._members, parts, strict=True)], dim=1
+        )
 
     def score(self, outputs: Tensor) -> Tensor:
         """Return the log of the members' mean softmax of all items, (N, V)."""

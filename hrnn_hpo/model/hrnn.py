@@ -12,15 +12,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hrnn_hpo.config import Hyperparameters
-from hrnn_hpo.data.featurize import AS_IT_IS, N_GAP_BUCKETS, ValueScale
+from hrnn_hpo.data.featurize import AS_IT_IS, N_CONTROL_SIGNALS, N_GAP_BUCKETS, ValueScale
 from hrnn_hpo.data.repeats import OwnItems
 from hrnn_hpo.model.accelerator import send
 from hrnn_hpo.model.dropout import Dropout
 from hrnn_hpo.model.inputs import PackedInputs
 from hrnn_hpo.model.recurrence import ControlGRU, HierarchicalGRU
 from hrnn_hpo.model.repeats import RepeatMixture
-
-N_CONTROL_SIGNALS = 3
+from hrnn_hpo.model.request_time import Requests, RequestTime, parts_read
 
 
 @dataclass(frozen=True)
@@ -64,18 +63,32 @@ class RecurrentBlock(nn.Module):
         session_starts: Sequence[Tensor | None],
         bptt: int,
         keep: Tensor | None = None,
-    ) -> tuple[Tensor, Tensor]:
+        opened: tuple[Tensor, Tensor] | None = None,
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
         """Return outputs (N, H) and final states (B, S) from inputs (N, H) and states (B, S).
 
         With `keep`, rows (K,), the outputs are those rows alone: what follows the recurrence is spared the others.
+        `opened`, rows (M,) and what the block reads of them (M, H), asks for a third result, (M, H): the output with
+        the state of a session that is opened after the row's step, which no later step reads.
         """
-        y, state = self.recurrence(self.norm(x), state, step_sizes, session_starts, bptt)
+        fresh = None
+        if opened is None:
+            y, state = self.recurrence(self.norm(x), state, step_sizes, session_starts, bptt)
+        else:
+            assert isinstance(self.recurrence, HierarchicalGRU)
+            y, state, users = self.recurrence.with_users(self.norm(x), state, step_sizes, session_starts, bptt)
+            rows, before = opened
+            assert users is not None
+            fresh = self._feed_forward(before + self.dropout(self.recurrence.opened(y[rows], users[rows])))
         x = x + self.dropout(y)
         if keep is not None:
             x = x[keep]
+        return self._feed_forward(x), state, fresh
+
+    def _feed_forward(self, x: Tensor) -> Tensor:
         if self.feed_forward is not None:
             x = x + self.dropout(self.feed_forward(x))
-        return x, state
+        return x
 
 
 class HRNN(nn.Module):
@@ -84,6 +97,9 @@ class HRNN(nn.Module):
     Scores of a state h are h E^T + b, E the input embedding itself (tied), b a bias per item that starts at the log
     frequency; with `recency_mask`, plus one learned multiple of the items' log popularity in the last window of the
     training data. With `repeats: mixed` their softmax is mixed with a distribution over the user's own items.
+
+    With `request_time` h is the readout at the time of a request, where that is known. The hierarchical architecture
+    then has two outputs of a step, (2H,): the first goes on in the session, the second opens a new one.
     """
 
     def __init__(self, catalogue: Catalogue, hyperparameters: Hyperparameters) -> None:
@@ -118,6 +134,10 @@ class HRNN(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.output_dropout = Dropout(hp.output_dropout)
         self.repeats = RepeatMixture(width) if hp.repeats == "mixed" else None
+        parts = parts_read(hp.request_time)
+        self.request_time = RequestTime(width, parts) if parts else None
+        self.opens_sessions = "session" in parts and hp.architecture == "hierarchical"
+        self.output_width = width * (2 if self.opens_sessions else 1)
 
     def set_popularity(self, log_popularity: Tensor, log_recent_popularity: Tensor) -> None:
         """Start the item bias at the training log's log frequencies (V,), and keep those of its last window (V,)."""
@@ -155,27 +175,73 @@ class HRNN(nn.Module):
         return values.clamp(-scale.limit, scale.limit).nan_to_num(nan=0.0)
 
     def forward(
-        self, inputs: PackedInputs, state: Tensor, bptt: int = 1 << 30, keep: Tensor | None = None
+        self,
+        inputs: PackedInputs,
+        state: Tensor,
+        bptt: int = 1 << 30,
+        keep: Tensor | None = None,
+        requests: Requests | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Return what scores the items after each step, (N, H), and the final states (n_blocks, B, S).
 
         `state` (n_blocks, B, S) carries the users' past, without gradient; inside, the gradient runs back at most
-        `bptt` steps. With `keep`, packed rows (K,), only their outputs are made, (K, H).
+        `bptt` steps. With `keep`, packed rows (K,), only their outputs are made, (K, H). A model that reads the time of
+        a request is given all rows' `requests` here, as in training, or leaves the outputs, (K, output_width), to
+        `readout`, which makes them answer a request at any time.
         """
-        return self.run(self.embed(inputs), inputs, state, bptt, keep)
+        return self.run(self.embed(inputs), inputs, state, bptt, keep, requests)
 
     def run(
-        self, embedded: Tensor, inputs: PackedInputs, state: Tensor, bptt: int = 1 << 30, keep: Tensor | None = None
+        self,
+        embedded: Tensor,
+        inputs: PackedInputs,
+        state: Tensor,
+        bptt: int = 1 << 30,
+        keep: Tensor | None = None,
+        requests: Requests | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Return what `forward` does, for steps that are embedded already, (N, H)."""
+        assert keep is None or requests is None, "requests are those of all rows"
         session_starts = self._session_starts(inputs)
         x = self.input_dropout(embedded)  # (N, H)
+        opening = self._opening(len(x), keep, requests)
+        fresh = None if opening is None else x[opening]  # (M, H)
         states = []
         for block, block_state in zip(self.blocks, state.unbind(0), strict=True):
             kept = keep if block is self.blocks[-1] else None
-            x, block_state = block(x, block_state, inputs.step_sizes, session_starts, bptt, kept)
+            opened = None if opening is None or fresh is None else (opening, fresh)
+            x, block_state, fresh = block(x, block_state, inputs.step_sizes, session_starts, bptt, kept, opened)
             states.append(block_state)
-        return self.output_dropout(self.norm(x)), torch.stack(states)
+        if requests is None:
+            outputs = self.norm(x) if fresh is None else torch.cat([self.norm(x), self.norm(fresh)], dim=1)
+        else:
+            if opening is not None and fresh is not None:
+                x = x.index_copy(0, opening, fresh)
+            assert self.request_time is not None
+            outputs = self.request_time(self.norm(x), requests)
+        return self.output_dropout(outputs), torch.stack(states)
+
+    def readout(self, outputs: Tensor, requests: Requests | None = None) -> Tensor:
+        """Return what scores the items when they are asked for, (R, H), of outputs (R, output_width).
+
+        Without `requests` nobody knows when that is. The outputs stay as they are, good for any other time.
+        """
+        readouts = outputs[:, : self.hidden_dimension]
+        if requests is None:
+            return readouts
+        assert self.request_time is not None, "the model does not read the time of a request"
+        if self.opens_sessions:
+            readouts = readouts.index_copy(0, requests.opening, outputs[requests.opening, self.hidden_dimension :])
+        read: Tensor = self.request_time(readouts, requests)
+        return read
+
+    def _opening(self, n_rows: int, keep: Tensor | None, requests: Requests | None) -> Tensor | None:
+        """Return the packed rows (M,) whose output with a newly opened session is wanted, None where none is."""
+        if not self.opens_sessions:
+            return None
+        if requests is None:
+            return torch.arange(n_rows, device=self.item_bias.device) if keep is None else keep
+        return requests.opening if len(requests.opening) else None
 
     def score_bias(self) -> Tensor:
         """Return what is added to every item's score, (V,)."""
@@ -190,7 +256,8 @@ class HRNN(nn.Module):
     def score_after(self, outputs: Tensor, own: OwnItems) -> Tensor:
         """Return the scores of all items, (N, V), for users who had items before: those of row i are `own.rows == i`.
 
-        With `repeats: mixed` these are log probabilities of the mixture, otherwise what `score` returns.
+        `outputs` are readouts, (N, H). With `repeats: mixed` the scores are log probabilities of the mixture, otherwise
+        what `score` returns.
         """
         scores = self.score(outputs)
         if self.repeats is None:

@@ -39,8 +39,17 @@ class ControlGRU(nn.Module):
         if calls_torch_gru(x.device):
             return gru_by_windows(x, state, step_sizes, bptt, self.torch_weights())
         gates = self.input(x).to(state.dtype)  # (N, 3H)
-        outputs, final, _ = _scan(
-            gates, state, None, self.recurrent, self.candidate_bias, None, step_sizes, [None] * len(step_sizes), bptt
+        outputs, final, _, _ = _scan(
+            gates,
+            state,
+            None,
+            self.recurrent,
+            self.candidate_bias,
+            None,
+            step_sizes,
+            [None] * len(step_sizes),
+            bptt,
+            False,
         )
         return outputs, final
 
@@ -77,9 +86,22 @@ class HierarchicalGRU(nn.Module):
 
         `session_starts[t]` holds the users, as rows of step t, whose step t opens a session; None where nobody does.
         """
+        outputs, final, _ = self.with_users(x, state, step_sizes, session_starts, bptt, False)
+        return outputs, final
+
+    def with_users(
+        self,
+        x: Tensor,
+        state: Tensor,
+        step_sizes: Sequence[int],
+        session_starts: Sequence[Tensor | None],
+        bptt: int,
+        wanted: bool = True,
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return what `forward` does, and the user state at each step, (N, H), where it is `wanted`."""
         gates = self.input(x).to(state.dtype)  # (N, 3H)
         hidden, user = state.chunk(2, dim=1)
-        outputs, final, final_user = _scan(
+        outputs, final, final_user, users = _scan(
             gates,
             hidden,
             user,
@@ -89,6 +111,7 @@ class HierarchicalGRU(nn.Module):
             step_sizes,
             session_starts,
             bptt,
+            wanted,
             self.user.weight_ih,
             self.user.weight_hh,
             self.user.bias_ih,
@@ -97,7 +120,12 @@ class HierarchicalGRU(nn.Module):
             self.start.bias,
         )
         assert final_user is not None
-        return outputs, torch.cat([final, final_user], dim=1)
+        return outputs, torch.cat([final, final_user], dim=1), users
+
+    def opened(self, sessions: Tensor, users: Tensor) -> Tensor:
+        """Return the first states (K, H) of sessions opened after states of sessions and users, (K, H) each."""
+        with torch.autocast(sessions.device.type, enabled=False):  # in the precision of the states, like the recurrence
+            return torch.tanh(self.start(self.user(sessions, users)))
 
 
 def _reset_gru(projection: nn.Linear, recurrent: Tensor) -> None:
@@ -212,10 +240,12 @@ class _SessionStarts:
         ]
 
 
-def _scan(gates: Tensor, *arguments: Any) -> tuple[Tensor, Tensor, Tensor | None]:
+def _scan(gates: Tensor, *arguments: Any) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
     """Run _Scan in the precision of the states: its products are small, and its errors would add up over the steps."""
     with torch.autocast(gates.device.type, enabled=False):
-        result: tuple[Tensor, Tensor, Tensor | None] = _Scan.apply(gates, *arguments)  # type: ignore[no-untyped-call]
+        result: tuple[Tensor, Tensor, Tensor | None, Tensor | None] = _Scan.apply(  # type: ignore[no-untyped-call]
+            gates, *arguments
+        )
     return result
 
 
@@ -237,8 +267,9 @@ class _Scan(torch.autograd.Function):
         step_sizes: Sequence[int],
         session_starts: Sequence[Tensor | None],
         bptt: int,
+        users_wanted: bool,
         *start_parameters: Tensor,
-    ) -> tuple[Tensor, Tensor, Tensor | None]:
+    ) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
         n_rows, width = gates.shape
         h = width // 3
         sizes = list(step_sizes)
@@ -256,6 +287,7 @@ class _Scan(torch.autograd.Function):
             starts = _SessionStarts(start_parameters, sum(len(rows) for rows in session_starts if rows is not None))
             if user_weight is not None:
                 user_gates = user @ user_weight.t()  # (B, 3H)
+            if user_weight is not None or users_wanted:
                 users_in = candidates.new_empty(n_rows, h)
         last, end = hidden, 0
         for size, following, rows, h_in, act, candidate, out in zip(
@@ -275,9 +307,10 @@ class _Scan(torch.autograd.Function):
                     h_in[rows], user[rows] = starts.forward(h_in[rows], user[rows])
                     if user_gates is not None and user_weight is not None:
                         user_gates[rows] = user[rows] @ user_weight.t()
-                if user_gates is not None and users_in is not None:
+                if user_gates is not None:
                     act[:, :2] += user_gates[:size, : 2 * h].view(size, 2, h)
                     candidate += user_gates[:size, 2 * h :]
+                if users_in is not None:
                     users_in[begin:end] = user[:size]
             act.view(size, width).addmm_(h_in, recurrent)
             act[:, :2].sigmoid_()
@@ -290,11 +323,11 @@ class _Scan(torch.autograd.Function):
             ctx.starts, ctx.session_starts, ctx.users_in = starts, session_starts, users_in
             ctx.step_sizes, ctx.bptt = sizes, bptt
         ctx.mark_non_differentiable(*([final] if user is None else [final, user]))  # states go on without gradient
-        return outputs, final, user
+        return outputs, final, user, users_in if users_wanted else None
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        grad_outputs = grads[0]
+        grad_outputs, _, _, grad_users = grads
         acts, candidates, previous, recurrent, user_weight = ctx.saved_tensors
         n_rows, _, h = acts.shape
         reset, update, hidden_part = acts.unbind(1)
@@ -308,15 +341,25 @@ class _Scan(torch.autograd.Function):
         if starts is not None:
             starts.begin_backward()
         by_step = (grad_outputs, *slopes, reset, update, grad_gates, grad_hidden_gates)
+        at_users = [None] * len(sizes) if grad_users is None else torch.split(grad_users, sizes)
         steps = zip(
-            range(len(sizes)), sizes, ctx.session_starts, *(torch.split(x, sizes) for x in by_step), strict=True
+            range(len(sizes)),
+            sizes,
+            ctx.session_starts,
+            at_users,
+            *(torch.split(x, sizes) for x in by_step),
+            strict=True,
         )
-        for t, size, rows, grad_output, gate_slope, reset_slope, r, z, at_gates, at_hidden in reversed(list(steps)):
+        for t, size, rows, at_user, grad_output, gate_slope, reset_slope, r, z, at_gates, at_hidden in reversed(
+            list(steps)
+        ):
             grad = grad_state[:size]
             grad.add_(grad_output)
             _gate_gradients(grad, _Slopes(gate_slope, reset_slope), r, at_gates, at_hidden)
             grad.mul_(z).addmm_(at_hidden.view(size, 3 * h), transposed)
             if grad_user is not None:
+                if at_user is not None:
+                    grad_user[:size] += at_user
                 if user_weight is not None:
                     grad_user[:size].addmm_(at_gates.view(size, 3 * h), user_weight)
                 if rows is not None:
@@ -333,6 +376,7 @@ class _Scan(torch.autograd.Function):
             previous.t() @ at_hidden,
             at_hidden[:, 2 * h :].sum(0),
             None if user_weight is None else at_gates.t() @ ctx.users_in,
+            None,
             None,
             None,
             None,

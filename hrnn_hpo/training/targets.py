@@ -1,7 +1,8 @@
-"""Which event each step learns: the user's very next one, or one of the next few, drawn anew each epoch.
+"""Which event each step learns: the user's very next one, or one of the next few, and whether it is told when that is.
 
-Where the truth is a set of coming events, the very next one is only one of them. Drawing is a sampled form of
-PinnerFormer's dense all-action loss (Pancha et al., KDD 2022), at no cost: each step still has one target.
+Both are drawn anew each epoch. Where the truth is a set of coming events, the very next one is only one of them.
+Drawing is a sampled form of PinnerFormer's dense all-action loss (Pancha et al., KDD 2022), at no cost: each step still
+has one target. The request is then made at the time of the very next event, as in evaluation.
 """
 
 import numpy as np
@@ -9,6 +10,9 @@ from numpy.typing import NDArray
 
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.data.splits import TrainPart, expand_ranges
+
+SHARE_UNKNOWN = 0.5  # of the steps; docs/benchmarks.md has the figures of other shares
+REQUESTS = (0, 1)  # beside seed and epoch: a stream of its own
 
 
 def draw_targets(dataset: Dataset, train: TrainPart, n_ahead: int, rng: np.random.Generator) -> NDArray[np.int32]:
@@ -23,3 +27,11 @@ def draw_targets(dataset: Dataset, train: TrainPart, n_ahead: int, rng: np.rando
     items = np.array(dataset.items)
     items[rows] = items[rows + rng.integers(0, np.minimum(later, n_ahead - 1), endpoint=True)]
     return items
+
+
+def draw_known(n_events: int, rng: np.random.Generator) -> NDArray[np.bool_]:
+    """Return for each event whether the step before it is told the time of the request, (N,).
+
+    Steps that are not told learn to answer as they must where nobody gives a time.
+    """
+    return rng.integers(0, 256, n_events, dtype=np.uint8) >= round(256 * SHARE_UNKNOWN)

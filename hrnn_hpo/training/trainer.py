@@ -18,12 +18,14 @@ from torch import Tensor
 from hrnn_hpo.config import AUTO, Hyperparameters
 from hrnn_hpo.data.featurize import item_counts
 from hrnn_hpo.data.repeats import Occurrences
+from hrnn_hpo.data.requests import RequestTimes
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.data.splits import TrainPart
 from hrnn_hpo.errors import ConfigError, RunFailedError
 from hrnn_hpo.model.accelerator import send
 from hrnn_hpo.model.hrnn import HRNN
 from hrnn_hpo.model.inputs import StepInputs, pack
+from hrnn_hpo.model.request_time import pack_requests
 from hrnn_hpo.training.averaging import AveragedWeights
 from hrnn_hpo.training.batches import epoch_windows, window_steps
 from hrnn_hpo.training.criterion import NegativeSampler, full_softmax, repeat_shares, sampled_softmax
@@ -31,7 +33,7 @@ from hrnn_hpo.training.keeping import SECONDS_BETWEEN_CHECKPOINTS, Keeper, rando
 from hrnn_hpo.training.optimizer import Optimizer
 from hrnn_hpo.training.progress import BegunEpoch, EpochReport, TrainingState
 from hrnn_hpo.training.stopping import Validation, is_over, wait_of
-from hrnn_hpo.training.targets import draw_targets
+from hrnn_hpo.training.targets import REQUESTS, draw_known, draw_targets
 
 WARMUP_UPDATES = 50
 
@@ -45,6 +47,7 @@ class TrainingData:
     train: TrainPart
     weights: NDArray[np.float32] | None = None  # (N,) per event row, mean 1 over the targets; None: all 1
     occurrences: Occurrences | None = None  # of the whole log; wanted by a model that mixes in the user's own items
+    requests: RequestTimes | None = None  # of each event; wanted by a model that reads the time of a request
 
     @property
     def n_targets(self) -> int:
@@ -168,6 +171,9 @@ def _train_epoch(
     if hp.targets_ahead > 1:
         drawing = np.random.default_rng((seed, state.epoch, hp.targets_ahead))
         items = draw_targets(data.dataset, data.train, hp.targets_ahead, drawing)
+    known = None
+    if model.request_time is not None:
+        known = draw_known(data.dataset.n_events, np.random.default_rng((seed, state.epoch, *REQUESTS)))
     total_loss = torch.zeros((), device=device)
     n_windows = n_done = 0
     windows = epoch_windows(starts[trains], data.train.stops[trains], hp.batch_size, window_steps(hp.bptt), rng)
@@ -182,7 +188,11 @@ def _train_epoch(
         lanes[:, send(window.lanes[window.fresh], device)] = 0.0  # a new user's lane forgets the last user
 
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=low_precision):
-            outputs, final = model(inputs, lanes[:, order], hp.bptt)  # (N, H)
+            requests = None
+            if known is not None:
+                assert data.requests is not None
+                requests = pack_requests(data.requests.take(rows), device, known[rows])
+            outputs, final = model(inputs, lanes[:, order], hp.bptt, requests=requests)  # (N, H)
             shares = None
             if model.repeats is not None:
                 assert data.occurrences is not None

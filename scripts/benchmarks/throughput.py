@@ -19,10 +19,10 @@ from rows import Cell, Figures, Results, Rows, script_parser
 from tables import table
 
 from hrnn_hpo.config import Configuration, parse_hyperparameters
-from hrnn_hpo.data.featurize import N_GAP_BUCKETS
+from hrnn_hpo.data.featurize import N_CONTROL_SIGNALS, N_GAP_BUCKETS
 from hrnn_hpo.data.prepared import load_dataset
 from hrnn_hpo.experiment import prepare_experiment, run_experiment
-from hrnn_hpo.model.hrnn import HRNN, N_CONTROL_SIGNALS, Catalogue
+from hrnn_hpo.model.hrnn import HRNN, Catalogue
 from hrnn_hpo.model.inputs import PackedInputs
 from hrnn_hpo.training.optimizer import Optimizer
 

@@ -88,8 +88,8 @@ def late_targets(alpha: float) -> Iterator[None]:
     """Weigh a target that lies k steps before a user's last one by alpha ** k (Petrov & Macdonald 2022), mean 1."""
 
     class Weighted(trainer.TrainingData):
-        def __init__(self, dataset: Any, inputs: Any, train: Any, _: Any, past: Any) -> None:
-            super().__init__(dataset, inputs, train, None, past)
+        def __init__(self, dataset: Any, inputs: Any, train: Any, _: Any, *more: Any) -> None:
+            super().__init__(dataset, inputs, train, None, *more)
             weights = np.zeros(dataset.n_events, dtype=np.float32)
             for start, stop in zip(dataset.user_offsets[train.users], train.stops, strict=True):
                 weights[start:stop] = alpha ** np.arange(stop - start - 1, -1, -1)

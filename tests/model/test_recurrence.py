@@ -208,3 +208,35 @@ def test_the_gradient_ends_at_the_border_of_bptt(variant: str, bptt: int) -> Non
     first_reached = 5 - 5 % bptt
     reached = gradient.abs().sum(dim=1) > 0
     assert reached.tolist() == [first_reached <= t <= 5 for t in range(7)]
+
+
+@pytest.mark.parametrize("variant", ["init", "all"])
+def test_the_user_states_of_every_step_are_those_of_the_loop_and_carry_gradients(variant: str) -> None:
+    """Users of 3, 2 and 2 steps; two of them open a session at step 1, one at step 2."""
+    model = recurrence(variant)
+    assert isinstance(model, HierarchicalGRU)
+    sizes, starts = [3, 3, 1], [None, torch.tensor([0, 2]), torch.tensor([0])]
+    x = torch.randn(7, H, dtype=torch.double, requires_grad=True)
+    state = torch.randn(3, 2 * H, dtype=torch.double)
+    outputs, final, users = model.with_users(x, state, sizes, starts, NEVER)
+    assert users is not None
+    plain, plain_final = model(x, state, sizes, starts, NEVER)
+    assert torch.equal(outputs, plain)
+    assert torch.equal(final, plain_final)
+
+    # The user state changes at session starts alone, from the outputs before them, which carry their gradients.
+    first = state[:, H:]
+    second = first.clone()
+    second[[0, 2]] = model.user(plain[[0, 2]], first[[0, 2]])
+    third = model.user(plain[3:4], second[:1])
+    expected = torch.cat([first, second, third])
+    torch.testing.assert_close(users, expected, rtol=0, atol=1e-12)
+    direction = torch.randn_like(users)
+    wanted = [x, *model.parameters()]
+    found = torch.autograd.grad((users * direction).sum(), wanted, allow_unused=True)
+    literally = torch.autograd.grad((expected * direction).sum(), wanted, allow_unused=True)
+    for ours, theirs in zip(found, literally, strict=True):
+        zero = torch.zeros(1, dtype=torch.double)
+        torch.testing.assert_close(
+            *torch.broadcast_tensors(zero if ours is None else ours, zero if theirs is None else theirs)
+        )

@@ -4,13 +4,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from small_runs import same_weights, small_configuration
 
 from hrnn_hpo.data.synthetic import markov
 from hrnn_hpo.errors import ConfigError
 from hrnn_hpo.experiment import prepare_experiment, resolve_auto, run_experiment
-from hrnn_hpo.training import trainer
-from hrnn_hpo.training.targets import draw_targets
+from hrnn_hpo.training import targets, trainer
+from hrnn_hpo.training.targets import SHARE_UNKNOWN, draw_known, draw_targets
 
 LOG = markov(n_users=60, n_events=30)
 # An item tells its event's place.
@@ -63,3 +64,26 @@ def test_repeats_are_mixed_in_only_where_the_next_event_is_learned() -> None:
     assert resolve_auto(LOG, ahead).hyperparameters.repeats == "ignored"
     with pytest.raises(ConfigError, match=r"`targets_ahead = 1` must hold with repeats: mixed .* but got 2"):
         ahead.with_hyperparameters({"repeats": "mixed"}, "--set")
+
+
+def test_a_share_of_the_steps_is_not_told_when_the_request_is_made_anew_each_epoch() -> None:
+    known = [draw_known(20_000, np.random.default_rng((5, epoch, 0, 1))) for epoch in (1, 2)]
+    for drawn in known:
+        assert np.mean(~drawn) == pytest.approx(SHARE_UNKNOWN, abs=0.02)
+    assert 0.3 < np.mean(known[0] == known[1]) < 0.7
+    assert np.array_equal(known[0], draw_known(20_000, np.random.default_rng((5, 1, 0, 1))))
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_told_never_the_time_tables_stay_as_they_were(share: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And then the model is, bit for bit, the one that reads no time: what it learns is drawn from other streams."""
+    monkeypatch.setattr(targets, "SHARE_UNKNOWN", share)
+    configuration = small_configuration(repeats="ignored", request_time="gap+session+clock", weight_decay=0.0)
+    plain = small_configuration(repeats="ignored", weight_decay=0.0)
+    told, silent = (
+        run_experiment(prepare_experiment(LOG, one), device="cpu", fixed_epochs=2, validate=False).model
+        for one in (configuration, plain)
+    )
+    ours, theirs = told.state_dict(), silent.state_dict()
+    assert all(torch.equal(ours[name], value) for name, value in theirs.items()) is (share == 1.0)
+    assert all((ours[name] == 0).all() for name in ours.keys() - theirs.keys()) is (share == 1.0)

@@ -12,6 +12,8 @@ from small_runs import inputs_of, model_for, same_weights, small_configuration
 from strategies import train_part_of
 
 from hrnn_hpo.config import Hyperparameters
+from hrnn_hpo.data.featurize import event_features
+from hrnn_hpo.data.requests import requests_of_events
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.data.splits import TrainPart
 from hrnn_hpo.data.synthetic import make_dataset, markov
@@ -29,6 +31,8 @@ KINDS: dict[str, dict[str, Any]] = {
     "averaged weights": {"weight_averaging": 0.9},
     "sampled softmax": {"n_negatives": 5},
     "targets ahead": {"targets_ahead": 3},
+    "request time": {"request_time": "gap+session+clock"},
+    "request time, hierarchical": {**HIERARCHICAL, "request_time": "gap+session+clock"},
 }
 kinds = pytest.mark.parametrize("changes", KINDS.values(), ids=KINDS.keys())
 # A target that is drawn keeps a loss that no model can take away.
@@ -48,7 +52,8 @@ def hyperparameters(**changes: Any) -> Hyperparameters:
 
 
 def data_of(dataset: Dataset, session_gap: int = 1800) -> TrainingData:
-    return TrainingData(dataset, inputs_of(dataset, session_gap), train_part_of(dataset), None)
+    requests = requests_of_events(dataset, event_features(dataset, session_gap))
+    return TrainingData(dataset, inputs_of(dataset, session_gap), train_part_of(dataset), requests=requests)
 
 
 def fresh(seed: int = 0, **changes: Any) -> HRNN:
