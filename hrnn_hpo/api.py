@@ -14,6 +14,7 @@ from typing import Any, Literal
 from hrnn_hpo.config import Configuration
 from hrnn_hpo.data.prepared import load_dataset
 from hrnn_hpo.data.reading.source import SourceLike
+from hrnn_hpo.data.requests import NO_REQUEST_TIME
 from hrnn_hpo.data.schema import Dataset, id_text
 from hrnn_hpo.data.splits import Protocol
 from hrnn_hpo.errors import ConfigError, ModelError
@@ -43,6 +44,7 @@ from hrnn_hpo.model.folder import (
 )
 from hrnn_hpo.serving.recommender import Recommendation, Recommender
 from hrnn_hpo.serving.source import open_model
+from hrnn_hpo.serving.times import TimeLike, request_seconds
 from hrnn_hpo.training.progress import EpochReport
 
 DataLike = Dataset | SourceLike  # SourceLike: a path, a pattern, several of them, or a DataFrame
@@ -68,6 +70,7 @@ class TestResult:
     constants: dict[str, dict[str, float | str]] = field(default_factory=dict)  # of baselines, by validation users
     left_out: dict[str, str] = field(default_factory=dict)  # baselines that are not there, and why
     notes: list[str] = field(default_factory=list)  # on the files of rankings
+    known: Evaluation | None = None  # the model's figures where it is told the time of each request, if asked for
 
 
 @dataclass
@@ -88,9 +91,12 @@ class TrainedModel:
         """Return the validation metrics of the best epoch; empty for a model that had no validation users."""
         return self.result.metrics
 
-    def recommend(self, user: object, k: int = 25) -> list[Recommendation]:
-        """Return the `k` best items for a user, best first; an unknown user gets the popular ones."""
-        return recommend(self, user, k=k)
+    def recommend(self, user: object, k: int = 25, at: TimeLike = None) -> list[Recommendation]:
+        """Return the `k` best items for a user, best first; an unknown user gets the popular ones.
+
+        `at` is as in the function `recommend`.
+        """
+        return recommend(self, user, k=k, at=at)
 
     def evaluate(self, **options: Any) -> TestResult:
         """Return the figures on the test users of the model's own split; the options are those of `evaluate`."""
@@ -216,10 +222,14 @@ def evaluate(
     only confirm what the model was trained with; another one is refused, and so are other data, a model that trained
     on everything, and a second opening without `again`. `rankings` is a file that gets one line per test user.
     `rankings_from` are files of lines {"user": id, "items": [best first]}, plain or packed with gzip, whose lists are
-    evaluated on the same users under the same rule for seen items; a row has its file's name.
+    evaluated on the same users under the same rule for seen items; a row has its file's name. `request_time="known"`
+    adds the figures of the same model when it is told that each list is asked for at the time of the first truth event;
+    the rankings that are written are then these.
 
-    Raises ModelError for each of these, DataError for rankings that do not fit the test users.
+    Raises ModelError for each of these, DataError for rankings that do not fit the test users, ConfigError for a model
+    that does not read the time of a request.
     """
+    request_time: Literal["known", "unknown"] = reading.pop("request_time", "unknown")
     saved = _open(model, device)
     name, record = _name_of(saved), saved.split
     if record.protocol == "none":
@@ -249,13 +259,25 @@ def evaluate(
     experiment = prepare_experiment(dataset, saved.configuration, seen or record.seen, refit=record.refit)
     part = test_part(experiment)
     _require_disjoint(experiment, name)
+    if request_time == "known" and saved.model.request_time is None:
+        raise ConfigError(f"{name}: {NO_REQUEST_TIME}")
     lists = _read_rankings(rankings_from, experiment)  # before the test users are opened
     _count_opening(model, saved)
     evaluation = evaluate_model(
         saved.model, experiment, part, value_weighted=value_weighted, extra_metrics=extra_metrics
     )
+    known = None
+    if request_time == "known":
+        known = evaluate_model(
+            saved.model,
+            experiment,
+            part,
+            request_time="known",
+            value_weighted=value_weighted,
+            extra_metrics=extra_metrics,
+        )
     if rankings is not None:
-        write_rankings(rankings, dataset, part, evaluation)
+        write_rankings(rankings, dataset, part, known or evaluation, with_request_time=known is not None)
     beside = BaselineFigures({}, {}, {})
     if baselines:
         beside = compare_baselines(
@@ -281,6 +303,7 @@ def evaluate(
         seen=experiment.seen,
         n_users=len(part),
         n_openings=record.test_openings + 1,
+        known=known,
         rankings=ranked,
         differences={own: paired_difference(ours, other.per_user[OBJECTIVE]) for own, other in others.items()},
         constants=beside.constants,
@@ -305,13 +328,17 @@ def _read_rankings(files: str | Path | Sequence[str | Path], experiment: Experim
     return found
 
 
-def recommend(model: ModelLike, user: object, *, k: int = 25, seen: SeenOption = "auto") -> list[Recommendation]:
+def recommend(
+    model: ModelLike, user: object, *, k: int = 25, seen: SeenOption = "auto", at: TimeLike = None
+) -> list[Recommendation]:
     """Return the `k` best items for a user, best first; an unknown user gets the popular ones.
 
     The model is one in memory, a model folder or `models:/NAME/VERSION`; a user that is a whole number stands for its
-    digits. Raises DataError for what is no user, ConfigError unless 1 <= k <= 500.
+    digits. `at` is when the user asks, for a model that reads `request_time`: unix seconds, a datetime, a text in ISO
+    8601 (UTC unless it says its zone), or `now`; unless given, nobody knows. Raises DataError for what is no user and
+    for a time before the user's last event, ConfigError unless 1 <= k <= 500 and for what is no time or is not read.
     """
-    return recommender_of(model, seen).recommend(id_text(user), k)
+    return recommender_of(model, seen).recommend(id_text(user), k, request_seconds(at))
 
 
 def recommender_of(model: ModelLike, seen: SeenOption = "auto") -> Recommender:

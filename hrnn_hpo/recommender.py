@@ -16,6 +16,7 @@ from hrnn_hpo.api import TrainedModel, evaluate, recommender_of, train
 from hrnn_hpo.config import Configuration, Hyperparameters, nearest, parse_configuration
 from hrnn_hpo.data.schema import Dataset, id_text
 from hrnn_hpo.errors import DataError
+from hrnn_hpo.serving.times import TimeLike, request_seconds
 
 # Which columns hold what, as in `train`; None leaves a column out unless it has our own name.
 _COLUMNS = {
@@ -75,18 +76,20 @@ class HRNNRecommender(BaseEstimator):  # type: ignore[misc]
         self._item_dtype = _whole_numbers(X, given["item"])
         return self
 
-    def recommend(self, users: Any = None, k: int = 10) -> pd.DataFrame:
+    def recommend(self, users: Any = None, k: int = 10, at: TimeLike = None) -> pd.DataFrame:
         """Return the `k` best items of each user: a table of user, item, score and rank, best first.
 
         `users` is one user or several, all of the log unless given; one that the log does not have gets the popular
-        items. Where X had whole numbers for items the table has them too. Raises NotFittedError before `fit`, DataError
-        for what is no user.
+        items. `at` is when they ask, as in `hrnn_hpo.recommend`, for a model that reads `request_time`. Where X had
+        whole numbers for items the table has them too. Raises NotFittedError before `fit`, DataError for what is no
+        user and for a time before a user's last event, ConfigError for what is no time or is not read.
         """
         check_is_fitted(self, "model_")
         recommender = recommender_of(self.model_)
         names = recommender.saved.histories
         asked = list(names.user_ids.tolist() if users is None else _each(users))
-        items, scores = recommender.recommend_many([id_text(user) for user in asked], k)
+        time = request_seconds(at)
+        items, scores = recommender.recommend_many([id_text(user) for user in asked], k, [time] * len(asked))
         found = items >= 0  # (R, k); -1 pads
         rows, places = np.nonzero(found)
         chosen = pd.Series(names.item_ids[items[found]].astype(object), dtype=object)

@@ -23,6 +23,8 @@ def batch(
 ) -> None:
     """Recommend items to many users, in the format of Amazon Personalize's batch inference.
 
+    A line may say when its user asks: {"userId": "4638", "context": {"REQUEST_TIME": "1700000000"}}.
+
     Example:
 
       hrnn-hpo batch models/best --input users.jsonl --output users.jsonl.out

@@ -44,6 +44,10 @@ def evaluate(
     value_weighted: Annotated[
         bool, typer.Option("--value-weighted", help="Also weight each hit by its EVENT_VALUE.")
     ] = False,
+    request_time: Annotated[
+        Literal["known", "unknown"],
+        typer.Option("--request-time", help="known: a row more, of the model told when each list is asked for."),
+    ] = "unknown",
     seen: Annotated[
         Literal["auto", "remove", "keep"] | None,
         typer.Option("--seen", help="Items of the input in the ranking; the model's own way if unset."),
@@ -62,6 +66,8 @@ def evaluate(
       hrnn-hpo evaluate models/best data/ml-100k --again --rankings rankings.jsonl --json
 
       hrnn-hpo evaluate models/best data/ml-100k --again --baselines --rankings-from sasrec.jsonl
+
+      hrnn-hpo evaluate models/best data/ml-100k --again --request-time known
     """
     from hrnn_hpo import api
     from hrnn_hpo.serving.source import resolve_model
@@ -76,6 +82,7 @@ def evaluate(
         rankings=rankings,
         rankings_from=rankings_from or [],
         value_weighted=value_weighted,
+        request_time=request_time,
         again=again,
         device=options.checked_device(device),
     )
@@ -88,6 +95,7 @@ def evaluate(
                 "n_users": result.n_users,
                 "n_openings": result.n_openings,
                 "metrics": result.model.metrics,
+                "metrics_request_time_known": None if result.known is None else result.known.metrics,
                 "baselines": {name: baseline.metrics for name, baseline in result.baselines.items()},
                 "baseline_constants": result.constants,
                 "baselines_left_out": result.left_out,
@@ -98,11 +106,16 @@ def evaluate(
         )
         return
     title = f"{result.n_users} test users, protocol {result.protocol}, seen items: {result.seen}"
+    known = {} if result.known is None else {"model, request time known": result.known}
+    rows = {"model": result.model, **known, **result.baselines, **result.rankings}
     if result.differences:
-        rows = {"model": result.model, **result.baselines, **result.rankings}
         show_rankers(title, {name: row.metrics for name, row in rows.items()}, differences=result.differences)
     else:
-        print_table(title, ["metric", "model"], [[name, value] for name, value in result.model.metrics.items()])
+        print_table(
+            title,
+            ["metric", *rows],
+            [[name, *(row.metrics[name] for row in rows.values())] for name in result.model.metrics],
+        )
     show_baseline_notes(result.constants, result.left_out)
     for note in result.notes:
         print_note(note)

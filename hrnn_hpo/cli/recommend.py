@@ -15,6 +15,16 @@ def recommend(
     model: options.Model,
     user: Annotated[str, typer.Option("--user", metavar="ID", help="USER_ID; an unknown one gets the popular items.")],
     k: Annotated[int, typer.Option("--k", min=1, max=500, help="How many items.")] = 25,
+    at: Annotated[
+        str | None,
+        typer.Option(
+            "--at",
+            metavar="TIME|now",
+            help="When the user asks, in unix seconds or ISO 8601, for a model that reads request_time. "
+            "Default: unknown.",
+            show_default=False,
+        ),
+    ] = None,
     seen: options.Seen = "auto",
     explain: Annotated[
         bool, typer.Option("--explain", help="Show what each past event does to the first item's score.")
@@ -33,6 +43,8 @@ def recommend(
       hrnn-hpo recommend models/best --user 42 --k 10
 
       hrnn-hpo recommend models/best --user 42 --explain --plot influence.png
+
+      hrnn-hpo recommend models/best --user 42 --at 2026-11-26T18:30
     """
     if item is not None and not explain:
         raise typer.BadParameter("goes with --explain.", param_hint="--item")
@@ -42,11 +54,18 @@ def recommend(
 
     from hrnn_hpo.cli.models import open_recommender
     from hrnn_hpo.cli.progress import share_bar
+    from hrnn_hpo.serving.times import request_seconds
 
+    time = request_seconds(at)
     recommender = open_recommender(model, tracking_uri, seen)
     known = recommender.knows(user)
-    items = recommender.recommend(user, k)
-    answer: dict[str, Any] = {"user": user, "known": known, "items": [asdict(entry) for entry in items]}
+    items = recommender.recommend(user, k, time)
+    answer: dict[str, Any] = {
+        "user": user,
+        "known": known,
+        "request_time": time,
+        "items": [asdict(entry) for entry in items],
+    }
     explanation = None
     if explain:
         from hrnn_hpo.serving import explain as explaining
@@ -54,7 +73,7 @@ def recommend(
         with share_bar() as bar:
             task = bar.add_task("events left out", total=None)
             explanation = explaining.explain(
-                recommender, user, item, lambda done, total: bar.update(task, completed=done, total=total)
+                recommender, user, item, lambda done, total: bar.update(task, completed=done, total=total), time
             )
         answer["explanation"] = asdict(explanation)
         if plot is not None:

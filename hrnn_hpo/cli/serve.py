@@ -1,6 +1,6 @@
 """`hrnn-hpo serve`: recommendations and events over HTTP."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -13,6 +13,13 @@ def serve(
     host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port to listen on; 0: any free one.")] = 8080,
     seen: options.Seen = "auto",
+    request_time: Annotated[
+        Literal["now", "unknown"],
+        typer.Option(
+            "--request-time",
+            help="When requests are made that do not say it by context.REQUEST_TIME, for a model that reads it.",
+        ),
+    ] = "unknown",
     tracking_uri: options.TrackingUri = None,
 ) -> None:
     """Answer POST /recommendations and POST /events as Amazon Personalize does, and GET /health. Ctrl-C ends it.
@@ -25,6 +32,8 @@ def serve(
 
       curl -H 'content-type: application/json' -d '{"userId": "42"}' http://127.0.0.1:8080/recommendations
     """
+    import time
+
     from hrnn_hpo.cli.models import open_recommender
     from hrnn_hpo.serving import server
 
@@ -34,6 +43,6 @@ def serve(
         console.print(f"Serving {model} at {url} (Ctrl-C ends it).", soft_wrap=True)
 
     try:
-        server.serve(recommender, host, port, ready)
+        server.serve(recommender, host, port, ready, time.time if request_time == "now" else None)
     except KeyboardInterrupt:  # the way to end it, not an error
         console.print("Stopped.")

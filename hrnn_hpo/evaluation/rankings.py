@@ -35,9 +35,12 @@ class Rankings:
     notes: list[str] = field(default_factory=list)
 
 
-def write_rankings(path: Path, dataset: Dataset, part: EvalPart, evaluation: Evaluation) -> None:
+def write_rankings(
+    path: Path, dataset: Dataset, part: EvalPart, evaluation: Evaluation, with_request_time: bool = False
+) -> None:
     """Write a JSON line per user: {"user": id, "items": [ids, best first], "truth": [distinct ids]}.
 
+    `with_request_time` adds "request_time", that of the first truth event, which the evaluated model was told.
     After a value-weighted evaluation each line also has "values", the EVENT_VALUE summed for each item of the truth.
     The file appears whole or not at all. Raises ConfigError when it cannot be written.
     """
@@ -54,6 +57,8 @@ def write_rankings(path: Path, dataset: Dataset, part: EvalPart, evaluation: Eva
                     "items": dataset.item_ids[items[items >= 0]].tolist(),
                     "truth": dataset.item_ids[truth.items[own]].tolist(),
                 }
+                if with_request_time:
+                    line["request_time"] = int(dataset.timestamps[part.truth_starts[row]])
                 if truth.values is not None:
                     line["values"] = truth.values[own].tolist()
                 file.write(json.dumps(line, ensure_ascii=False) + "\n")

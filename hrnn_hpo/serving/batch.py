@@ -1,6 +1,7 @@
 """Recommendations for a file of users, in the format of Amazon Personalize's batch inference jobs.
 
-A line in, `{"userId": "4638"}`, is a line out. Users are encoded in blocks; what they get is what `recommend` gives.
+A line in, `{"userId": "4638"}`, is a line out. It may say when the user asks, `"context": {"REQUEST_TIME":
+"1700000000"}`. Users are encoded in blocks; what they get is what `recommend` gives.
 """
 
 import json
@@ -12,11 +13,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NoReturn
 
-from hrnn_hpo.errors import ConfigError, DataError
+from hrnn_hpo.errors import ConfigError, DataError, HRNNError
 from hrnn_hpo.model.encode import USERS_AT_ONCE
 from hrnn_hpo.serving.recommender import Recommender, check_k
+from hrnn_hpo.serving.times import REQUEST_TIME, context_seconds
 
-USER_KEY = "userId"
+USER_KEY, CONTEXT_KEY = "userId", "context"
 MAX_SHOWN = 80  # characters of a bad line in its error
 
 
@@ -35,8 +37,9 @@ def recommend_file(
 ) -> BatchReport:
     """Write a line of `k` recommendations to `target` for every line of `source`, in the same order.
 
-    A line that is no `{"userId": "..."}` gets null for output and says why in `error`; blank lines are skipped.
-    `target` appears whole or not at all. `on_progress` is told the bytes of `source` that each block has dealt with.
+    A line that is no `{"userId": "..."}`, or whose time breaks a rule, gets null for output and says why in `error`;
+    blank lines are skipped. `target` appears whole or not at all. `on_progress` is told the bytes of `source` that each
+    block has dealt with.
     Raises DataError when `source` cannot be read, ConfigError when `target` cannot be written or k is out of range.
     """
     check_k(k)
@@ -68,8 +71,18 @@ def recommend_file(
 def answer_lines(recommender: Recommender, lines: Sequence[bytes], k: int) -> list[dict[str, Any]]:
     """Return {"input", "output", "error"} of each line; the good ones are encoded together."""
     answers = [_read_line(line) for line in lines]
-    good = [answer for answer in answers if answer["error"] is None]
-    items, scores = recommender.recommend_many([answer["input"][USER_KEY] for answer in good], k)
+    good, times = [], []
+    for answer in answers:
+        if answer["error"] is None:
+            try:
+                at = _request_time(answer["input"])
+                recommender.check_request(answer["input"][USER_KEY], at)
+            except HRNNError as error:
+                answer["error"] = str(error)
+            else:
+                good.append(answer)
+                times.append(at)
+    items, scores = recommender.recommend_many([answer["input"][USER_KEY] for answer in good], k, times)
     for answer, own_items, own_scores in zip(good, items, scores, strict=True):
         listed = own_items >= 0
         answer["output"] = {
@@ -107,10 +120,26 @@ def _read_line(line: bytes) -> dict[str, Any]:
     elif not isinstance(value[USER_KEY], str) or not value[USER_KEY]:
         shown = json.dumps(value[USER_KEY])[:MAX_SHOWN]
         problem = f'"{USER_KEY}" must be a string of at least one character, but got {shown}.'
-    elif len(value) > 1:
-        unknown = sorted(value.keys() - {USER_KEY})
-        problem = f'The line must have no other key than "{USER_KEY}", but got {unknown}.'
+    elif unknown := sorted(value.keys() - {USER_KEY, CONTEXT_KEY}):
+        problem = f'The line must have no other key than "{USER_KEY}" and "{CONTEXT_KEY}", but got {unknown}.'
     return {"input": value, "output": None, "error": problem}
+
+
+def _request_time(line: dict[str, Any]) -> int | None:
+    """Return when the user of a line asks, in unix seconds, None where it does not say.
+
+    Raises DataError for a context that holds something else, ConfigError for what is no time.
+    """
+    context = line.get(CONTEXT_KEY, {})
+    if not isinstance(context, dict) or context.keys() - {REQUEST_TIME}:
+        shown = json.dumps(context)[:MAX_SHOWN]
+        raise DataError(f'"{CONTEXT_KEY}" must be an object with the key "{REQUEST_TIME}" alone, but got {shown}.')
+    if REQUEST_TIME not in context:
+        return None
+    try:
+        return context_seconds(context[REQUEST_TIME])
+    except ValueError as error:
+        raise ConfigError(f'"{REQUEST_TIME}" {error}.') from None
 
 
 def _refuse_constant(name: str) -> NoReturn:

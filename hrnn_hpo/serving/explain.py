@@ -55,28 +55,30 @@ def explain(
     user_id: str,
     item_id: str | None = None,
     on_progress: Callable[[int, int], None] | None = None,
+    at: int | None = None,
 ) -> Explanation:
     """Return what counts for an item, the user's best one unless it is named.
 
-    `on_progress` is told (events done, events to do). Raises ConfigError for a user without history and for an item
-    that the model does not know.
+    `on_progress` is told (events done, events to do). `at` is when recommendations are asked for, in unix seconds;
+    without the last event the gap before it is longer. Raises ConfigError for a user without history and for an item
+    that the model does not know, and what `Recommender.recommend` raises for a time.
     """
     history = recommender.history(user_id)
     n = history.n_events
     if n == 0:
         raise ConfigError(f"User {user_id!r} has no history in this model: there is nothing to explain.")
-    chosen = item_id if item_id is not None else recommender.recommend(user_id, 1)[0].item
+    chosen = item_id if item_id is not None else recommender.recommend(user_id, 1, at)[0].item
     item = code_of(history.item_ids, chosen)
     if item is None:
         raise ConfigError(f"Item {chosen!r} is not in this model's catalogue.")
-    log_probability = float(_log_probabilities(recommender, history, item)[0])
+    log_probability = float(_log_probabilities(recommender, history, item, at)[0])
 
     newest = np.arange(n - min(n, max(1, MAX_STEPS // n)), n)
     without = np.empty(len(newest))
     at_once = max(1, STEPS_AT_ONCE // n)
     for begin in range(0, len(newest), at_once):
         left_out = newest[begin : begin + at_once]
-        without[begin : begin + at_once] = _log_probabilities(recommender, _without(history, left_out), item)
+        without[begin : begin + at_once] = _log_probabilities(recommender, _without(history, left_out), item, at)
         if on_progress is not None:
             on_progress(begin + len(left_out), len(newest))
 
@@ -84,7 +86,7 @@ def explain(
     return Explanation(
         item=chosen,
         probability=math.exp(log_probability),
-        repeat_share=_repeat_share(recommender, history, item, log_probability),
+        repeat_share=_repeat_share(recommender, history, item, log_probability, at),
         n_events=n,
         influences=[
             Influence(
@@ -108,9 +110,9 @@ def _without(history: Dataset, left_out: NDArray[np.int64]) -> Dataset:
 
 
 @torch.no_grad()
-def _log_probabilities(recommender: Recommender, log: Dataset, item: int) -> NDArray[np.float64]:
+def _log_probabilities(recommender: Recommender, log: Dataset, item: int, at: int | None) -> NDArray[np.float64]:
     """Return the log probability of an item after each history of a log, (U,)."""
-    outputs = recommender.outputs_after(log)
+    outputs = recommender.outputs_after(log, [at] * log.n_users)
     log_probabilities = np.empty(log.n_users)
     for past in scored_at_once(log):
         scores = recommender.saved.model.score_after(outputs[past.users], past.own)
@@ -119,12 +121,14 @@ def _log_probabilities(recommender: Recommender, log: Dataset, item: int) -> NDA
 
 
 @torch.no_grad()
-def _repeat_share(recommender: Recommender, history: Dataset, item: int, log_probability: float) -> float | None:
+def _repeat_share(
+    recommender: Recommender, history: Dataset, item: int, log_probability: float, at: int | None
+) -> float | None:
     """Return which part of an item's probability the mixture takes from the user's own items; None: it mixes none."""
     model = recommender.saved.model
     if model.repeats is None:
         return None
-    output = recommender.outputs_after(history)
+    output = recommender.outputs_after(history, [at])
     return max(0.0, -math.expm1(float(model.score_without_own(output)[0, item]) - log_probability))
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from hrnn_hpo.data.featurize import event_features
 from hrnn_hpo.data.repeats import OwnItems, own_items_after
+from hrnn_hpo.data.requests import NO_REQUEST_TIME, requests_after
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.data.splits import expand_ranges
 from hrnn_hpo.errors import ConfigError
@@ -20,6 +21,7 @@ from hrnn_hpo.evaluation.protocols import SCORE_BLOCK_BYTES, Seen, top_k
 from hrnn_hpo.model.encode import encode
 from hrnn_hpo.model.folder import SavedModel
 from hrnn_hpo.model.inputs import StepInputs, history_inputs
+from hrnn_hpo.model.request_time import pack_requests
 
 MAX_RESULTS = 500  # as in Amazon Personalize
 
@@ -54,22 +56,25 @@ class Recommender:
         """Return whether the model has a history of this user."""
         return code_of(self.saved.histories.user_ids, user_id) is not None
 
-    def recommend(self, user_id: str, k: int = 25) -> list[Recommendation]:
+    def recommend(self, user_id: str, k: int = 25, at: int | None = None) -> list[Recommendation]:
         """Return the `k` best items for a user, best first; fewer where the catalogue has no more.
 
-        Raises ConfigError unless 1 <= k <= 500.
+        `at` is when they are asked for, in unix seconds; None: nobody knows. Raises ConfigError unless 1 <= k <= 500
+        and for a time that the model does not read, DataError for one before the user's last event.
         """
-        items, scores = self.recommend_many([user_id], k)
+        items, scores = self.recommend_many([user_id], k, [at])
         return self.named(items[0], scores[0])
 
-    def recommend_many(self, user_ids: Sequence[str], k: int = 25) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    def recommend_many(
+        self, user_ids: Sequence[str], k: int = 25, at: Sequence[int | None] | None = None
+    ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         """Return the `k` best items of each user, best first, -1 pads, and their scores, both (R, k).
 
-        Raises ConfigError unless 1 <= k <= 500.
+        `at` has each user's time as in `recommend`, and the same errors are raised.
         """
         check_k(k)
         log = histories_of(self.saved.histories, user_ids)
-        outputs = self.outputs_after(log)
+        outputs = self.outputs_after(log, at)
         items = np.full((log.n_users, k), -1, dtype=np.int32)
         scores = np.zeros((log.n_users, k), dtype=np.float32)
         for past in scored_at_once(log):
@@ -95,10 +100,30 @@ class Recommender:
         """Return `history_inputs` of a log whose items are the model's."""
         return history_inputs(log, event_features(log, self.saved.configuration.hyperparameters.session_gap))
 
-    def outputs_after(self, log: Dataset) -> Tensor:
-        """Return what scores the items after each user's whole history, (U, H)."""
+    def outputs_after(self, log: Dataset, at: Sequence[int | None] | None = None) -> Tensor:
+        """Return what scores the items after each user's whole history, (U, H), asked for `at` these unix seconds.
+
+        Raises ConfigError for a time that the model does not read, DataError for one before a user's last event.
+        """
+        requests = None
+        if at is not None and any(time is not None for time in at):
+            self.require_request_time()
+            gap = self.saved.configuration.hyperparameters.session_gap
+            requests = pack_requests(requests_after(log, at, gap), self.saved.model.item_bias.device)
         steps, starts = self.steps_of(log)
-        return encode(self.saved.model, steps, starts, log.history_lengths + 1)
+        with torch.no_grad():
+            return self.saved.model.readout(encode(self.saved.model, steps, starts, log.history_lengths + 1), requests)
+
+    def check_request(self, user_id: str, at: int | None) -> None:
+        """Raise what `recommend` raises for a time in unix seconds."""
+        if at is not None:
+            self.require_request_time()
+            requests_after(self.history(user_id), [at], self.saved.configuration.hyperparameters.session_gap)
+
+    def require_request_time(self) -> None:
+        """Raise ConfigError unless the model reads the time of a request."""
+        if self.saved.model.request_time is None:
+            raise ConfigError(NO_REQUEST_TIME)
 
 
 def histories_of(log: Dataset, user_ids: Sequence[str]) -> Dataset:

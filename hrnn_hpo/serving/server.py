@@ -6,8 +6,6 @@ What an event does to a user is state's work; here requests are checked and answ
 import socket
 import uuid
 from collections.abc import Callable
-from datetime import UTC, datetime
-from math import isfinite
 from typing import Annotated, Any
 
 import uvicorn
@@ -18,29 +16,15 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from hrnn_hpo import __version__
-from hrnn_hpo.errors import ConfigError
+from hrnn_hpo.errors import ConfigError, DataError, HRNNError
 from hrnn_hpo.serving.recommender import MAX_RESULTS, Recommender
 from hrnn_hpo.serving.state import Event, UserStates
+from hrnn_hpo.serving.times import context_seconds, unix_seconds
 
 MAX_EVENTS = 10  # of one PutEvents request, as in Amazon Personalize
-MAX_SECONDS = 10**11  # the year 5138; a time in milliseconds is above it
 MAX_VALUE = 1e15  # its square, which the model's norm takes, is still far inside float32
 
 Identifier = Annotated[str, Field(min_length=1, max_length=256)]
-
-
-def _unix_seconds(value: Any) -> int:
-    if isinstance(value, str):
-        try:
-            moment = datetime.fromisoformat(value)
-        except ValueError:
-            raise ValueError(f"must be unix seconds or a time in ISO 8601, but got {value[:80]!r}") from None
-        value = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
-        raise ValueError("must be unix seconds or a time in ISO 8601")
-    if not 0 <= value < MAX_SECONDS:
-        raise ValueError(f"must be unix seconds from 0 to {MAX_SECONDS}, but got {value}")
-    return int(value)
 
 
 class _Request(BaseModel):
@@ -49,18 +33,28 @@ class _Request(BaseModel):
     model_config = ConfigDict(alias_generator=to_camel, extra="forbid", strict=True, frozen=True)
 
 
+class Context(BaseModel):
+    """What is known beside the user when a recommendation is asked for; other keys are accepted and not read."""
+
+    model_config = ConfigDict(extra="allow", strict=True, frozen=True)
+    __pydantic_extra__: dict[str, str] = Field(init=False)
+
+    REQUEST_TIME: Annotated[int | None, BeforeValidator(context_seconds)] = None
+    SESSION_ID: Identifier | None = None  # read beside a time, where the log has sessions
+
+
 class RecommendationsRequest(_Request):
     user_id: Identifier
     num_results: int = Field(25, ge=1, le=MAX_RESULTS)
     item_id: str | None = None  # ignored, as for this recipe type in the service
     campaign_arn: str | None = None  # ignored: one process serves one model
     recommender_arn: str | None = None
-    context: dict[str, str] | None = None
+    context: Context | None = None
 
 
 class EventRequest(_Request):
     event_type: Identifier
-    sent_at: Annotated[int, BeforeValidator(_unix_seconds)]
+    sent_at: Annotated[int, BeforeValidator(unix_seconds)]
     item_id: str | None = None  # an event without an item is ignored
     event_value: float | None = Field(None, ge=-MAX_VALUE, le=MAX_VALUE, allow_inf_nan=False)
     properties: dict[str, Any] | str | None = None  # this and what follows is accepted and not read
@@ -77,15 +71,27 @@ class EventsRequest(_Request):
     event_list: list[EventRequest] = Field(min_length=1, max_length=MAX_EVENTS)
 
 
-def create_app(recommender: Recommender) -> FastAPI:
-    """Return the application: POST /recommendations, POST /events, GET /health."""
+def create_app(recommender: Recommender, clock: Callable[[], float] | None = None) -> FastAPI:
+    """Return the application: POST /recommendations, POST /events, GET /health.
+
+    `clock` gives the time, in unix seconds, of requests that do not say theirs; without one it is unknown. Raises
+    ConfigError for a clock where the model does not read the time of a request.
+    """
+    if clock is not None:
+        recommender.require_request_time()
     app = FastAPI(title="hrnn-hpo", version=__version__, docs_url=None, redoc_url=None)
     states = UserStates(recommender)
 
     # Plain functions: FastAPI runs them in threads, so that a long history holds up nobody's connection.
     @app.post("/recommendations")
     def recommendations(request: RecommendationsRequest) -> dict[str, Any]:
-        items = states.recommend(request.user_id, request.num_results)
+        context = request.context or Context()
+        at = context.REQUEST_TIME
+        by_clock = at is None and clock is not None
+        if by_clock and clock is not None:
+            at = int(clock())
+        # Events may be dated ahead of this machine's clock: its own time then is that of the last one.
+        items = states.recommend(request.user_id, request.num_results, at, context.SESSION_ID, not_before_last=by_clock)
         return {
             "itemList": [{"itemId": entry.item, "score": entry.score} for entry in items],
             "recommendationId": f"RID-{uuid.uuid4()}",
@@ -118,18 +124,28 @@ def create_app(recommender: Recommender) -> FastAPI:
 
     @app.exception_handler(RequestValidationError)
     def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
-        message = "; ".join(_problem(problem) for problem in error.errors())
-        return JSONResponse({"message": message}, 400, {"x-amzn-ErrorType": "ValidationException"})
+        return _invalid("; ".join(_problem(problem) for problem in error.errors()))
+
+    @app.exception_handler(ConfigError)
+    @app.exception_handler(DataError)
+    def refused(_: Request, error: HRNNError) -> JSONResponse:
+        return _invalid(str(error))
 
     return app
 
 
-def serve(recommender: Recommender, host: str, port: int, on_ready: Callable[[str], None]) -> None:
+def serve(
+    recommender: Recommender,
+    host: str,
+    port: int,
+    on_ready: Callable[[str], None],
+    clock: Callable[[], float] | None = None,
+) -> None:
     """Serve until the process is interrupted; `on_ready` is told the address once it takes connections.
 
-    Port 0 is any free one. Raises ConfigError when the address cannot be listened on.
+    Port 0 is any free one; `clock` is as in `create_app`. Raises ConfigError when the address cannot be listened on.
     """
-    app = create_app(recommender)
+    app = create_app(recommender, clock)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         listening = socket.create_server((host, port), family=family)
@@ -140,6 +156,10 @@ def serve(recommender: Recommender, host: str, port: int, on_ready: Callable[[st
         shown = f"[{host}]" if ":" in host else host
         on_ready(f"http://{shown}:{listening.getsockname()[1]}")
         server.run(sockets=[listening])
+
+
+def _invalid(message: str) -> JSONResponse:
+    return JSONResponse({"message": message}, 400, {"x-amzn-ErrorType": "ValidationException"})
 
 
 def _problem(problem: Any) -> str:

@@ -15,9 +15,11 @@ from torch import Tensor
 
 from hrnn_hpo.data.featurize import CONTINUE, NEW_SESSION, NEW_USER, gap_bucket
 from hrnn_hpo.data.repeats import OWN_EVENTS, OwnItems
+from hrnn_hpo.data.requests import request_after
 from hrnn_hpo.model.encode import WINDOW_ROWS
 from hrnn_hpo.model.ensemble import AnyModel
 from hrnn_hpo.model.inputs import StepInputs, pack
+from hrnn_hpo.model.request_time import pack_requests
 from hrnn_hpo.serving.recommender import Recommendation, Recommender, best_items, check_k, code_of
 
 # A state takes a few kilobytes and some 200 bytes for each item of the user. Beyond these numbers whoever was longest
@@ -51,7 +53,7 @@ class UserState:
     """Where one user is: what the next step reads, and what scores the items now."""
 
     state: Tensor  # (n_blocks, 1, S)
-    output: Tensor  # (1, H)
+    output: Tensor  # (1, output_width), read out when somebody asks
     last_timestamp: int | None  # None: no event yet
     last_session: int | str | None  # of the log: its code; live: its name
     past: dict[int, ItemPast]  # by item code
@@ -109,16 +111,42 @@ class UserStates:
             self._n_ignored += len(events) - len(known)
         return len(known), len(events) - len(known)
 
-    def recommend(self, user_id: str, k: int = 25) -> list[Recommendation]:
+    def recommend(
+        self,
+        user_id: str,
+        k: int = 25,
+        at: int | None = None,
+        session_id: str | None = None,
+        not_before_last: bool = False,
+    ) -> list[Recommendation]:
         """Return the `k` best items for a user now, best first; the id of an anonymous session stands for its user.
 
-        Raises ConfigError unless 1 <= k <= 500.
+        `at` is when they are asked for, in unix seconds, and `session_id` the caller's session: where the log has a
+        SESSION_ID, another one than that of the user's last event is a new session. None: nobody knows. The user's
+        state does not change. Raises ConfigError unless 1 <= k <= 500 and for a time that the model does not read,
+        DataError for a time before the user's last event, which `not_before_last` takes as that event's own.
         """
         check_k(k)
+        if at is not None:
+            self.recommender.require_request_time()
         with self._lock:
             user = self._find(user_id)
             output, own, seen = user.output, _own_items(user), np.fromiter(user.past, dtype=np.int64)
-        items, scores = best_items(self.recommender, output, own, (np.zeros_like(seen), seen), k)
+            last, last_session = user.last_timestamp, user.last_session
+        model, log = self.recommender.saved.model, self.recommender.saved.histories
+        requests = None
+        if at is not None:
+            request = request_after(
+                max(at, last or 0) if not_before_last else at,
+                last,
+                self.recommender.saved.configuration.hyperparameters.session_gap,
+                user=user_id,
+                changed=session_id is not None and log.session_ids is not None and session_id != last_session,
+            )
+            requests = pack_requests(request, output.device)
+        with torch.no_grad():
+            readout = model.readout(output, requests)
+        items, scores = best_items(self.recommender, readout, own, (np.zeros_like(seen), seen), k)
         return self.recommender.named(items[0], scores[0])
 
     def counts(self) -> Counts:
@@ -246,7 +274,7 @@ def _own_items(user: UserState) -> OwnItems:
 
 @torch.no_grad()
 def advance(model: AnyModel, steps: StepInputs, state: Tensor) -> tuple[Tensor, Tensor]:
-    """Return one user's output after the last of n >= 1 steps, (1, H), and the state there, (n_blocks, 1, S)."""
+    """Return one user's output after the last of n >= 1 steps, (1, output_width), and state, (n_blocks, 1, S)."""
     device = model.item_bias.device
     output = state
     for begin in range(0, len(steps.items), WINDOW_ROWS):
