@@ -32,7 +32,8 @@ def training_cell(
 
     An interrupted training resumes from the checkpoint of its last epoch in `work`. The figures are epochs and seconds,
     validation metrics, and under `test` the test metrics with seen items removed and kept. `also` tests the same model
-    under another protocol too, whose test events must be among the first's: `test PROTOCOL`.
+    under another protocol too, whose test events must be among the first's: `test PROTOCOL`. A model that reads the
+    time of a request is tested both ways: `test, request time known`.
     """
     whole = dict(settings or {}) | dump_configuration(configuration) | {"data_hash": dataset.content_hash}
     digest = hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()
@@ -70,8 +71,11 @@ def _train(
         "seen": experiment.seen,  # of the validation metrics
         "validation": result.metrics,
     }
-    for role, part in parts.items():
-        both = evaluate_both(dataset, part, score_rows(result.model, dataset, experiment.inputs, part))
+    asked = [(role, part, None) for role, part in parts.items()]
+    if experiment.training.requests is not None:
+        asked += [(f"{role}, request time known", part, experiment.training.requests) for role, part in parts.items()]
+    for role, part, requests in asked:
+        both = evaluate_both(dataset, part, score_rows(result.model, dataset, experiment.inputs, part, requests))
         figures[role] = {seen: evaluation.metrics for seen, evaluation in both.items()}
         for seen, metrics in figures[role].items():
             chosen = ", ".join(f"{metric} {metrics[metric]:.4f}" for metric in ("ndcg_at_10", "mrr_at_25"))
