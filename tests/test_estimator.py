@@ -164,6 +164,23 @@ def test_recommend_takes_one_user_a_column_or_everybody(fitted: HRNNRecommender,
     assert fitted.recommend([], 2).empty
 
 
+def test_recommend_and_evaluate_take_the_time_of_a_request(table: pd.DataFrame, fitted: HRNNRecommender) -> None:
+    model = small(request_time="gap+session+clock", learning_rate=0.05).fit(table)
+    moment = int(table["ts"].max()) + 90_000
+    told = model.recommend([3, 1], k=4, at=moment)
+    pd.testing.assert_frame_equal(told, model.recommend([3, 1], k=4, at=pd.Timestamp(moment, unit="s", tz="UTC")))
+    assert told.iloc[:4]["score"].tolist() == pytest.approx([one.score for one in model.model_.recommend(3, 4, moment)])
+    assert told["score"].tolist() != pytest.approx(model.recommend([3, 1], k=4)["score"].tolist(), rel=1e-3)
+    found = model.model_.evaluate(request_time="known")
+    assert found.known is not None
+    assert found.known.metrics != found.model.metrics
+    assert found.model.metrics["ndcg_at_10"] == model.score(table)  # asked without it
+    with pytest.raises(DataError, match="must not be before the user's last event"):
+        model.recommend(3, at=0)
+    with pytest.raises(ConfigError, match="does not read the time of a request"):
+        fitted.recommend(3, at=moment)
+
+
 def test_users_without_a_history_get_the_popular_items(fitted: HRNNRecommender) -> None:
     found = fitted.recommend(["nobody", "stranger"], 3)
     assert found["item"].tolist()[:3] == found["item"].tolist()[3:]

@@ -7,6 +7,7 @@ import pytest
 from earlier_stores import unpack
 
 from hrnn_hpo.api import evaluate, recommend
+from hrnn_hpo.errors import ConfigError
 from hrnn_hpo.model.folder import load_model
 
 
@@ -16,6 +17,10 @@ def test_a_model_folder_recommends_what_it_did(tmp_path: Path) -> None:
     found = recommend(folder / "model", told["user"], k=3)
     assert [one.item for one in found] == [one["item"] for one in told["items"]]
     assert [one.score for one in found] == pytest.approx([one["score"] for one in told["items"]], rel=1e-4)
+
+    assert load_model(folder / "model").configuration.hyperparameters.request_time == "none"
+    with pytest.raises(ConfigError, match="does not read the time of a request"):
+        recommend(folder / "model", told["user"], at="now")
 
 
 def test_a_studys_model_is_evaluated_as_it_was(tmp_path: Path) -> None:
