@@ -115,15 +115,16 @@ class GatedBlock(hrnn.RecurrentBlock):
         self.widen = nn.Linear(hidden_dimension, 2 * width)
         self.narrow = nn.Linear(width, hidden_dimension)
 
-    def forward(self, x: Tensor, state: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:
-        step_sizes, session_starts, bptt, keep = rest
+    def forward(self, x: Tensor, state: Tensor, *rest: Any) -> tuple[Tensor, Tensor, None]:
+        step_sizes, session_starts, bptt, keep, opened = rest
+        assert opened is None, "gated branches are written for models that open no session for a request"
         y, state = self.recurrence(self.norm(x), state, step_sizes, session_starts, bptt)
         x = x + torch.sigmoid(self.gate(x)) * self.dropout(y)
         if keep is not None:
             x = x[keep]
         value, through = self.widen(self.second_norm(x)).chunk(2, dim=1)
         y = self.narrow(F.silu(through) * value)
-        return x + torch.sigmoid(self.second_gate(x)) * self.dropout(y), state
+        return x + torch.sigmoid(self.second_gate(x)) * self.dropout(y), state, None
 
 
 @contextmanager
