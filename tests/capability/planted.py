@@ -164,7 +164,10 @@ def returns(n_users: int = 300, n_items: int = 24, n_events: int = 24, seed: int
     (1 + 1/log2(3)) / 2 = .82.
     """
     generator = np.random.default_rng(seed)
-    successors = np.stack([generator.permutation(n_items) for _ in range(4)])
+    order = generator.permutation(n_items)
+    successors = np.empty((4, n_items), dtype=np.int64)  # of each item four different ones
+    for place in range(4):
+        successors[place, order] = np.roll(order, -1 - place)
     which = generator.integers(2 if told_by == "session" else 4, size=(n_users, n_events))
     items = np.empty((n_users, n_events), dtype=np.int64)
     items[:, 0] = generator.integers(n_items, size=n_users)
