@@ -69,7 +69,7 @@ class Hyperparameters(BaseModel):
         Literal["auto", "mixed", "ignored"],
         Field(
             description="mixed: a learned gate between all items and the user's own, by count and time since; "
-            "auto: mixed where 1 % of the events or more repeat an item of the user and targets_ahead is 1."
+            "auto: mixed where 1 % of the events or more repeat an item of the user."
         ),
     ] = "auto"
     request_time: Annotated[
@@ -157,11 +157,6 @@ class Hyperparameters(BaseModel):
             raise ValueError(
                 "`min_user_history_length_percentile <= max_user_history_length_percentile` must hold, "
                 f"but got {low} and {high}."
-            )
-        if self.targets_ahead > 1 and self.repeats == "mixed":
-            raise ValueError(
-                "`targets_ahead = 1` must hold with repeats: mixed (what is mixed in knows the next event alone), "
-                f"but got {self.targets_ahead}."
             )
         if self.n_negatives and self.weight_averaging:
             raise ValueError(

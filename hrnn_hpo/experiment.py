@@ -162,7 +162,7 @@ def resolve_auto(dataset: Dataset, configuration: Configuration) -> Configuratio
     hp = configuration.hyperparameters
     found: dict[str, Any] = {}
     if hp.repeats == AUTO:
-        found["repeats"] = "ignored" if hp.targets_ahead > 1 or repeats_are_rare(dataset) else "mixed"
+        found["repeats"] = "ignored" if repeats_are_rare(dataset) else "mixed"
     if hp.batch_size == AUTO:
         found["batch_size"] = auto_batch_size(dataset.n_events, hp.bptt)
     return configuration.with_hyperparameters(found, ", ".join(found)) if found else configuration

@@ -103,18 +103,23 @@ def own_items_after(owners: NDArray[np.int64], items: NDArray[np.integer], times
 
 
 def own_items_before_repeats(
-    dataset: Dataset, known: Occurrences, starts: NDArray[np.int64], lengths: NDArray[np.int64]
+    dataset: Dataset,
+    known: Occurrences,
+    starts: NDArray[np.int64],
+    lengths: NDArray[np.int64],
+    targets: NDArray[np.int64] | None = None,
 ) -> Iterator[RepeatBlock]:
-    """Yield the own items before each event of a window that is on one of them, a few rows at a time.
+    """Yield the own items before each event of a window whose target is one of them, a few rows at a time.
 
     The window is the events `starts : starts + lengths` of B users by descending length; rows count them step by step,
-    the users of a step in order, as `pack` does. A row has as many entries as its user has own items, so the blocks
-    are as small as the cache wants them.
+    the users of a step in order, as `pack` does. The target of a row is its event's item, or with `targets` (N,) that
+    of a later event of the user. A row has as many entries as its user has own items, so the blocks are as small as the
+    cache wants them.
     """
     steps, lanes = np.nonzero(np.arange(lengths[0])[:, None] < lengths)  # (N,) each
-    since = known.since[starts[lanes] + steps]
+    since = _events_since(known, starts[lanes] + steps, targets)
     rows = np.flatnonzero((since > 0) & (since <= OWN_EVENTS))
-    steps, lanes = steps[rows], lanes[rows]
+    steps, lanes, since = steps[rows], lanes[rows], since[rows]
     events = starts[lanes] + steps
 
     # Each lane's candidates, in order of time: what is its item's newest event before the window, then the window.
@@ -140,11 +145,26 @@ def own_items_before_repeats(
         owners, places = owners.take(own), places.take(own)
         yield RepeatBlock(
             rows=rows[block],
-            targets=np.flatnonzero(comes_again.take(own) == ago.take(own)),
+            targets=np.flatnonzero(since[block].take(owners) == ago.take(own)),
             owners=owners,
             counts=counts.take(places),
             gap_buckets=gap_bucket(now[block].take(owners) - times.take(places)),
         )
+
+
+def _events_since(
+    known: Occurrences, events: NDArray[np.int64], targets: NDArray[np.int64] | None
+) -> NDArray[np.integer]:
+    """Return how many events before each event the user had its target's item last, (N,); 0: not before it."""
+    if targets is None:
+        return known.since[events]
+    # From the target back by its item's earlier events, until one is older than the row's own event.
+    last, found = targets.copy(), np.ones(len(targets), dtype=np.bool_)
+    while len(later := np.flatnonzero(found & (last >= events))):
+        back = known.since[last[later]]
+        found[later] = back > 0
+        last[later] -= back
+    return np.where(found, events - last, 0)
 
 
 def _blocks_of_users(dataset: Dataset) -> Iterator[tuple[NDArray[np.int64], slice]]:

@@ -39,10 +39,19 @@ class NegativeSampler:
 
 
 def repeat_shares(
-    mixture: RepeatMixture, outputs: Tensor, inputs: PackedInputs, dataset: Dataset, known: Occurrences, window: Window
+    mixture: RepeatMixture,
+    outputs: Tensor,
+    inputs: PackedInputs,
+    dataset: Dataset,
+    known: Occurrences,
+    window: Window,
+    learned: NDArray[np.int64] | None = None,
 ) -> Shares:
-    """Return what the mixture makes of a window's N targets, given the states (N, H) that predict them."""
-    repeats = own_items_before_repeats(dataset, known, window.starts, window.lengths)
+    """Return what the mixture makes of a window's N targets, given the states (N, H) that predict them.
+
+    The targets are the window's own events, or the later ones `learned` (N,).
+    """
+    repeats = own_items_before_repeats(dataset, known, window.starts, window.lengths, learned)
     return mixture.shares(outputs, repeats, has_past=inputs.items != dataset.n_items)  # all but the start token
 
 

@@ -11,22 +11,22 @@ from numpy.typing import NDArray
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.data.splits import TrainPart, expand_ranges
 
-SHARE_UNKNOWN = 0.5  # of the steps; docs/benchmarks.md has the figures of other shares
+SHARE_UNKNOWN = 0.5  # of the steps; scripts/benchmarks/request_time.py compares a quarter with it
 REQUESTS = (0, 1)  # beside seed and epoch: a stream of its own
 
 
-def draw_targets(dataset: Dataset, train: TrainPart, n_ahead: int, rng: np.random.Generator) -> NDArray[np.int32]:
-    """Return the item that the step before each event learns, (N,): that event's own, or a later one's.
+def draw_targets(dataset: Dataset, train: TrainPart, n_ahead: int, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Return how many events after each event the one is that the step before it learns, (N,); 0: the event itself.
 
     Of a training target each of the `n_ahead` events from it on is equally likely, as far as the user's training events
-    go. Other events keep their item.
+    go. Other events are their own target.
     """
     starts = np.asarray(dataset.user_offsets)[train.users]
     owners, rows = expand_ranges(starts, train.stops)
     later = train.stops[owners] - 1 - rows  # training events of the same user after each
-    items = np.array(dataset.items)
-    items[rows] = items[rows + rng.integers(0, np.minimum(later, n_ahead - 1), endpoint=True)]
-    return items
+    ahead = np.zeros(dataset.n_events, dtype=np.uint8)
+    ahead[rows] = rng.integers(0, np.minimum(later, n_ahead - 1), endpoint=True)
+    return ahead
 
 
 def draw_known(n_events: int, rng: np.random.Generator) -> NDArray[np.bool_]:

@@ -167,10 +167,10 @@ def _train_epoch(
     model.train()
     low_precision = in_bfloat16(hp, device)
     lanes = model.start_state(min(hp.batch_size, int(trains.sum())))  # (n_blocks, B, S)
-    items = data.dataset.items
+    ahead = None
     if hp.targets_ahead > 1:
         drawing = np.random.default_rng((seed, state.epoch, hp.targets_ahead))
-        items = draw_targets(data.dataset, data.train, hp.targets_ahead, drawing)
+        ahead = draw_targets(data.dataset, data.train, hp.targets_ahead, drawing)
     known = None
     if model.request_time is not None:
         known = draw_known(data.dataset.n_events, np.random.default_rng((seed, state.epoch, *REQUESTS)))
@@ -182,7 +182,9 @@ def _train_epoch(
         n_windows, n_done = state.begun.n_windows, state.begun.n_targets
     for window in windows:
         inputs, rows = pack(data.inputs, window.starts, window.lengths, device)
-        targets = send(items[rows], device, torch.int64)  # (N,)
+        learned = None if ahead is None else rows + ahead[rows]  # (N,) events; None: those of the rows
+        items = data.dataset.items[rows if learned is None else learned]
+        targets = send(items, device, torch.int64)  # (N,)
         weights = None if data.weights is None else send(data.weights[rows], device)  # (N,)
         order = send(window.lanes, device)
         lanes[:, send(window.lanes[window.fresh], device)] = 0.0  # a new user's lane forgets the last user
@@ -196,7 +198,7 @@ def _train_epoch(
             shares = None
             if model.repeats is not None:
                 assert data.occurrences is not None
-                shares = repeat_shares(model.repeats, outputs, inputs, data.dataset, data.occurrences, window)
+                shares = repeat_shares(model.repeats, outputs, inputs, data.dataset, data.occurrences, window, learned)
             if sampler is None:
                 loss = full_softmax(model, outputs, targets, weights, shares)
             else:

@@ -63,6 +63,7 @@ def test_own_items_after_some_events_are_counted_and_dated(
 
 @given(datasets(max_events=20, max_items=8), st.data(), st.sampled_from([1, 5, 1000]), window_lengths)
 def test_own_items_before_a_windows_repeats(dataset: Dataset, data: st.DataObject, block: int, own_events: int) -> None:
+    """Of the window's own events, or of later ones of the same users that its rows learn."""
     starts, stops = np.asarray(dataset.user_offsets)[:-1], np.asarray(dataset.user_offsets)[1:]
     begins = starts + np.array([data.draw(st.integers(0, int(n) - 1)) for n in stops - starts])
     lengths = np.array([data.draw(st.integers(1, int(n))) for n in stops - begins])
@@ -70,11 +71,15 @@ def test_own_items_before_a_windows_repeats(dataset: Dataset, data: st.DataObjec
     begins, lengths, starts = begins[order], lengths[order], starts[order]
     _, rows = pack(inputs_of(dataset), begins, lengths, torch.device("cpu"))
     firsts = {int(row): int(starts[np.flatnonzero((begins <= row) & (row < begins + lengths))[0]]) for row in rows}
+    learned = None
+    if data.draw(st.booleans()):
+        left = stops[np.searchsorted(stops, rows, side="right")] - 1 - rows
+        learned = rows + np.array([data.draw(st.integers(0, int(n))) for n in left], dtype=np.int64)
     found: dict[int, tuple[list[tuple[int, int]], tuple[int, int]]] = {}  # row -> its entries, and the target's
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(repeats, "BLOCK_ENTRIES", block)
         patch.setattr(repeats, "OWN_EVENTS", own_events)
-        for part in repeats.own_items_before_repeats(dataset, repeats.occurrences(dataset), begins, lengths):
+        for part in repeats.own_items_before_repeats(dataset, repeats.occurrences(dataset), begins, lengths, learned):
             entries = list(zip(part.counts.tolist(), part.gap_buckets.tolist(), strict=True))
             assert part.owners[part.targets].tolist() == list(range(len(part.rows)))
             for place, row in enumerate(part.rows.tolist()):
@@ -84,8 +89,9 @@ def test_own_items_before_a_windows_repeats(dataset: Dataset, data: st.DataObjec
         expected = {}
         for row, event in enumerate(rows):
             own_items = literal_own_items(dataset, firsts[int(event)], int(event))
-            if int(dataset.items[event]) in own_items:
-                expected[row] = sorted(own_items.values()), own_items[int(dataset.items[event])]
+            item = int(dataset.items[event if learned is None else learned[row]])
+            if item in own_items:
+                expected[row] = sorted(own_items.values()), own_items[item]
     assert found == expected
 
 

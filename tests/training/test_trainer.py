@@ -13,6 +13,7 @@ from strategies import train_part_of
 
 from hrnn_hpo.config import Hyperparameters
 from hrnn_hpo.data.featurize import event_features
+from hrnn_hpo.data.repeats import occurrences
 from hrnn_hpo.data.requests import requests_of_events
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.data.splits import TrainPart
@@ -31,6 +32,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "averaged weights": {"weight_averaging": 0.9},
     "sampled softmax": {"n_negatives": 5},
     "targets ahead": {"targets_ahead": 3},
+    "targets ahead, repeats": {"targets_ahead": 3, "repeats": "mixed"},
     "request time": {"request_time": "gap+session+clock"},
     "request time, hierarchical": {**HIERARCHICAL, "request_time": "gap+session+clock"},
 }
@@ -53,7 +55,13 @@ def hyperparameters(**changes: Any) -> Hyperparameters:
 
 def data_of(dataset: Dataset, session_gap: int = 1800) -> TrainingData:
     requests = requests_of_events(dataset, event_features(dataset, session_gap))
-    return TrainingData(dataset, inputs_of(dataset, session_gap), train_part_of(dataset), requests=requests)
+    return TrainingData(
+        dataset,
+        inputs_of(dataset, session_gap),
+        train_part_of(dataset),
+        occurrences=occurrences(dataset),
+        requests=requests,
+    )
 
 
 def fresh(seed: int = 0, **changes: Any) -> HRNN:
