@@ -320,7 +320,10 @@ class _Scan(torch.autograd.Function):
                 final[following:size] = last[following:]
         if any(ctx.needs_input_grad):
             ctx.save_for_backward(acts, candidates, previous, recurrent, user_weight)
-            ctx.starts, ctx.session_starts, ctx.users_in = starts, session_starts, users_in
+            ctx.starts, ctx.session_starts = starts, session_starts
+            ctx.users_in = (
+                None if users_in is None else users_in.detach()
+            )  # an output kept as such would never be freed
             ctx.step_sizes, ctx.bptt = sizes, bptt
         ctx.mark_non_differentiable(*([final] if user is None else [final, user]))  # states go on without gradient
         return outputs, final, user, users_in if users_wanted else None
