@@ -160,11 +160,11 @@ def _table(name: str, log: Log, rows: Rows) -> str:
         lines += [_published(one) for one in PUBLISHED]
     lines.sort(key=lambda line: -line[0])
     columns = ["system", *METRICS, "order of ties", "request time known", "trains on the last but one", "items"]
-    minutes = sum(figures["seconds"] for figures in done) / len(done) / 60
+    seconds = sum(figures["seconds"] for figures in done) / len(done)
     return (
         f"**{name}**, {log.protocol}, seen items {done[0]['seen']}\n\n"
         f"{table([*columns, 'size', 'from'], [line for _, line in lines])}\n\n"
-        f"All baselines of a seed together: {minutes:.1f} minutes of one core, the choice of their constants included."
+        f"All baselines of a seed together: {seconds:.0f} seconds of one core, the choice of their constants included."
     )
 
 
