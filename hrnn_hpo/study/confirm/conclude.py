@@ -39,7 +39,7 @@ def conclude(study: Study, record: StudyRecord, companion: Study, settings: Sett
         mine = [runs.get((number, repeat)) for repeat in range(settings.n_seeds)]
         ended = [run for run in mine if run is not None and run.state == TrialState.COMPLETE]
         if len(ended) == settings.n_seeds:
-            scored[number] = [_scores(run) for run in ended]
+            scored[number] = [run_scores(run) for run in ended]
         else:
             failed.append(number)
     trials = last_attempts(study)
@@ -78,7 +78,8 @@ def _doubt(record: StudyRecord) -> str | None:
     )
 
 
-def _scores(run: FrozenTrial) -> RunScores:
+def run_scores(run: FrozenTrial) -> RunScores:
+    """Return what a finished run of a confirmation scored."""
     packed = run.user_attrs[FIGURES]
     assert run.value is not None
     return RunScores(

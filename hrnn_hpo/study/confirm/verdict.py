@@ -175,8 +175,8 @@ def crossed_intervals(
     means = []
     for start in range(0, n_resamples, block):
         size = min(block, n_resamples - start)
-        user_weights = _times_drawn(generator, size, n_rows)
-        run_weights = _times_drawn(generator, size, n_columns) if crossed else np.ones((size, n_columns))
+        user_weights = times_drawn(generator, size, n_rows)
+        run_weights = times_drawn(generator, size, n_columns) if crossed else np.ones((size, n_columns))
         totals = ((user_weights @ sums).reshape(size, -1, n_columns) * run_weights[:, None]).sum(axis=2)
         weights = ((user_weights @ counts) * run_weights).sum(axis=1)
         means.append(totals[weights > 0] / weights[weights > 0, None])  # (resamples, challengers)
@@ -184,7 +184,7 @@ def crossed_intervals(
     return [(float(low), float(high)) for low, high in zip(lows, highs, strict=True)]
 
 
-def _times_drawn(generator: np.random.Generator, size: int, n: int) -> NDArray[np.float64]:
+def times_drawn(generator: np.random.Generator, size: int, n: int) -> NDArray[np.float64]:
     """Return how often each of n units is drawn in n draws with replacement, (size, n)."""
     drawn = generator.integers(0, n, size=(size, n)) + n * np.arange(size)[:, None]
     return np.bincount(drawn.ravel(), minlength=size * n).reshape(size, n).astype(np.float64)
