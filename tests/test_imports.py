@@ -40,7 +40,7 @@ ALLOWED: dict[str, set[str]] = {
 }
 # The rooms of study/ and the files beside them, lowest first: each imports from those above it in this list alone.
 STUDY = (
-    *("attributes", "objectives", "confirmation", "optuna_quiet", "record", "folders", "seeds", "trials"),
+    *("attributes", "objectives", "resolution", "confirmation", "optuna_quiet", "record", "folders", "seeds", "trials"),
     *("storage", "propose", "request", "track", "forecast", "run", "confirm", "compare", "team"),
     *("plan", "report", "results"),
     "tune",
