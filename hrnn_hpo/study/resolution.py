@@ -77,8 +77,9 @@ class Resolution:
         return told + "".join(f" A gain of {gain} takes {seeds_in_words(n)}." for gain, n in self.seeds_for.items())
 
 
-# Paired differences of ndcg_at_10 between configurations of one space, as confirmations on record show them.
-PRIOR = Spread(user=0.10, run=0.005, rest=0.20)
+# Of ndcg_at_10. Confirmations on record show totals from .03, where configurations are alike, to .2, where they differ
+# much (docs/results/confirmed.json has their intervals).
+PRIOR = Spread(user=0.06, run=0.003, rest=0.10)
 
 
 def resolution_from(content: Mapping[str, Any]) -> Resolution:

@@ -74,7 +74,7 @@ def test_the_verdict_sees_the_detectable_gain_as_often_as_it_says(design: Design
     gain = detectable_gain(design, SPREAD, n_seeds)
     generator = np.random.default_rng(1)
     seen = 0
-    n_studies = 60
+    n_studies = 40
     for study in range(n_studies):
         runs: dict[int, list[RunScores]] = {trial: [] for trial in range(design.n_challengers + 1)}
         state = generator.bit_generator.state
@@ -88,7 +88,7 @@ def test_the_verdict_sees_the_detectable_gain_as_often_as_it_says(design: Design
                     runs[0].append(RunScores(0.0, 1, users[mine], np.zeros(int(mine.sum()))))
         said = judge(runs, 0, {}, objective="ndcg_at_10", redrawn=True, seed=study, n_resamples=600)
         seen += said.verdict == "yes"
-    assert seen / n_studies == pytest.approx(POWER, abs=0.17)  # three standard errors of 60 studies
+    assert seen / n_studies == pytest.approx(POWER, abs=0.19)  # three standard errors of 40 studies
 
 
 def test_more_seeds_users_and_fewer_challengers_see_more() -> None:
