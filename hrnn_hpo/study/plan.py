@@ -16,6 +16,7 @@ from hrnn_hpo.data.reading.source import SourceLike
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.data.splits import REDRAWN, make_split
 from hrnn_hpo.errors import ConfigError, HRNNError, StudyError
+from hrnn_hpo.evaluation.metrics import COVERAGE
 from hrnn_hpo.experiment import resolve_device
 from hrnn_hpo.search.solution_config import solution_filters
 from hrnn_hpo.study.confirm.runs import companion_of, confirmation_runs
@@ -31,7 +32,6 @@ from hrnn_hpo.study.trials import count_trials, read_confirmation
 
 READING = frozenset({*KEYWORDS, *ReadOptions.model_fields})  # what is said about the log, not about the study
 GOAL = 0.005  # a gain that is worth having, whose number of seeds a plan tells
-LISTS_ALONE = ("coverage",)  # metrics without a figure per user
 MIN_TRIALS_TO_MEASURE = 3  # an epoch and six slices of one are measured: a tenth of a trial or more
 _log = logging.getLogger(__name__)
 
@@ -131,7 +131,7 @@ def _resolution(
     split = make_split(dataset, record.protocol, record.split_seed, n_held_back=record.n_held_back or 0)
     redrawn = record.protocol in REDRAWN
     judged = split.validation if redrawn else split.held_back
-    if judged is None or record.objective in LISTS_ALONE:
+    if judged is None or record.objective == COVERAGE:  # which has no figure per user
         return None
     confirmation = read_confirmation(study) if study is not None else None
     known = confirmation.resolution if confirmation is not None else None
