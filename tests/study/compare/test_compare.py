@@ -8,6 +8,7 @@ import optuna
 import pytest
 from hostile import NAMES
 from planted_studies import begin, confirmed, open_test, searched
+from shop import GOOD
 from typer.testing import CliRunner, Result
 
 import hrnn_hpo
@@ -239,3 +240,22 @@ def test_real_studies_without_a_confirmation_are_compared(log: Dataset, space: S
     assert second.best_value is not None
     assert pair.difference == pytest.approx(abs(first.best_value - second.best_value))
     assert np.isfinite(pair.difference)
+
+
+@pytest.mark.usefixtures("tracker")
+def test_real_confirmed_studies_share_their_runs_and_their_test_users(shop: Dataset, shop_space: SearchSpace) -> None:
+    def confirmed_study(name: str, configuration: dict[str, Any]) -> dict[str, float]:
+        usual: dict[str, Any] = {"n_trials": 2, "confirm": 1, "confirm_seeds": 2, "device": "cpu", "n_threads": 1}
+        result = tune(shop, study=name, space=shop_space, enqueue=[configuration], **usual)
+        assert result.leaderboard is not None
+        return result.leaderboard.metrics["tuned"]
+
+    good, fair = confirmed_study("a", GOOD), confirmed_study("b", {"hidden_dimension": 16, "learning_rate": 0.003})
+    found = compare("a", "b")
+    [pair], [tested] = found.pairs, found.test
+    assert (pair.ahead, pair.evidence) == ("a", "confirmation")
+    assert pair.how.startswith("paired, ")
+    assert pair.how.endswith(" users, 2 runs")
+    assert pair.difference == pytest.approx(found.ranking[0].mean - found.ranking[1].mean)
+    assert (tested.ahead, tested.p is not None) == ("a", True)
+    assert tested.difference == pytest.approx(good["ndcg_at_10"] - fair["ndcg_at_10"])
