@@ -4,24 +4,28 @@ Studies have their own functions, `tune` first, in study/.
 """
 
 import glob
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from hrnn_hpo.config import Configuration
 from hrnn_hpo.data.prepared import load_dataset
 from hrnn_hpo.data.reading.source import SourceLike
-from hrnn_hpo.data.schema import Dataset
+from hrnn_hpo.data.schema import Dataset, id_text
 from hrnn_hpo.data.splits import Protocol
 from hrnn_hpo.errors import ConfigError, ModelError
-from hrnn_hpo.evaluation.baselines import evaluate_baselines
-from hrnn_hpo.evaluation.protocols import Evaluation, UserMetric, write_rankings
+from hrnn_hpo.evaluation.baselines import BASELINES, OBJECTIVE, BaselineFigures
+from hrnn_hpo.evaluation.protocols import Evaluation, UserMetric, evaluate_ranking
+from hrnn_hpo.evaluation.rankings import Rankings, ranking_name, read_rankings, write_rankings
+from hrnn_hpo.evaluation.significance import paired_difference
 from hrnn_hpo.experiment import (
     Device,
     Experiment,
     ExperimentResult,
+    compare_baselines,
     evaluate_model,
     prepare_experiment,
     resolve_device,
@@ -37,18 +41,20 @@ from hrnn_hpo.model.folder import (
     require_model_target,
     write_model,
 )
-from hrnn_hpo.serving.recommender import Recommendation, Recommender, id_text
+from hrnn_hpo.serving.recommender import Recommendation, Recommender
 from hrnn_hpo.serving.source import open_model
 from hrnn_hpo.training.progress import EpochReport
 
 DataLike = Dataset | SourceLike  # SourceLike: a path, a pattern, several of them, or a DataFrame
 SeenOption = Literal["auto", "remove", "keep"]
+MODEL = "model"  # the model's own row in a table of rankers
 N_DIGEST = 12  # hexadecimal digits in the name of a checkpoint
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class TestResult:
-    """The figures of a model on the test users, and those of the baselines on the same users."""
+    """The figures of a model on the test users, and those of baselines and other rankings on the same users."""
 
     model: Evaluation
     baselines: dict[str, Evaluation]
@@ -56,6 +62,12 @@ class TestResult:
     seen: str
     n_users: int
     n_openings: int  # how often this model has been evaluated on its test users, this time included
+    rankings: dict[str, Evaluation] = field(default_factory=dict)  # of files, by their names
+    # The model minus every other row in ndcg_at_10, paired by user: difference, low, high (95 %), p.
+    differences: dict[str, dict[str, float]] = field(default_factory=dict)
+    constants: dict[str, dict[str, float | str]] = field(default_factory=dict)  # of baselines, by validation users
+    left_out: dict[str, str] = field(default_factory=dict)  # baselines that are not there, and why
+    notes: list[str] = field(default_factory=list)  # on the files of rankings
 
 
 @dataclass
@@ -190,6 +202,7 @@ def evaluate(
     seen: SeenOption | None = None,
     baselines: bool = False,
     rankings: Path | None = None,
+    rankings_from: str | Path | Sequence[str | Path] = (),
     value_weighted: bool = False,
     again: bool = False,
     device: Device = "auto",
@@ -202,8 +215,10 @@ def evaluate(
     what it was trained on, given as to `train`; what `train` returned knows it already. `protocol` and `split_seed`
     only confirm what the model was trained with; another one is refused, and so are other data, a model that trained
     on everything, and a second opening without `again`. `rankings` is a file that gets one line per test user.
+    `rankings_from` are files of lines {"user": id, "items": [best first]}, plain or packed with gzip, whose lists are
+    evaluated on the same users under the same rule for seen items; a row has its file's name.
 
-    Raises ModelError for each of these.
+    Raises ModelError for each of these, DataError for rankings that do not fit the test users.
     """
     saved = _open(model, device)
     name, record = _name_of(saved), saved.split
@@ -234,31 +249,60 @@ def evaluate(
     experiment = prepare_experiment(dataset, saved.configuration, seen or record.seen, refit=record.refit)
     part = test_part(experiment)
     _require_disjoint(experiment, name)
+    lists = _read_rankings(rankings_from, experiment)  # before the test users are opened
     _count_opening(model, saved)
     evaluation = evaluate_model(
         saved.model, experiment, part, value_weighted=value_weighted, extra_metrics=extra_metrics
     )
     if rankings is not None:
         write_rankings(rankings, dataset, part, evaluation)
+    beside = BaselineFigures({}, {}, {})
+    if baselines:
+        beside = compare_baselines(
+            experiment, part, value_weighted=value_weighted, extra_metrics=extra_metrics, tell=_log.warning
+        )
+    ranked = {
+        own: evaluate_ranking(
+            dataset,
+            part,
+            found.top_items if experiment.seen == "keep" else found.new_items,
+            new_items=found.new_items if experiment.apart else None,
+            value_weighted=value_weighted,
+            extra_metrics=extra_metrics,
+        )
+        for own, found in lists.items()
+    }
+    others = beside.evaluations | ranked
+    ours = evaluation.per_user[OBJECTIVE]
     return TestResult(
         model=evaluation,
-        baselines=(
-            evaluate_baselines(
-                dataset,
-                experiment.split.train,
-                part,
-                seen=experiment.seen,
-                value_weighted=value_weighted,
-                extra_metrics=extra_metrics,
-            )
-            if baselines
-            else {}
-        ),
+        baselines=beside.evaluations,
         protocol=record.protocol,
         seen=experiment.seen,
         n_users=len(part),
         n_openings=record.test_openings + 1,
+        rankings=ranked,
+        differences={own: paired_difference(ours, other.per_user[OBJECTIVE]) for own, other in others.items()},
+        constants=beside.constants,
+        left_out=beside.left_out,
+        notes=[note for found in lists.values() for note in found.notes],
     )
+
+
+def _read_rankings(files: str | Path | Sequence[str | Path], experiment: Experiment) -> dict[str, Rankings]:
+    """Return the lists of files of rankings for the test users, by the files' names.
+
+    Raises ConfigError for a name that another row has.
+    """
+    found: dict[str, Rankings] = {}
+    for file in [files] if isinstance(files, str | Path) else files:
+        name = ranking_name(Path(file))
+        if name in (MODEL, *BASELINES, *found):
+            raise ConfigError(
+                f"{file}: a row takes its file's name, but {name!r} is another row's; rename or link the file."
+            )
+        found[name] = read_rankings(Path(file), experiment.dataset, test_part(experiment), seen=experiment.seen)
+    return found
 
 
 def recommend(model: ModelLike, user: object, *, k: int = 25, seen: SeenOption = "auto") -> list[Recommendation]:

@@ -34,10 +34,11 @@ from hrnn_hpo.device import Device as Device
 from hrnn_hpo.device import resolve_device as resolve_device
 from hrnn_hpo.device import undisturbed_caller
 from hrnn_hpo.errors import ConfigError
-from hrnn_hpo.evaluation.baselines import BASELINES
+from hrnn_hpo.evaluation.baselines import BASELINES, BaselineFigures, Chooser, evaluate_baselines
 from hrnn_hpo.evaluation.metrics import METRICS
 from hrnn_hpo.evaluation.protocols import Evaluation, Seen, UserMetric, evaluate, resolve_seen
 from hrnn_hpo.model.encode import score_rows
+from hrnn_hpo.model.ensemble import AnyModel
 from hrnn_hpo.model.hrnn import HRNN, Catalogue
 from hrnn_hpo.model.inputs import StepInputs, step_inputs
 from hrnn_hpo.training.batches import auto_batch_size
@@ -60,6 +61,8 @@ class Experiment:
     training: TrainingData
     log_popularity: NDArray[np.float32]  # (V,) among who trains
     log_recent_popularity: NDArray[np.float32]  # (V,) in the last RECENT_DAYS
+    apart: bool  # whether figures for repeats and for new items are shown: where 1 % of the events or more repeat
+    search_train: TrainPart  # who trains while the validation users validate; a refit adds these to split.train
 
     @property
     def inputs(self) -> StepInputs:
@@ -112,10 +115,13 @@ def prepare_experiment(
         train_seed=train_seed,
         n_held_back=configuration.n_held_back or 0,
     )
+    searched = split.train
     if refit:
         split = replace(split, train=_with_validation(dataset, split))
     if configuration.user_fraction is not None:
-        split = replace(split, train=some_users(split.train, configuration.user_fraction, configuration.split_seed))
+        fraction, split_seed = configuration.user_fraction, configuration.split_seed
+        searched = some_users(searched, fraction, split_seed)
+        split = replace(split, train=some_users(split.train, fraction, split_seed))
     train = filter_by_history_length(
         split, dataset, hp.min_user_history_length_percentile, hp.max_user_history_length_percentile
     )
@@ -139,6 +145,8 @@ def prepare_experiment(
         ),
         log_popularity=log_popularity(dataset, train, None),
         log_recent_popularity=log_popularity(dataset, train, RECENT_DAYS),
+        apart=not repeats_are_rare(dataset),
+        search_train=searched,
     )
 
 
@@ -189,7 +197,7 @@ def run_experiment(
     n_threads = configuration.n_threads or default_threads()
     floor = -math.inf
     if part is not None and fixed_epochs is None:
-        floor = validate_baselines(experiment, "popularity", extra_metrics=extra_metrics)["popularity"][objective]
+        floor = popularity_figure(experiment, part, objective, extra_metrics)
 
     def validate_model(model: HRNN) -> Validation:
         assert part is not None
@@ -234,7 +242,7 @@ def run_experiment(
 
 
 def evaluate_model(
-    model: HRNN,
+    model: AnyModel,
     experiment: Experiment,
     part: EvalPart,
     *,
@@ -249,23 +257,46 @@ def evaluate_model(
             part,
             score_rows(model, experiment.dataset, experiment.inputs, part),
             seen=experiment.seen,
+            apart=experiment.apart,
             value_weighted=value_weighted,
             extra_metrics=extra_metrics,
         )
 
 
-def validate_baselines(
-    experiment: Experiment, *names: str, extra_metrics: Mapping[str, UserMetric] | None = None
-) -> dict[str, dict[str, float]]:
-    """Return the metrics of some baselines on the validation users that the model is validated on."""
-    part = experiment.split.validation
-    assert part is not None, "protocol none has no validation users"
-    found = {}
-    for name in names:
-        score = BASELINES[name](experiment.dataset, experiment.split.train, part)
-        evaluation = evaluate(experiment.dataset, part, score, seen=experiment.seen, extra_metrics=extra_metrics)
-        found[name] = evaluation.metrics
-    return found
+def popularity_figure(
+    experiment: Experiment, part: EvalPart, objective: str, extra_metrics: Mapping[str, UserMetric] | None
+) -> float:
+    """Return what popularity reaches in the objective on a part."""
+    score = BASELINES["popularity"](experiment.dataset, experiment.split.train, part)
+    found = evaluate(experiment.dataset, part, score, seen=experiment.seen, extra_metrics=extra_metrics)
+    return found.metrics[objective]
+
+
+def compare_baselines(
+    experiment: Experiment,
+    part: EvalPart,
+    *,
+    objective: str = "ndcg_at_10",
+    value_weighted: bool = False,
+    extra_metrics: Mapping[str, UserMetric] | None = None,
+    tell: Callable[[str], None] = lambda text: None,
+) -> BaselineFigures:
+    """Return the baselines' figures on a part that a model of this experiment is evaluated on.
+
+    They learn what the model learned; validation users choose their constants by the objective. `tell` is told of what
+    takes long.
+    """
+    assert experiment.split.validation is not None, "protocol none has no validation users"
+    return evaluate_baselines(
+        experiment.dataset,
+        experiment.split.train,
+        part,
+        seen=experiment.seen,
+        chooser=Chooser(experiment.search_train, experiment.split.validation, objective),
+        value_weighted=value_weighted,
+        extra_metrics=extra_metrics,
+        tell=tell,
+    )
 
 
 def training_digest(experiment: Experiment, objective: str, role: str) -> str:

@@ -14,9 +14,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from hrnn_hpo.api import TrainedModel, evaluate, recommender_of, train
 from hrnn_hpo.config import Configuration, Hyperparameters, nearest, parse_configuration
-from hrnn_hpo.data.schema import Dataset
+from hrnn_hpo.data.schema import Dataset, id_text
 from hrnn_hpo.errors import DataError
-from hrnn_hpo.serving.recommender import id_text
 
 # Which columns hold what, as in `train`; None leaves a column out unless it has our own name.
 _COLUMNS = {

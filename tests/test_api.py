@@ -312,6 +312,47 @@ def test_baselines_stand_beside_the_model(model: Path, data: Path) -> None:
         assert evaluation.users.tolist() == result.model.users.tolist()
 
 
+def test_others_rankings_stand_beside_the_model_with_paired_differences(
+    tmp_path: Path, model: Path, data: Path
+) -> None:
+    file = tmp_path / "ours.jsonl"
+    ours = api.evaluate(model, data, rankings=file, device="cpu")
+    theirs = tmp_path / "theirs.jsonl"
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    theirs.write_text("".join(json.dumps({"user": one["user"], "items": one["truth"]}) + "\n" for one in lines))
+    result = api.evaluate(model, data, rankings_from=[file, theirs], again=True, device="cpu")
+    assert list(result.rankings) == ["ours", "theirs"]
+    assert {name: result.rankings["ours"].metrics[name] for name in METRICS} == {
+        name: ours.model.metrics[name] for name in METRICS
+    }
+    assert result.rankings["theirs"].metrics["ndcg_at_10"] == 1
+    # A written list ends after 25 places, so that fewer new items are left in it than the model would rank.
+    assert result.rankings["theirs"].metrics.keys() == result.model.metrics.keys()
+    assert result.differences["ours"] == {"difference": 0, "low": 0, "high": 0, "p": 1}
+    behind = result.differences["theirs"]
+    assert behind["difference"] == pytest.approx(ours.model.metrics["ndcg_at_10"] - 1)
+    assert 0 < behind["p"] <= 2 / 2**6
+    assert "lists are shorter than 25" in " ".join(result.notes)
+
+
+def test_rankings_that_do_not_fit_leave_the_test_users_closed(tmp_path: Path, model: Path, data: Path) -> None:
+    (tmp_path / "bad.jsonl").write_text("{\n")
+    with pytest.raises(DataError, match="line 1: must be a JSON object"):
+        api.evaluate(model, data, rankings_from=tmp_path / "bad.jsonl", device="cpu")
+    (tmp_path / "ease.jsonl").write_text("")
+    with pytest.raises(ConfigError, match="'ease' is another row's"):
+        api.evaluate(model, data, rankings_from=tmp_path / "ease.jsonl", device="cpu")
+    assert read_record(model).test_openings == 0
+
+
+def test_repeats_and_new_items_have_figures_in_every_epoch_and_on_the_test_users(data: Path) -> None:
+    trained = api.train(data, configuration=small_configuration(), device="cpu")
+    wanted = {"ndcg_at_10_repeats", "ndcg_at_10_new"}
+    assert all(wanted <= report.metrics.keys() for report in trained.result.history)
+    result = trained.evaluate(baselines=True)
+    assert all(wanted <= row.metrics.keys() for row in (result.model, *result.baselines.values()))
+
+
 def test_seen_is_the_models_own_unless_told(model: Path, data: Path) -> None:
     own = api.evaluate(model, data, device="cpu")
     assert own.seen == read_record(model).seen == "keep"

@@ -22,12 +22,12 @@ from hrnn_hpo.data.synthetic import make_dataset, markov
 from hrnn_hpo.errors import ConfigError, DataError
 from hrnn_hpo.evaluation.metrics import METRICS
 from hrnn_hpo.experiment import (
+    compare_baselines,
     evaluate_model,
     prepare_experiment,
     resolve_auto,
     resolve_device,
     run_experiment,
-    validate_baselines,
 )
 from hrnn_hpo.training.progress import EpochReport
 from hrnn_hpo.training.trainer import fit
@@ -310,8 +310,9 @@ def test_popularity_on_the_validation_users_is_the_floor_of_early_stopping(monke
     experiment = prepare_experiment(DATASET, small_configuration(epochs=1))
     run_experiment(experiment, device="cpu", objective="recall_at_10")
     run_experiment(experiment, device="cpu", fixed_epochs=1)
-    figures = validate_baselines(experiment, "popularity", "item_knn")
-    assert list(figures) == ["popularity", "item_knn"]
+    assert experiment.split.validation is not None
+    figures = compare_baselines(experiment, experiment.split.validation).metrics
+    assert {"popularity", "item_knn", "ease"} <= figures.keys()
     assert floors == [figures["popularity"]["recall_at_10"], -math.inf]
     counts = np.bincount(DATASET.items[training_events(DATASET, experiment.split.train)], minlength=DATASET.n_items)
     best = set(np.argsort(-counts, kind="stable")[:10].tolist())

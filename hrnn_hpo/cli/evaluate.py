@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 import typer
 
 from hrnn_hpo.cli import options
-from hrnn_hpo.cli.output import console, print_json, print_table
+from hrnn_hpo.cli.output import console, print_json, print_note, print_table
+from hrnn_hpo.cli.rankers import show_baseline_notes, show_rankers
 
 
 def evaluate(
@@ -20,11 +21,25 @@ def evaluate(
         int | None, typer.Option("--split-seed", min=0, help="Confirm the model's own split seed.")
     ] = None,
     baselines: Annotated[
-        bool, typer.Option("--baselines", help="Evaluate popularity, recent popularity, own items and item-kNN too.")
+        bool,
+        typer.Option(
+            "--baselines",
+            help="Evaluate popularity, recent popularity, own items, item-kNN and EASE too, and TIFU-kNN and EASE with "
+            "own items where repeats are frequent; validation users choose their constants.",
+        ),
     ] = False,
     rankings: Annotated[
         Path | None,
         typer.Option("--rankings", metavar="FILE.jsonl", help="Write a line per test user: items and truth."),
+    ] = None,
+    rankings_from: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--rankings-from",
+            metavar="FILE.jsonl",
+            help='Evaluate the lists of a file too, a line {"user": id, "items": [best first]} for each test user, '
+            "plain or .gz; may be repeated.",
+        ),
     ] = None,
     value_weighted: Annotated[
         bool, typer.Option("--value-weighted", help="Also weight each hit by its EVENT_VALUE.")
@@ -45,6 +60,8 @@ def evaluate(
       hrnn-hpo evaluate models/best data/ml-100k --baselines
 
       hrnn-hpo evaluate models/best data/ml-100k --again --rankings rankings.jsonl --json
+
+      hrnn-hpo evaluate models/best data/ml-100k --again --baselines --rankings-from sasrec.jsonl
     """
     from hrnn_hpo import api
     from hrnn_hpo.serving.source import resolve_model
@@ -57,6 +74,7 @@ def evaluate(
         seen=seen,
         baselines=baselines,
         rankings=rankings,
+        rankings_from=rankings_from or [],
         value_weighted=value_weighted,
         again=again,
         device=options.checked_device(device),
@@ -71,14 +89,22 @@ def evaluate(
                 "n_openings": result.n_openings,
                 "metrics": result.model.metrics,
                 "baselines": {name: baseline.metrics for name, baseline in result.baselines.items()},
+                "baseline_constants": result.constants,
+                "baselines_left_out": result.left_out,
+                "rankings": {name: ranking.metrics for name, ranking in result.rankings.items()},
+                "differences": result.differences,
+                "notes": result.notes,
             }
         )
         return
-    columns = {"model": result.model, **result.baselines}
-    print_table(
-        f"{result.n_users} test users, protocol {result.protocol}, seen items: {result.seen}",
-        ["metric", *columns],
-        [[name, *(column.metrics[name] for column in columns.values())] for name in result.model.metrics],
-    )
+    title = f"{result.n_users} test users, protocol {result.protocol}, seen items: {result.seen}"
+    if result.differences:
+        rows = {"model": result.model, **result.baselines, **result.rankings}
+        show_rankers(title, {name: row.metrics for name, row in rows.items()}, differences=result.differences)
+    else:
+        print_table(title, ["metric", "model"], [[name, value] for name, value in result.model.metrics.items()])
+    show_baseline_notes(result.constants, result.left_out)
+    for note in result.notes:
+        print_note(note)
     if result.n_openings > 1:
         console.print(f"The test users have been opened {result.n_openings} times.", style="yellow")

@@ -6,9 +6,8 @@ from typing import Annotated, Any
 import typer
 
 from hrnn_hpo.cli import options
-from hrnn_hpo.cli.output import console, print_json, print_note, print_table, print_warning
-
-COMPARED = ("popularity", "item_knn")  # with the model, on its validation users
+from hrnn_hpo.cli.output import console, print_json, print_note, print_warning
+from hrnn_hpo.cli.rankers import show_baseline_notes, show_rankers
 
 
 def train(
@@ -50,7 +49,8 @@ def train(
 
     from hrnn_hpo import api
     from hrnn_hpo.config import Configuration, load_configuration, parse_assignments
-    from hrnn_hpo.experiment import validate_baselines
+    from hrnn_hpo.evaluation.baselines import BaselineFigures
+    from hrnn_hpo.experiment import compare_baselines
     from hrnn_hpo.model.folder import holds_model
 
     configuration = Configuration() if config is None else load_configuration(config)
@@ -87,7 +87,10 @@ def train(
 
         def epoch(report: Any) -> None:
             state["epoch"] = report.epoch
-            metric = "".join(f"  {name} {report.metrics[name]:.4f}" for name in ("ndcg_at_10",) if report.metrics)
+            metric = f"  ndcg_at_10 {report.metrics['ndcg_at_10']:.4f}" if report.metrics else ""
+            apart = [(word, report.metrics.get(f"ndcg_at_10_{word}")) for word in ("repeats", "new")]
+            if told := ", ".join(f"{word} {value:.4f}" for word, value in apart if value is not None):
+                metric += f" ({told})"
             best = "  best so far" if report.is_best and report.metrics else ""
             console.print(
                 f"epoch {report.epoch:3d}  loss {report.train_loss:.4f}{metric}"
@@ -107,7 +110,11 @@ def train(
             on_update=update,
         )
     result = trained.result
-    baselines = validate_baselines(trained.experiment, *COMPARED) if result.metrics else {}
+    validated = trained.experiment.split.validation if result.metrics else None
+    beside = BaselineFigures({}, {}, {})
+    if validated is not None:
+        beside = compare_baselines(trained.experiment, validated, tell=print_note)
+    baselines = beside.metrics
     if json:
         print_json(
             {
@@ -115,6 +122,8 @@ def train(
                 "best_epoch": result.best_epoch,
                 "metrics": result.metrics,
                 "baselines": baselines,
+                "baseline_constants": beside.constants,
+                "baselines_left_out": beside.left_out,
                 "seen": trained.experiment.seen,
                 "configuration": result.configuration.model_dump(),
                 "n_parameters": result.n_parameters,
@@ -122,11 +131,9 @@ def train(
             }
         )
     elif result.metrics:
-        print_table(
-            f"Validation users, epoch {result.best_epoch} (seen items: {trained.experiment.seen})",
-            ["metric", "model", *baselines],
-            [[name, value, *(one[name] for one in baselines.values())] for name, value in result.metrics.items()],
-        )
+        title = f"Validation users, epoch {result.best_epoch} (seen items: {trained.experiment.seen})"
+        show_rankers(title, {"model": result.metrics, **baselines})
+        show_baseline_notes(beside.constants, beside.left_out)
     if not json:
         console.print(
             f"Model written to {trained.folder} ({result.n_parameters:,} parameters, {result.seconds:.0f} s)."
@@ -140,6 +147,6 @@ def _warn_below(metrics: dict[str, float], baselines: dict[str, dict[str, float]
     above = [f"{name} ({one[objective]:.4f})" for name, one in baselines.items() if one[objective] > metrics[objective]]
     if above:
         print_warning(
-            f"the model's {objective}, {metrics[objective]:.4f}, is below {' and '.join(above)} on the same validation "
+            f"the model's {objective}, {metrics[objective]:.4f}, is below {', '.join(above)} on the same validation "
             "users. `tune` may find a configuration that is not; until then the baseline is the better recommender."
         )

@@ -3,13 +3,12 @@
 from typing import TYPE_CHECKING
 
 from hrnn_hpo.cli.output import print_table, results
+from hrnn_hpo.cli.rankers import interval, show_baseline_notes, show_rankers
 
 if TYPE_CHECKING:
     from hrnn_hpo.study.confirm.leaderboard import Leaderboard
     from hrnn_hpo.study.confirmation import Confirmation
     from hrnn_hpo.study.record import StudyRecord
-
-SHOWN = ("ndcg_at_10", "mrr_at_25", "hit_rate_at_10", "coverage")  # the others are in --json and MLflow
 
 
 def show_confirmation(confirmation: "Confirmation") -> None:
@@ -21,7 +20,7 @@ def show_confirmation(confirmation: "Confirmation") -> None:
     rows = []
     for one in confirmation.contenders:
         name = f"trial {one.trial}" + (" (defaults)" if one.trial == confirmation.defaults else "")
-        gain = "-" if one.difference is None else _interval(one.difference, one.low, one.high, sign="+")
+        gain = "-" if one.difference is None else interval(one.difference, one.low, one.high, sign="+")
         rows.append([name, one.search_value, one.mean, gain, one.p_holm, str(one.best_epoch)])
     users = f", {confirmation.n_users} users" if confirmation.n_users else ""
     print_table(
@@ -33,27 +32,17 @@ def show_confirmation(confirmation: "Confirmation") -> None:
 
 def show_leaderboard(board: "Leaderboard", record: "StudyRecord") -> None:
     """Print the test figures: the objective with its interval, and the others."""
-    from hrnn_hpo.study.confirm.leaderboard import baselines_ahead
+    from hrnn_hpo.study.confirm.leaderboard import baselines_ahead, ensemble_note
 
-    columns = list(dict.fromkeys([record.objective, *SHOWN]))
-    rows = []
-    for name, metrics in board.metrics.items():
-        low, high = board.intervals.get(name, {}).get(record.objective, (None, None))
-        first = _interval(metrics.get(record.objective), low, high)
-        rows.append([name, first, *(metrics.get(metric) for metric in columns[1:])])
     trained = ", trained on validation users too" if board.refit else ""
     title = f"{board.n_test_users} test users, {record.protocol}, seen items: {record.seen}{trained}"
-    print_table(title, ["", f"{columns[0]} (95 %)", *columns[1:]], rows)
+    own = {name: row[record.objective] for name, row in board.intervals.items() if record.objective in row}
+    show_rankers(title, board.metrics, objective=record.objective, intervals=own, differences=board.differences)
+    show_baseline_notes(board.constants, board.left_out)
     if board.gain:
-        gain = _interval(board.gain["difference"], board.gain["low"], board.gain["high"], sign="+")
+        gain = interval(board.gain["difference"], board.gain["low"], board.gain["high"], sign="+")
         results.print(f"Tuned minus defaults on the test users: {gain}, p {board.gain['p']:.3f}.", soft_wrap=True)
+    if told := ensemble_note(board):
+        results.print(told, soft_wrap=True)
     if ahead := baselines_ahead(board, record.objective):
         results.print(ahead, soft_wrap=True)
-
-
-def _interval(value: float | None, low: float | None, high: float | None, sign: str = "") -> str:
-    if value is None:
-        return "-"
-    if low is None or high is None:
-        return f"{value:{sign}.4f}"
-    return f"{value:{sign}.4f} [{low:{sign}.4f}, {high:{sign}.4f}]"

@@ -5,11 +5,13 @@ Everything that is fitted here is fitted on training events alone. Tensors and b
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hrnn_hpo.data.blocks import pairs_of_events, training_rows, zeros
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.data.sessions import first_rows, session_starts
 from hrnn_hpo.data.splits import Split, TrainPart
@@ -24,12 +26,17 @@ CONTINUE, NEW_SESSION, NEW_USER = 0, 1, 2
 
 @dataclass(frozen=True)
 class EventFeatures:
-    """What the model reads of each event besides its item; all arrays (N,)."""
+    """What the model reads of each event besides its item; all arrays (N,), the last two the log's own."""
 
     gap_buckets: NDArray[np.uint8]  # 0 = first event of the user, else `gap_bucket`; below N_GAP_BUCKETS
     control: NDArray[np.uint8]  # CONTINUE, NEW_SESSION or NEW_USER
-    event_types: NDArray[np.int32] | None  # 0 = none, else 1 + code of the event type
+    type_codes: NDArray[np.int32] | None  # as in the log, -1 = none; the model reads 1 + code
     event_values: NDArray[np.float32] | None  # as in the log, NaN where empty; the model standardizes them
+
+    @property
+    def event_types(self) -> NDArray[np.int32] | None:
+        """Return 1 + code of the event type, 0 = none, (N,)."""
+        return None if self.type_codes is None else self.type_codes + np.int32(1)
 
 
 @dataclass(frozen=True)
@@ -51,25 +58,38 @@ def value_scale(dataset: Dataset, train: TrainPart) -> ValueScale:
     """
     if dataset.event_values is None:
         return AS_IT_IS
-    values = np.asarray(dataset.event_values)[training_events(dataset, train)].astype(np.float64)
-    values = values[~np.isnan(values)]
-    if not len(values) or values.min() == values.max():
+    n, total, low, high = 0, 0.0, math.inf, -math.inf
+    for values in _values(dataset.event_values, dataset, train):
+        n, total = n + len(values), total + float(values.sum())
+        low, high = min(low, float(values.min(initial=math.inf))), max(high, float(values.max(initial=-math.inf)))
+    if n == 0 or low == high:
         return ValueScale(0.0, 1.0, 0.0)
-    return ValueScale(float(values.mean()), float(values.std()), MAX_DEVIATIONS)
+    mean = total / n
+    squares = sum(float(np.square(values - mean).sum()) for values in _values(dataset.event_values, dataset, train))
+    return ValueScale(mean, math.sqrt(squares / n), MAX_DEVIATIONS)
+
+
+def _values(event_values: NDArray[np.float32], dataset: Dataset, train: TrainPart) -> Iterator[NDArray[np.float64]]:
+    """Yield the values of the training events piece by piece, empty ones left out."""
+    for rows in training_rows(dataset, train):
+        values = event_values[rows].astype(np.float64)
+        yield values[~np.isnan(values)]
 
 
 def event_features(dataset: Dataset, session_gap: int) -> EventFeatures:
     """Return the inputs of every event; `session_gap` is the pause in seconds that ends a session."""
-    control = np.where(session_starts(dataset, session_gap), NEW_SESSION, CONTINUE).astype(np.uint8)
+    control = np.where(session_starts(dataset, session_gap), np.uint8(NEW_SESSION), np.uint8(CONTINUE))
     gap_buckets = np.zeros(dataset.n_events, dtype=np.uint8)
-    gap_buckets[1:] = gap_bucket(np.maximum(np.diff(dataset.timestamps), 0))  # negative across users, reset below
+    for part in pairs_of_events(dataset.n_events):
+        gaps = np.maximum(np.diff(dataset.timestamps[part]), 0)  # negative across users, reset below
+        gap_buckets[part][1:] = gap_bucket(gaps)
     firsts = first_rows(dataset)
     control[firsts] = NEW_USER
     gap_buckets[firsts] = 0
     return EventFeatures(
         gap_buckets=gap_buckets,
         control=control,
-        event_types=None if dataset.event_types is None else dataset.event_types + np.int32(1),
+        type_codes=dataset.event_types,
         event_values=dataset.event_values,
     )
 
@@ -131,13 +151,20 @@ def recency_weights(dataset: Dataset, train: TrainPart, half_life_days: float) -
     """
     if not half_life_days > 0:
         raise ConfigError(f"`recency_half_life > 0` days must hold, but got {half_life_days}.")
-    targets = training_events(dataset, train)
-    times = np.asarray(dataset.timestamps)[targets]
-    weights = np.zeros(dataset.n_events, dtype=np.float32)
-    if len(times):
-        ages = (times.max() - times) / SECONDS_PER_DAY
-        raw = np.exp2(-ages / half_life_days)
-        weights[targets] = raw / raw.mean()
+    weights: NDArray[np.float32] = zeros(dataset.n_events, np.float32)
+    newest = _newest(dataset, train)
+
+    def raw(rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        ages = (newest - dataset.timestamps[rows]) / SECONDS_PER_DAY
+        found: NDArray[np.float64] = np.exp2(-ages / half_life_days)
+        return found
+
+    n, total = 0, 0.0
+    for rows in training_rows(dataset, train):
+        n, total = n + len(rows), total + float(raw(rows).sum())
+    for rows in training_rows(dataset, train):
+        if len(rows):
+            weights[rows] = raw(rows) / (total / n)
     return weights
 
 
@@ -146,10 +173,23 @@ def log_popularity(dataset: Dataset, train: TrainPart, last_days: float | None) 
 
     With `last_days`, only training events of the last so many days of the training log count.
     """
-    targets = training_events(dataset, train)
-    items = np.asarray(dataset.items)[targets]
-    if last_days is not None and len(items):
-        times = np.asarray(dataset.timestamps)[targets]
-        items = items[times > times.max() - last_days * SECONDS_PER_DAY]
-    counts = np.bincount(items, minlength=dataset.n_items)
-    return np.log((counts + 1) / (len(items) + dataset.n_items)).astype(np.float32)
+    after = None if last_days is None else _newest(dataset, train) - last_days * SECONDS_PER_DAY
+    counts = item_counts(dataset, train, after)
+    shares: NDArray[np.float64] = (counts + 1) / (counts.sum() + dataset.n_items)
+    return np.log(shares).astype(np.float32)
+
+
+def item_counts(dataset: Dataset, train: TrainPart, after: float | None = None) -> NDArray[np.int64]:
+    """Return the number of training events of each item, (V,); with `after`, of those later than that time alone."""
+    counts = np.zeros(dataset.n_items, dtype=np.int64)
+    for rows in training_rows(dataset, train):
+        if after is not None:
+            rows = rows[dataset.timestamps[rows] > after]
+        counts += np.bincount(dataset.items[rows], minlength=dataset.n_items)
+    return counts
+
+
+def _newest(dataset: Dataset, train: TrainPart) -> int:
+    """Return the time of the last training event, 0 where there is none."""
+    lasts = train.stops[train.stops > np.asarray(dataset.user_offsets)[train.users]] - 1
+    return int(dataset.timestamps[lasts].max(initial=0))

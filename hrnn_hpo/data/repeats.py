@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from hrnn_hpo.data.blocks import zeros
 from hrnn_hpo.data.featurize import gap_bucket
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.data.splits import expand_ranges
@@ -66,8 +67,8 @@ def repeats_are_rare(dataset: Dataset) -> bool:
 
 
 def occurrences(dataset: Dataset) -> Occurrences:
-    """Return where each event's item comes again and came before, 12 bytes an event."""
-    until, since, counts = (np.zeros(dataset.n_events, dtype=np.int32) for _ in range(3))
+    """Return where each event's item comes again and came before, 12 bytes an event, on disk where these are many."""
+    until, since, counts = (zeros(dataset.n_events, np.int32) for _ in range(3))
     for users, events in _blocks_of_users(dataset):
         order, first = _by_owner_and_item(users, dataset.items[events])
         follows = np.flatnonzero(~first)

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from hrnn_hpo.errors import DataError
+
 USER_ID = "USER_ID"
 ITEM_ID = "ITEM_ID"
 TIMESTAMP = "TIMESTAMP"
@@ -62,3 +64,17 @@ class Dataset:
     def event_users(self) -> NDArray[np.int32]:
         """Return the user code of each event, (N,)."""
         return np.repeat(np.arange(self.n_users, dtype=np.int32), self.history_lengths)
+
+
+def id_text(value: object) -> str:
+    """Return an id as a log of text would have it: a whole number's digits, 7 for 7.0.
+
+    Raises DataError for what is no id: None, NaN, an empty text, True.
+    """
+    if isinstance(value, str) and value:
+        return value
+    if isinstance(value, int | np.integer) and not isinstance(value, bool):
+        return str(int(value))
+    if isinstance(value, float | np.floating) and float(value).is_integer():
+        return str(int(value))
+    raise DataError(f"A user must be a text or a whole number, but got {value!r}.")

@@ -6,6 +6,7 @@ What a session means to the model is featurize's and the model's work.
 import numpy as np
 from numpy.typing import NDArray
 
+from hrnn_hpo.data.blocks import pairs_of_events
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.errors import ConfigError
 
@@ -20,9 +21,12 @@ def session_starts(dataset: Dataset, gap_seconds: int) -> NDArray[np.bool_]:
     if gap_seconds < 1:
         raise ConfigError(f"`session_gap >= 1` second must hold, but got {gap_seconds}.")
     starts = np.zeros(dataset.n_events, dtype=np.bool_)
-    starts[1:] = np.diff(dataset.timestamps) >= gap_seconds
-    if dataset.session_ids is not None:
-        starts[1:] |= dataset.session_ids[1:] != dataset.session_ids[:-1]
+    for part in pairs_of_events(dataset.n_events):
+        later = starts[part][1:]
+        later[:] = np.diff(dataset.timestamps[part]) >= gap_seconds
+        if dataset.session_ids is not None:
+            sessions = dataset.session_ids[part]
+            later |= sessions[1:] != sessions[:-1]
     starts[first_rows(dataset)] = True
     return starts
 

@@ -1,102 +1,110 @@
-"""Recommenders without training that every tuned model must beat, fitted on the training events of a split alone.
+"""Recommenders without training that every tuned model must beat: which there are, their constants, their figures.
 
-Each baseline takes (dataset, train, part) and returns the function that scores rows of the part; ranking and metrics
-are protocols' work.
+All are fitted on the training events of a split alone. What each of them does is untrained's work, ranking and metrics
+are protocols'. Constants are chosen by validation users, never by test users.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
-from numpy.typing import NDArray
 
-from hrnn_hpo.data.featurize import SECONDS_PER_DAY
+from hrnn_hpo.data.repeats import repeats_are_rare
 from hrnn_hpo.data.schema import Dataset
-from hrnn_hpo.data.splits import EvalPart, TrainPart, expand_ranges, input_events
-from hrnn_hpo.evaluation.protocols import (
-    Evaluation,
-    ScoreRows,
-    Seen,
-    UserMetric,
-    evaluate,
-    top_k,
-)
+from hrnn_hpo.data.splits import EvalPart, TrainPart
+from hrnn_hpo.evaluation.protocols import Evaluation, ScoreRows, Seen, UserMetric, evaluate
+from hrnn_hpo.evaluation.untrained.common import Constants, Scorer
+from hrnn_hpo.evaluation.untrained.ease import KEPT_SIDE, ease, ease_own_items, how_long_ease, why_no_ease
+from hrnn_hpo.evaluation.untrained.knn import item_knn, item_knn_decay
+from hrnn_hpo.evaluation.untrained.own import own_items, tifu_knn
+from hrnn_hpo.evaluation.untrained.popular import popularity, recent_popularity
 
-if TYPE_CHECKING:
-    from scipy.sparse import csr_array
-
-RECENT_DAYS = 30.0  # the window of recent popularity
-# An own event counts half after this time: of 7, 30, 60, 120, 365, 3650 the best for the validation users of
-# complete-journey (split seeds 0 to 2, ndcg_at_10 .400; 30 days gave .360).
-OWN_HALF_LIFE_DAYS = 120.0
-N_NEIGHBOURS = 100
-N_QUERY_EVENTS = 20
-PRODUCT_BLOCK = 8_000_000  # multiplications per block of the item-item product: bounds its memory
+OBJECTIVE = "ndcg_at_10"
+MOST_CHOOSERS = 2_000  # validation users who choose constants, drawn once where there are more
+LEAST_CHOOSERS = 100
+MANY_SCORES = 5_000_000  # of the evaluated users; from here on whoever waits is told
+MOST_CHOOSING_SCORES = 200_000_000  # their scores for one value of a constant: bounds the time on large catalogues
 
 
-def popularity(dataset: Dataset, train: TrainPart, part: EvalPart) -> ScoreRows:
-    """Return scores that rank items by their number of training events, the same for every user."""
-    events = _training_events(dataset, train)
-    return _same_for_all(_dense_ranks(_counts(dataset, events)))
+@dataclass(frozen=True)
+class Baseline:
+    """A recommender without training, and the values that each of its constants may take, the default first."""
+
+    fit: Callable[[Dataset, TrainPart], Scorer]
+    grid: Mapping[str, Sequence[float | str]] = field(default_factory=dict)
+    fit_small: Callable[[Dataset, TrainPart], Scorer] | None = None  # what constants are chosen with, if not `fit`
+    wants_repeats: bool = False  # only where 1 % of the events or more are repeats
+    why_not: Callable[[Dataset, TrainPart, EvalPart], str | None] = lambda dataset, train, part: None
+    how_long: Callable[[Dataset, TrainPart], str | None] = lambda dataset, train: None
+
+    @property
+    def defaults(self) -> dict[str, float | str]:
+        """Return the constants where nobody chooses."""
+        return {name: values[0] for name, values in self.grid.items()}
+
+    def __call__(
+        self, dataset: Dataset, train: TrainPart, part: EvalPart, constants: Constants | None = None
+    ) -> ScoreRows:
+        """Return the function that scores rows of a part, fitted on training events."""
+        return self.fit(dataset, train)(part, self.defaults if constants is None else constants)
 
 
-def recent_popularity(dataset: Dataset, train: TrainPart, part: EvalPart) -> ScoreRows:
-    """Return scores that rank items by their training events in the log's last 30 days, then by all of them.
+_HALF_LIVES = ("120 days", "30 days", "365 days", "10 events", "30 events", "100 events", "300 events")
+_REGULARIZATION = (300.0, 30.0, 100.0, 1_000.0, 3_000.0)
 
-    The window is counted back from the last training event, its first second excluded.
-    """
-    events = _training_events(dataset, train)
-    times = dataset.timestamps[events]
-    recent = events[times > times.max(initial=0) - RECENT_DAYS * SECONDS_PER_DAY]
-    return _same_for_all(_dense_ranks(_counts(dataset, recent), _counts(dataset, events)))
-
-
-def own_items(dataset: Dataset, train: TrainPart, part: EvalPart) -> ScoreRows:
-    """Return scores that rank the user's input items by recency-weighted frequency, all others by popularity behind.
-
-    An input event weighs 2^(-age / 120 days), age counted from the user's last input event.
-    """
-    behind = _behind(_counts(dataset, _training_events(dataset, train)))
-
-    def score_rows(rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        owners, events = input_events(dataset, part, rows)
-        ages = (dataset.timestamps[part.truth_starts[rows] - 1][owners] - dataset.timestamps[events]) / SECONDS_PER_DAY
-        weights = _user_item_matrix(
-            owners, dataset.items[events], (len(rows), dataset.n_items), 2.0 ** (-ages / OWN_HALF_LIFE_DAYS)
-        )
-        return _in_front(weights, behind)
-
-    return score_rows
-
-
-def item_knn(dataset: Dataset, train: TrainPart, part: EvalPart) -> ScoreRows:
-    """Return scores that add up each item's similarity to the user's last 20 input events, popularity behind.
-
-    Similarity is the cosine of the items' sets of training users; each item of the query speaks for its 100 nearest
-    neighbours (equal similarities: the lower item code). Deshpande & Karypis 2004, without their length normalization.
-    """
-    owners, events = expand_ranges(dataset.user_offsets[train.users], train.stops)
-    taken = _user_item_matrix(owners, dataset.items[events], (len(train.users), dataset.n_items))
-    taken.data[:] = 1.0
-    _, asked = input_events(dataset, part, np.arange(len(part)), last=N_QUERY_EVENTS)
-    neighbours = nearest_items(taken, N_NEIGHBOURS, np.unique(dataset.items[asked]))
-    behind = _behind(_counts(dataset, events))
-
-    def score_rows(rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        owners, events = input_events(dataset, part, rows, last=N_QUERY_EVENTS)
-        query = _user_item_matrix(owners, dataset.items[events], (len(rows), dataset.n_items))
-        return _in_front(query @ neighbours, behind)
-
-    return score_rows
-
-
-Baseline = Callable[[Dataset, TrainPart, EvalPart], ScoreRows]
 BASELINES: dict[str, Baseline] = {
-    "popularity": popularity,
-    "recent_popularity": recent_popularity,
-    "own_items": own_items,
-    "item_knn": item_knn,
+    "popularity": Baseline(popularity),
+    "recent_popularity": Baseline(recent_popularity),
+    "own_items": Baseline(own_items, {"half_life": _HALF_LIVES}),
+    "item_knn": Baseline(item_knn),
+    "item_knn_decay": Baseline(
+        item_knn_decay,
+        {"half_life": ("10 events", "1 event", "3 events", "30 events", "100 events", "1 day", "7 days", "30 days")},
+    ),
+    "ease": Baseline(
+        ease,
+        {"regularization": _REGULARIZATION},
+        partial(ease, most_items=KEPT_SIDE),
+        why_not=why_no_ease,
+        how_long=how_long_ease,
+    ),
+    "tifu_knn": Baseline(
+        tifu_knn,
+        {"group_decay": (0.9, 0.7, 1.0), "own_share": (0.7, 0.3, 0.5, 0.9), "neighbours": (100, 30, 300)},
+        wants_repeats=True,
+    ),
+    "ease_own_items": Baseline(
+        ease_own_items,
+        {"weight": (0.1, 0.03, 0.3, 1.0), "half_life": _HALF_LIVES, "regularization": _REGULARIZATION},
+        partial(ease_own_items, most_items=KEPT_SIDE),
+        wants_repeats=True,
+        why_not=why_no_ease,
+        how_long=how_long_ease,
+    ),
 }
+
+
+@dataclass(frozen=True)
+class Chooser:
+    """Who chooses constants, and by what: validation users, beside what trains while they validate."""
+
+    train: TrainPart
+    part: EvalPart
+    objective: str = OBJECTIVE
+
+
+@dataclass(frozen=True)
+class BaselineFigures:
+    """The figures of the baselines on one part, the constants behind them, and which were left out, and why."""
+
+    evaluations: dict[str, Evaluation]
+    constants: dict[str, dict[str, float | str]]  # of those that have any
+    left_out: dict[str, str]
+
+    @property
+    def metrics(self) -> dict[str, dict[str, float]]:
+        return {name: evaluation.metrics for name, evaluation in self.evaluations.items()}
 
 
 def evaluate_baselines(
@@ -105,109 +113,104 @@ def evaluate_baselines(
     part: EvalPart,
     *,
     seen: Seen,
+    chooser: Chooser | None = None,
     value_weighted: bool = False,
     extra_metrics: Mapping[str, UserMetric] | None = None,
-) -> dict[str, Evaluation]:
-    """Return the figures of every baseline on a part, fitted on the same training events as the model beside it."""
-    return {
-        name: evaluate(
+    tell: Callable[[str], None] = lambda text: None,
+) -> BaselineFigures:
+    """Return the figures of the baselines on a part, fitted on the same training events as the model beside it.
+
+    `chooser` chooses their constants; without one they have their defaults. Those that read repeats are there where
+    repeats are not rare. `tell` is told of what takes long.
+    """
+    evaluations: dict[str, Evaluation] = {}
+    constants: dict[str, dict[str, float | str]] = {}
+    left_out: dict[str, str] = {}
+    rare = repeats_are_rare(dataset)
+    if len(part) * dataset.n_items > MANY_SCORES:
+        tell(f"Comparing with the baselines on {len(part):,} users; their constants are chosen first.")
+    for name, baseline in BASELINES.items():
+        if baseline.wants_repeats and rare:
+            continue
+        reason = baseline.why_not(dataset, train, part)
+        if reason is not None:
+            left_out[name] = reason
+            continue
+        if (long := baseline.how_long(dataset, train)) is not None:
+            tell(f"{name} {long}.")
+        chosen = baseline.defaults
+        if chooser is not None and baseline.grid:
+            chosen = choose_constants(baseline, dataset, chooser, seen=seen, extra_metrics=extra_metrics)
+        if chosen:
+            constants[name] = chosen
+        evaluations[name] = evaluate(
             dataset,
             part,
-            baseline(dataset, train, part),
+            baseline(dataset, train, part, chosen),
             seen=seen,
+            apart=not rare,
             value_weighted=value_weighted,
             extra_metrics=extra_metrics,
         )
-        for name, baseline in BASELINES.items()
-    }
+    return BaselineFigures(evaluations, constants, left_out)
 
 
-def nearest_items(taken: "csr_array", k: int, items: NDArray[np.integer] | None = None) -> "csr_array":
-    """Return the (V, V) matrix whose row i holds the cosines of item i with its `k` nearest other items.
+def choose_constants(
+    baseline: Baseline,
+    dataset: Dataset,
+    chooser: Chooser,
+    *,
+    seen: Seen,
+    extra_metrics: Mapping[str, UserMetric] | None = None,
+) -> dict[str, float | str]:
+    """Return the constants by which a baseline serves validation users best, its default where that is as good.
 
-    `taken` (U, V) holds the users' items. Items that share no user are no neighbours. Given `items`, only their rows
-    are filled.
+    The constants are chosen one after the other, in the order of the grid, the others at their best value so far. EASE
+    chooses on the 4,000 most popular items.
     """
-    from scipy.sparse import csr_array
-    from sklearn.preprocessing import normalize
+    scorer = (baseline.fit_small or baseline.fit)(dataset, chooser.train)
+    part = _some_rows(chooser.part, dataset.n_items)
+    tried: dict[tuple[float | str, ...], float] = {}
 
-    n_items = taken.shape[1]
-    columns = csr_array(normalize(taken, axis=0), dtype=np.float32).tocsc()  # (U, V)
-    item_rows = columns.T.tocsr()  # (V, U)
-    wanted = np.arange(n_items) if items is None else np.asarray(items, dtype=np.int64)
-    work = ((taken != 0).astype(np.float64).T @ np.diff(taken.indptr))[wanted]  # multiplications for each item
+    def value(constants: dict[str, float | str]) -> float:
+        key = tuple(constants.values())
+        if key not in tried:
+            found = evaluate(dataset, part, scorer(part, constants), seen=seen, extra_metrics=extra_metrics)
+            tried[key] = found.metrics[chooser.objective]
+        return tried[key]
 
-    sources, targets, cosines = [wanted[:0]], [wanted[:0]], [np.empty(0, dtype=np.float32)]
-    for group in _blocks(work):
-        block_items = wanted[group]
-        # By columns, since the change of format leaves each item's neighbours in ascending order, and cheaply.
-        block = (item_rows @ columns[:, block_items]).tocsc()  # (V, b)
-        sizes = np.diff(block.indptr)
-        # Neighbours side by side, so that top_k's tie rule is the lower item code.
-        padded = np.full((len(block_items), max(int(sizes.max()), 1)), -np.inf, dtype=np.float32)
-        filled = np.arange(padded.shape[1]) < sizes[:, None]
-        padded[filled] = np.where(block.indices == np.repeat(block_items, sizes), -np.inf, block.data)
-        top = top_k(padded, k)  # (b, k) places within the padded rows
-        row, rank = np.nonzero(top >= 0)
-        place = top[row, rank]
-        sources.append(block_items[row])
-        targets.append(block.indices[block.indptr[row] + place])
-        cosines.append(padded[row, place])
-    coordinates = (np.concatenate(sources), np.concatenate(targets))
-    return csr_array((np.concatenate(cosines), coordinates), shape=(n_items, n_items))
+    chosen = baseline.defaults
+    for name, values in baseline.grid.items():
+        chosen[name] = max(values, key=lambda one: value({**chosen, name: one}))
+    return chosen
 
 
-def _blocks(work: NDArray[np.float64]) -> Iterator[NDArray[np.int64]]:
-    """Yield groups of positions with similar work, so that padding wastes little, and bounded work in total."""
-    order = np.argsort(work, kind="stable")
-    groups = np.cumsum(work[order]) // PRODUCT_BLOCK
-    yield from (group for group in np.split(order, np.flatnonzero(np.diff(groups)) + 1) if len(group))
+def constants_note(constants: Mapping[str, Constants]) -> str | None:
+    """Return a sentence on the chosen constants, None where there are none."""
+    if not constants:
+        return None
+    told = [
+        f"{name} {', '.join(f'{constant} {_short(value)}' for constant, value in chosen.items())}"
+        for name, chosen in constants.items()
+    ]
+    return f"Constants of the baselines, chosen on validation users: {'; '.join(told)}."
 
 
-def _training_events(dataset: Dataset, train: TrainPart) -> NDArray[np.int64]:
-    return expand_ranges(dataset.user_offsets[train.users], train.stops)[1]
+def left_out_note(left_out: Mapping[str, str]) -> str | None:
+    """Return a sentence on the baselines that were left out, None where there are none."""
+    if not left_out:
+        return None
+    return "Left out: " + "; ".join(f"{name}, since {reason}" for name, reason in left_out.items()) + "."
 
 
-def _counts(dataset: Dataset, events: NDArray[np.int64]) -> NDArray[np.int64]:
-    return np.bincount(dataset.items[events], minlength=dataset.n_items)
+def _short(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:g}"
 
 
-def _dense_ranks(*counts: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Return scores 0, 1, 2, … ordered by the counts, first key first; equal counts have equal scores.
-
-    float32 holds each of them exactly, which sums and counts of a large log would not be.
-    """
-    _, ranks = np.unique(np.stack(counts), axis=1, return_inverse=True)
-    return ranks.reshape(-1).astype(np.float32)
-
-
-def _behind(counts: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Return negative scores in the order of the counts, for the items that a baseline itself says nothing about."""
-    ranks = _dense_ranks(counts)
-    return ranks - np.float32(ranks.max(initial=0.0) + 1.0)
-
-
-def _same_for_all(scores: NDArray[np.float32]) -> ScoreRows:
-    return lambda rows: np.tile(scores, (len(rows), 1))
-
-
-def _user_item_matrix(
-    owners: NDArray[np.int64],
-    items: NDArray[np.integer],
-    shape: tuple[int, int],
-    weights: NDArray[np.float64] | None = None,
-) -> "csr_array":
-    """Return the sparse matrix of summed event weights; without weights, of counts."""
-    from scipy.sparse import csr_array
-
-    values = np.ones(len(owners)) if weights is None else weights
-    return csr_array((values.astype(np.float32), (owners, items)), shape=shape)
-
-
-def _in_front(found: "csr_array", behind: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return dense scores: the positive entries found, and everywhere else the (negative) scores behind."""
-    found = found.tocoo()
-    scores = np.tile(behind, (found.shape[0], 1))
-    # A very old event's weight may round to zero; it still stands before items never seen.
-    scores[found.coords] = np.maximum(found.data, np.finfo(np.float32).tiny)
-    return scores
+def _some_rows(part: EvalPart, n_items: int) -> EvalPart:
+    """Return the part, or so many of its users, drawn once, as choosing may take."""
+    n = max(LEAST_CHOOSERS, min(MOST_CHOOSERS, MOST_CHOOSING_SCORES // max(n_items, 1)))
+    if len(part) <= n:
+        return part
+    rows = np.sort(np.random.default_rng(0).permutation(len(part))[:n])
+    return EvalPart(part.users[rows], part.truth_starts[rows], part.truth_stops[rows])

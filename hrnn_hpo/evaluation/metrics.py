@@ -35,6 +35,9 @@ USER_METRICS: tuple[str, ...] = (
 )
 COVERAGE = "coverage"
 METRICS: tuple[str, ...] = (*USER_METRICS, COVERAGE)
+APART = ("ndcg_at_10", "mrr_at_25", "hit_rate_at_10")  # shown for repeats and for new items apart
+REPEATS, NEW = "_repeats", "_new"
+APART_METRICS: tuple[str, ...] = tuple(name + suffix for name in APART for suffix in (REPEATS, NEW))
 VALUE_WEIGHTED_METRICS: tuple[str, ...] = tuple(f"value_weighted_{name}" for name in USER_METRICS)
 
 
@@ -75,19 +78,29 @@ class Truth:
         """Return the row of each item, (M,)."""
         return np.repeat(np.arange(len(self.offsets) - 1, dtype=np.int64), self.sizes)
 
+    def only(self, chosen: NDArray[np.bool_]) -> tuple["Truth", NDArray[np.int64]]:
+        """Return the truth of the chosen items (M,) and the rows (R',) that have any: its row i was `rows[i]`."""
+        sizes = np.bincount(self.rows[chosen], minlength=len(self.sizes))
+        rows = np.flatnonzero(sizes)
+        return Truth(self.items[chosen], np.concatenate([[0], np.cumsum(sizes[rows])])), rows
+
     def hits(self, top_items: NDArray[np.integer]) -> NDArray[np.bool_]:
         """Return where the lists (R, K) hold a relevant item; pads (-1) never do."""
         return self.find(top_items) >= 0
 
     def find(self, top_items: NDArray[np.integer]) -> NDArray[np.int64]:
         """Return for each entry of the lists (R, K) its place in `items`, -1 where it is not relevant."""
+        return self.places(np.arange(len(top_items), dtype=np.int64)[:, None], top_items)
+
+    def places(self, rows: NDArray[np.int64], items: NDArray[np.integer]) -> NDArray[np.int64]:
+        """Return the place in `items` of each pair of a row and an item, -1 where the row's truth has it not."""
         if not len(self.items):
-            return np.full(top_items.shape, -1, dtype=np.int64)
+            return np.full(np.broadcast_shapes(rows.shape, items.shape), -1, dtype=np.int64)
         stride = int(self.items.max()) + 1
         keys = self.rows * stride + self.items  # (M,) ascending
-        wanted = np.arange(len(top_items), dtype=np.int64)[:, None] * stride + top_items  # (R, K)
+        wanted = rows * stride + items
         places = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
-        found = (keys[places] == wanted) & (top_items >= 0) & (top_items < stride)
+        found = (keys[places] == wanted) & (items >= 0) & (items < stride)
         return np.where(found, places, -1)
 
 
@@ -127,6 +140,27 @@ def truth_metrics(top_items: NDArray[np.integer], truth: Truth) -> dict[str, NDA
         for name, values in weighted.items():
             metrics[f"value_weighted_{name}"] = np.where(has_value, values, np.nan)
     return metrics
+
+
+def metrics_apart(
+    top_items: NDArray[np.integer] | None, new_items: NDArray[np.integer], truth: Truth, own: NDArray[np.bool_]
+) -> dict[str, NDArray[np.float64]]:
+    """Return the metrics of APART for repeats and for new items, (R,) each; NaN for users without such a truth item.
+
+    `top_items` (R, K) are the lists as they are, None where they hold no own items: then nothing is said of repeats.
+    `new_items` (R, K) are the lists without the users' own items. `own` (M,) says which truth items the user had. What
+    no user's truth has is left out.
+    """
+    found = {}
+    for suffix, lists, chosen in ((REPEATS, top_items, own), (NEW, new_items, ~own)):
+        if lists is None or not chosen.any():
+            continue
+        some, rows = truth.only(chosen)
+        known = truth_metrics(lists[rows], some)
+        for name in APART:
+            found[name + suffix] = np.full(len(lists), np.nan)
+            found[name + suffix][rows] = known[name]
+    return {name: found[name] for name in APART_METRICS if name in found}
 
 
 def coverage(top_items: NDArray[np.integer], n_items: int) -> float:

@@ -4,12 +4,8 @@ The model is handed in as a function that scores rows; which events are input an
 split. Equal scores are ranked by the lower item code, always.
 """
 
-import json
-import os
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -20,12 +16,14 @@ from hrnn_hpo.data.schema import EVENT_VALUE, Dataset
 from hrnn_hpo.data.splits import EvalPart, expand_ranges, input_events
 from hrnn_hpo.errors import ConfigError, DataError, RunFailedError
 from hrnn_hpo.evaluation.metrics import (
+    APART_METRICS,
     COVERAGE,
     LIST_LENGTH,
     METRICS,
     VALUE_WEIGHTED_METRICS,
     Truth,
     coverage,
+    metrics_apart,
     truth_metrics,
 )
 
@@ -35,6 +33,7 @@ ScoreRows = Callable[[NDArray[np.int64]], NDArray[np.float32]]
 # A custom metric: lists (R, 25) of item codes, best first, -1 pads; and the truth sets -> a finite value per user (R,).
 UserMetric = Callable[[NDArray[np.int32], Truth], NDArray[np.float64]]
 
+OWN_EVENTS_AT_ONCE = 4_000_000  # input events that are looked up in the truth
 SCORE_BLOCK_BYTES = 8 * 1024**2  # near the cache, and far below where the allocator maps and unmaps at each use
 
 
@@ -42,7 +41,7 @@ SCORE_BLOCK_BYTES = 8 * 1024**2  # near the cache, and far below where the alloc
 class Evaluation:
     """The figures of one ranking: averages over users, the values behind them, and the lists themselves."""
 
-    metrics: dict[str, float]  # METRICS, then the value-weighted and custom ones asked for
+    metrics: dict[str, float]  # METRICS, then those of repeats and new items, value-weighted and custom ones asked for
     per_user: dict[str, NDArray[np.float64]]  # the same without coverage, (R,) in the order of `users`
     top_items: NDArray[np.int32]  # (R, 25) best first, -1 pads
     users: NDArray[np.int64]  # (R,) user codes
@@ -106,12 +105,24 @@ def evaluate(
     score_rows: ScoreRows,
     *,
     seen: Seen,
+    apart: bool = False,
     value_weighted: bool = False,
     extra_metrics: Mapping[str, UserMetric] | None = None,
 ) -> Evaluation:
-    """Return the figures of a model on a part: `rank`, then `evaluate_ranking`."""
-    top_items = rank(dataset, part, score_rows, seen=seen)
-    return evaluate_ranking(dataset, part, top_items, value_weighted=value_weighted, extra_metrics=extra_metrics)
+    """Return the figures of a model on a part: `rank`, then `evaluate_ranking`.
+
+    `apart` adds the figures for repeats and for new items.
+    """
+    modes: tuple[Seen, ...] = ("keep", "remove") if apart and seen == "keep" else (seen,)
+    rankings = _rank_modes(dataset, part, score_rows, modes, LIST_LENGTH, None)
+    return evaluate_ranking(
+        dataset,
+        part,
+        rankings[seen],
+        new_items=rankings["remove"] if apart else None,
+        value_weighted=value_weighted,
+        extra_metrics=extra_metrics,
+    )
 
 
 def evaluate_both(
@@ -119,13 +130,21 @@ def evaluate_both(
     part: EvalPart,
     score_rows: ScoreRows,
     *,
+    apart: bool = False,
     value_weighted: bool = False,
     extra_metrics: Mapping[str, UserMetric] | None = None,
 ) -> dict[Seen, Evaluation]:
     """Return the figures with seen items removed and with seen items kept, each row scored once."""
     rankings = _rank_modes(dataset, part, score_rows, ("keep", "remove"), LIST_LENGTH, None)
     return {
-        seen: evaluate_ranking(dataset, part, top_items, value_weighted=value_weighted, extra_metrics=extra_metrics)
+        seen: evaluate_ranking(
+            dataset,
+            part,
+            top_items,
+            new_items=rankings["remove"] if apart else None,
+            value_weighted=value_weighted,
+            extra_metrics=extra_metrics,
+        )
         for seen, top_items in rankings.items()
     }
 
@@ -134,13 +153,17 @@ def evaluate_ranking(
     dataset: Dataset,
     part: EvalPart,
     top_items: NDArray[np.integer],
+    *,
+    new_items: NDArray[np.integer] | None = None,
     value_weighted: bool = False,
     extra_metrics: Mapping[str, UserMetric] | None = None,
 ) -> Evaluation:
-    """Return the figures of given lists (R, 25), averaged over the users of the part.
+    """Return the figures of given lists (R, 25), averaged over the users of the part; -1 is an item that nobody wants.
 
-    `value_weighted` adds the metrics weighted by EVENT_VALUE, averaged over the users whose truth has a value.
-    `extra_metrics` adds custom ones by name, for example the share of the list that hits:
+    `new_items`, the same lists without the users' own items (R, 25), adds the figures for repeats and for new items:
+    those for new items alone where these are the lists themselves. `value_weighted` adds the metrics weighted by
+    EVENT_VALUE, averaged over the users whose truth has a value. `extra_metrics` adds custom ones by name, for example
+    the share of the list that hits:
 
     >>> extra = {"share_of_hits": lambda top_items, truth: truth.hits(top_items).mean(axis=1)}
 
@@ -157,12 +180,27 @@ def evaluate_ranking(
 
     truth = make_truth(dataset, part, value_weighted=value_weighted)
     per_user = truth_metrics(lists, truth)
+    if new_items is not None:
+        shown = None if new_items is top_items else lists
+        per_user |= metrics_apart(shown, new_items, truth, own_truth(dataset, part, truth))
     for name, metric in (extra_metrics or {}).items():
         per_user[name] = _custom_metric(name, metric, lists, truth)
     means = {name: float(np.nanmean(values)) for name, values in per_user.items()}
     means[COVERAGE] = coverage(lists, dataset.n_items)
     in_order = {name: means[name] for name in METRICS} | means
     return Evaluation(in_order, per_user, lists, np.asarray(part.users))
+
+
+def own_truth(dataset: Dataset, part: EvalPart, truth: Truth) -> NDArray[np.bool_]:
+    """Return which of the truth's items (M,) stand in their user's input."""
+    own = np.zeros(len(truth.items), dtype=np.bool_)
+    lengths = part.truth_starts - dataset.user_offsets[part.users]
+    borders = np.flatnonzero(np.diff(np.cumsum(lengths) // OWN_EVENTS_AT_ONCE)) + 1
+    for rows in np.split(np.arange(len(part)), borders):
+        owners, events = input_events(dataset, part, rows)
+        places = truth.places(rows[owners], dataset.items[events])
+        own[places[places >= 0]] = True
+    return own
 
 
 def make_truth(dataset: Dataset, part: EvalPart, *, value_weighted: bool = False) -> Truth:
@@ -179,36 +217,6 @@ def make_truth(dataset: Dataset, part: EvalPart, *, value_weighted: bool = False
         if values is None or not (values > 0).any():
             raise DataError(f"Value-weighted metrics need a positive {EVENT_VALUE} in the truth, but there is none.")
     return Truth.from_events(dataset.items[events], offsets, values)
-
-
-def write_rankings(path: Path, dataset: Dataset, part: EvalPart, evaluation: Evaluation) -> None:
-    """Write a JSON line per user: {"user": id, "items": [ids, best first], "truth": [distinct ids]}.
-
-    After a value-weighted evaluation each line also has "values", the EVENT_VALUE summed for each item of the truth.
-    The file appears whole or not at all. Raises ConfigError when it cannot be written.
-    """
-    truth = make_truth(dataset, part, value_weighted=VALUE_WEIGHTED_METRICS[0] in evaluation.metrics)
-    draft = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with draft.open("w", encoding="utf-8") as file:
-            for row, user in enumerate(evaluation.users):
-                items = evaluation.top_items[row]
-                own = slice(int(truth.offsets[row]), int(truth.offsets[row + 1]))
-                line = {
-                    "user": str(dataset.user_ids[user]),
-                    "items": dataset.item_ids[items[items >= 0]].tolist(),
-                    "truth": dataset.item_ids[truth.items[own]].tolist(),
-                }
-                if truth.values is not None:
-                    line["values"] = truth.values[own].tolist()
-                file.write(json.dumps(line, ensure_ascii=False) + "\n")
-        draft.replace(path)
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be written ({error.strerror}).") from error
-    finally:
-        with suppress(OSError):  # a parent that is a file has been told above
-            draft.unlink(missing_ok=True)
 
 
 def _rank_modes(
@@ -242,7 +250,7 @@ def _rank_modes(
 
 
 def _custom_metric(name: str, metric: UserMetric, top_items: NDArray[np.int32], truth: Truth) -> NDArray[np.float64]:
-    if not name.isidentifier() or name in METRICS or name in VALUE_WEIGHTED_METRICS:
+    if not name.isidentifier() or name in (*METRICS, *VALUE_WEIGHTED_METRICS, *APART_METRICS):
         raise ConfigError(f"A custom metric's name must be a new name of letters, digits and `_`, but got {name!r}.")
     values = np.asarray(metric(top_items, truth), dtype=np.float64)
     if values.shape != (len(top_items),) or not np.isfinite(values).all():

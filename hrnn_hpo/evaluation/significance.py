@@ -3,7 +3,7 @@
 Numbers in, numbers out; which models are compared, and what the verdict is called, is the study's business.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,6 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 N_RESAMPLES = 10_000
 MAX_EXACT_USERS = 13  # up to here all 2^n sign patterns are fewer than N_RESAMPLES: count them all
 RESAMPLE_BLOCK = 2_000_000  # draws held in memory at a time
+MAX_DRAWS = 50_000_000  # intervals of very many users take fewer resamples
+LEAST_RESAMPLES = 1_000
 
 
 def bootstrap_interval(
@@ -27,15 +29,68 @@ def bootstrap_interval(
     known = known[~np.isnan(known)]
     if not len(known):
         return float("nan"), float("nan")
-    generator = np.random.default_rng(seed)
-    means = np.empty(n_resamples)
-    step = max(1, RESAMPLE_BLOCK // len(known))
-    for start in range(0, n_resamples, step):
-        n_drawn = min(step, n_resamples - start)
-        drawn = generator.integers(0, len(known), size=(n_drawn, len(known)), dtype=np.int32)
-        means[start : start + n_drawn] = known[drawn].mean(axis=1)
+    means = _resampled_means(known[:, None], seed, n_resamples)
     low, high = np.quantile(means, [(1.0 - level) / 2.0, (1.0 + level) / 2.0])
     return float(low), float(high)
+
+
+def _resampled_means(values: NDArray[np.float64], seed: int, n_resamples: int) -> NDArray[np.float64]:
+    """Return the means of M figures (n, M) over n users drawn with replacement, again and again, (n_resamples, M)."""
+    n_users = len(values)
+    generator = np.random.default_rng(seed)
+    means = np.empty((n_resamples, values.shape[1]))
+    step = max(1, RESAMPLE_BLOCK // n_users)
+    for start in range(0, n_resamples, step):
+        n_drawn = min(step, n_resamples - start)
+        drawn = generator.integers(0, n_users, size=(n_drawn, n_users), dtype=np.int32)
+        if values.shape[1] == 1:
+            means[start : start + n_drawn, 0] = values[:, 0][drawn].mean(axis=1)
+            continue
+        drawn += n_users * np.arange(n_drawn, dtype=np.int32)[:, None]
+        times = np.bincount(drawn.reshape(-1), minlength=n_drawn * n_users).reshape(n_drawn, n_users)
+        means[start : start + n_drawn] = times @ values / n_users
+    return means
+
+
+def bootstrap_intervals(
+    per_user: Mapping[str, ArrayLike], seed: int, level: float = 0.95, n_resamples: int | None = None
+) -> dict[str, tuple[float, float]]:
+    """Return {metric: what `bootstrap_interval` returns for its figures}, metrics of the same users drawn together.
+
+    `per_user` holds a figure per user for each metric, NaN where a user has none. Unless told, very many users take
+    fewer resamples.
+    """
+    values = {name: np.asarray(figures, dtype=np.float64) for name, figures in per_user.items()}
+    together: dict[bytes, list[str]] = {}
+    for name, figures in values.items():
+        together.setdefault(np.isnan(figures).tobytes(), []).append(name)
+    found: dict[str, tuple[float, float]] = {}
+    for names in together.values():
+        known = ~np.isnan(values[names[0]])
+        if not known.any():
+            found |= dict.fromkeys(names, (float("nan"), float("nan")))
+            continue
+        table = np.stack([values[name][known] for name in names], axis=1)  # (n, M)
+        means = _resampled_means(table, seed, n_resamples or n_resamples_of(len(table)))
+        low, high = np.quantile(means, [(1.0 - level) / 2.0, (1.0 + level) / 2.0], axis=0)
+        found |= {name: (float(low[i]), float(high[i])) for i, name in enumerate(names)}
+    return {name: found[name] for name in values}
+
+
+def n_resamples_of(n_users: int) -> int:
+    """Return how many resamples an interval over so many users takes."""
+    return max(LEAST_RESAMPLES, min(N_RESAMPLES, MAX_DRAWS // max(n_users, 1)))
+
+
+def paired_difference(ours: ArrayLike, theirs: ArrayLike, seed: int = 0) -> dict[str, float]:
+    """Return how far ours is ahead of theirs, for the same users in the same order: difference, low, high, p.
+
+    The mean difference, its 95 % bootstrap interval and the p-value of `paired_test`.
+    """
+    differences = np.asarray(ours, dtype=np.float64) - np.asarray(theirs, dtype=np.float64)
+    low, high = bootstrap_interval(differences, seed, n_resamples=n_resamples_of(len(differences)))
+    p = paired_test(ours, theirs, seed=seed)
+    return {"difference": float(np.nanmean(differences)), "low": low, "high": high, "p": p}
 
 
 def paired_test(

@@ -10,7 +10,8 @@ from torch import Tensor
 from hrnn_hpo.data.repeats import own_items_after
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.data.splits import EvalPart, input_events
-from hrnn_hpo.model.hrnn import HRNN
+from hrnn_hpo.model.accelerator import send
+from hrnn_hpo.model.ensemble import AnyModel
 from hrnn_hpo.model.inputs import StepInputs, pack
 
 WINDOW_ROWS = 16_384  # events read at once
@@ -18,7 +19,7 @@ USERS_AT_ONCE = 1024
 
 
 @torch.no_grad()
-def encode(model: HRNN, inputs: StepInputs, starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> Tensor:
+def encode(model: AnyModel, inputs: StepInputs, starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> Tensor:
     """Return the output after the last of each user's steps, (R, H), and leave the model in evaluation mode.
 
     Steps of user r are the rows `starts[r] : starts[r] + lengths[r]` of `inputs`, at least one.
@@ -40,8 +41,8 @@ def encode(model: HRNN, inputs: StepInputs, starts: NDArray[np.int64], lengths: 
             n_stay = int(np.count_nonzero(stop[:n_left] > position[:n_left]))
             # Only the last steps of users who end here are worth finishing.
             ends = last_packed_rows(size, n_stay)
-            done, state = model(packed, state[:, :n_left], keep=torch.from_numpy(ends).to(device))
-            outputs[torch.from_numpy(users[n_stay:n_left]).to(device)] = done
+            done, state = model(packed, state[:, :n_left], keep=send(ends, device))
+            outputs[send(users[n_stay:n_left], device)] = done
             n_left = n_stay
     return outputs
 
@@ -58,7 +59,7 @@ def last_packed_rows(lengths: NDArray[np.int64], first: int) -> NDArray[np.int64
 
 
 def score_rows(
-    model: HRNN, dataset: Dataset, inputs: StepInputs, part: EvalPart
+    model: AnyModel, dataset: Dataset, inputs: StepInputs, part: EvalPart
 ) -> Callable[[NDArray[np.int64]], NDArray[np.float32]]:
     """Return a function from rows of `part` (b,) to the scores of all items (b, V), float32.
 
@@ -70,7 +71,7 @@ def score_rows(
 
     @torch.no_grad()
     def score(rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        some = outputs[torch.from_numpy(rows).to(outputs.device)]
+        some = outputs[send(rows, outputs.device)]
         if model.repeats is None:  # spared the sort of everybody's history
             plain: NDArray[np.float32] = model.score(some).cpu().numpy()
             return plain

@@ -28,6 +28,7 @@ from hrnn_hpo.data.featurize import AS_IT_IS, ValueScale
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.data.splits import Split
 from hrnn_hpo.errors import ConfigError, ModelError, RunFailedError
+from hrnn_hpo.model.ensemble import AnyModel, Ensemble
 from hrnn_hpo.model.hrnn import HRNN, Catalogue
 
 FORMAT = 1
@@ -54,6 +55,7 @@ class SplitRecord:
     train_seed: int | None = None
     validation_metrics: dict[str, float] = field(default_factory=dict)
     test_openings: int = 0  # how often the test part was evaluated with this model
+    n_members: int = 1  # models whose probabilities are averaged: their weights are `members.0.…` and so on
     config_sha256: str | None = None  # a YAML file cut at a line's end would read as another configuration
     format: int = FORMAT
 
@@ -63,14 +65,14 @@ class SavedModel:
     """A model as a folder holds it. `histories` has the users' events up to their truth, and the vocabularies."""
 
     folder: Path | None  # None for one that was not written
-    model: HRNN
+    model: AnyModel
     configuration: Configuration
     split: SplitRecord
     histories: Dataset
 
 
 def keep_model(
-    model: HRNN, configuration: Configuration, dataset: Dataset, split: Split, record: SplitRecord
+    model: AnyModel, configuration: Configuration, dataset: Dataset, split: Split, record: SplitRecord
 ) -> SavedModel:
     """Return a model in evaluation mode with what its folder would hold, without writing one."""
     arrays: dict[str, Any] = _up_to_truth(dataset, split)
@@ -79,7 +81,7 @@ def keep_model(
 
 
 def save_model(
-    folder: Path, model: HRNN, configuration: Configuration, dataset: Dataset, split: Split, record: SplitRecord
+    folder: Path, model: AnyModel, configuration: Configuration, dataset: Dataset, split: Split, record: SplitRecord
 ) -> None:
     """Write the folder of a trained model; see `write_model`."""
     write_model(folder, keep_model(model, configuration, dataset, split, record))
@@ -160,7 +162,8 @@ def load_model(folder: Path, device: torch.device | None = None) -> SavedModel:
             has_event_values="event_values" in arrays,
             value_scale=AS_IT_IS if scale is None else ValueScale(**scale),
         )
-        model = HRNN(catalogue, configuration.hyperparameters)
+        members = [HRNN(catalogue, configuration.hyperparameters) for _ in range(record.n_members)]
+        model: AnyModel = members[0] if record.n_members == 1 else Ensemble(members)
         model.load_state_dict(weights)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError, ConfigError) as error:
         raise ModelError(f"{folder}: is a damaged model folder ({error}).") from error
@@ -196,7 +199,10 @@ def count_test_opening(folder: Path) -> None:
 
 def _write_record(folder: Path, record: SplitRecord) -> None:
     partial = folder / f"{SPLIT}.partial-{os.getpid()}"
-    partial.write_text(json.dumps(asdict(record), indent=2), "utf-8")
+    content = asdict(record)
+    if record.n_members == 1:  # so that versions that know no ensembles read it
+        del content["n_members"]
+    partial.write_text(json.dumps(content, indent=2), "utf-8")
     partial.replace(folder / SPLIT)
 
 

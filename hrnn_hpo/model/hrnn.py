@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hrnn_hpo.config import Hyperparameters
-from hrnn_hpo.data.featurize import AS_IT_IS, N_GAP_BUCKETS, NEW_SESSION, ValueScale
+from hrnn_hpo.data.featurize import AS_IT_IS, N_GAP_BUCKETS, ValueScale
 from hrnn_hpo.data.repeats import OwnItems
+from hrnn_hpo.model.accelerator import send
 from hrnn_hpo.model.dropout import Dropout
 from hrnn_hpo.model.inputs import PackedInputs
 from hrnn_hpo.model.recurrence import ControlGRU, HierarchicalGRU
@@ -196,9 +197,20 @@ class HRNN(nn.Module):
             return scores
         return self.repeats.mix(scores, outputs, own)
 
+    def score_without_own(self, outputs: Tensor) -> Tensor:
+        """Return the log of what the softmax alone gives every item, (N, V), for users who had items before.
+
+        With `repeats: mixed` that is a part of the probability: what the user's own items add is left out.
+        """
+        found = torch.log_softmax(self.score(outputs), dim=1)
+        return found if self.repeats is None else found + F.logsigmoid(-self.repeats.gate_logits(outputs))[:, None]
+
     def _session_starts(self, inputs: PackedInputs) -> list[Tensor | None]:
         """Return per step the rows of users who open a session there; the control architecture needs none."""
         if self.architecture == "control":
             return []
-        steps = torch.split((inputs.control == NEW_SESSION).cpu(), list(inputs.step_sizes))
-        return [step.nonzero()[:, 0].to(inputs.device) if bool(step.any()) else None for step in steps]
+        begins = np.cumsum([0, *inputs.step_sizes])  # (T + 1,)
+        steps = np.searchsorted(begins, inputs.new_sessions, side="right") - 1  # (K,)
+        rows = send(inputs.new_sessions - begins[steps], inputs.device)  # (K,)
+        counts = np.bincount(steps, minlength=len(inputs.step_sizes)).tolist()
+        return [some if len(some) else None for some in torch.split(rows, counts)]

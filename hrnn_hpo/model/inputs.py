@@ -6,28 +6,53 @@ gives n training targets, and n + 1 steps end in the state that recommends what 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hrnn_hpo.data.featurize import NEW_USER, EventFeatures
+from hrnn_hpo.data.featurize import NEW_SESSION, NEW_USER, EventFeatures
 from hrnn_hpo.data.schema import Dataset
+from hrnn_hpo.model.accelerator import send
 
 A = TypeVar("A", bound=np.generic)
 
 
+class EventBefore(Generic[A]):
+    """What the step before each event reads of the event before that, (N,): its value, or `start` for a user's first.
+
+    Values are looked up when rows are asked for: of a log of 100 million events no second copy is made.
+    """
+
+    def __init__(self, values: NDArray[A], control: NDArray[np.uint8], start: float, plus: int = 0) -> None:
+        self.values, self.control, self.start, self.plus = values, control, start, plus
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __getitem__(self, rows: NDArray[np.int64] | slice) -> NDArray[A]:
+        at = np.arange(len(self))[rows] if isinstance(rows, slice) else rows
+        found: NDArray[A] = np.asarray(self.values[at - 1])  # row 0 is a first one: what it finds is replaced
+        if self.plus:
+            found += self.plus  # type: ignore[misc]
+        found[self.control[at] == NEW_USER] = self.start
+        return found
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return np.asarray(self[:], dtype=dtype)
+
+
 @dataclass(frozen=True)
 class StepInputs:
-    """Input of the step before each event of a log, row for row: (N,) arrays, or a packed batch of tensors."""
+    """Input of the step before each event of a log, row for row, or of each step of whole histories; all (N,)."""
 
-    items: NDArray[np.int32]  # (N,) item codes; V stands for the start token
-    gap_buckets: NDArray[np.uint8]  # (N,)
-    control: NDArray[np.uint8]  # (N,)
-    event_types: NDArray[np.int32] | None  # (N,) 0 = none
-    event_values: NDArray[np.float32] | None  # (N,) as in the log; NaN: empty, or the start token
+    items: NDArray[np.int32] | EventBefore[np.int32]  # item codes; V stands for the start token
+    gap_buckets: NDArray[np.uint8] | EventBefore[np.uint8]
+    control: NDArray[np.uint8] | EventBefore[np.uint8]
+    event_types: NDArray[np.int32] | EventBefore[np.int32] | None  # 0 = none
+    event_values: NDArray[np.float32] | EventBefore[np.float32] | None  # as in the log; NaN: empty, or the start token
 
 
 @dataclass(frozen=True)
@@ -40,6 +65,7 @@ class PackedInputs:
     event_types: Tensor | None  # (N,) int64
     event_values: Tensor | None  # (N,) float32, NaN where empty
     step_sizes: Sequence[int]  # (T,) users that reach step t
+    new_sessions: NDArray[np.int64]  # (K,) the packed rows that open a session, ascending; known without the device
 
     @property
     def device(self) -> torch.device:
@@ -48,14 +74,13 @@ class PackedInputs:
 
 def step_inputs(dataset: Dataset, features: EventFeatures) -> StepInputs:
     """Return for each event of the log the input of the step that predicts it."""
-    first = np.zeros(dataset.n_events, dtype=bool)
-    first[dataset.user_offsets[:-1][dataset.history_lengths > 0]] = True
+    control, types, values = features.control, features.type_codes, features.event_values
     return StepInputs(
-        items=_shift(dataset.items, first, dataset.n_items),
-        gap_buckets=_shift(features.gap_buckets, first, 0),
-        control=_shift(features.control, first, NEW_USER),
-        event_types=None if features.event_types is None else _shift(features.event_types, first, 0),
-        event_values=None if features.event_values is None else _shift(features.event_values, first, np.nan),
+        items=EventBefore(dataset.items, control, dataset.n_items),
+        gap_buckets=EventBefore(features.gap_buckets, control, 0),
+        control=EventBefore(control, control, NEW_USER),
+        event_types=None if types is None else EventBefore(types, control, 0, plus=1),
+        event_values=None if values is None else EventBefore(values, control, np.nan),
     )
 
 
@@ -91,8 +116,8 @@ def pack(
     rows = (starts + steps[:, None])[alive]  # (N,) step by step, the users of a step in order
     step_sizes = alive.sum(axis=1).tolist()
 
-    def take(values: NDArray[np.generic] | None, dtype: torch.dtype) -> Tensor | None:
-        return None if values is None else torch.from_numpy(values[rows]).to(device=device, dtype=dtype)
+    def take(values: NDArray[Any] | EventBefore[Any] | None, dtype: torch.dtype) -> Tensor | None:
+        return None if values is None else send(values[rows], device, dtype)
 
     items = take(inputs.items, torch.int64)
     gap_buckets = take(inputs.gap_buckets, torch.int64)
@@ -107,12 +132,6 @@ def pack(
         event_types=take(inputs.event_types, torch.int64),
         event_values=take(inputs.event_values, torch.float32),
         step_sizes=step_sizes,
+        new_sessions=np.flatnonzero(inputs.control[rows] == NEW_SESSION),
     )
     return packed, rows
-
-
-def _shift(values: NDArray[A], first: NDArray[np.bool_], start: float) -> NDArray[A]:
-    shifted = np.empty(len(values), dtype=values.dtype)
-    shifted[1:] = values[:-1]
-    shifted[first] = start
-    return shifted

@@ -8,9 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hrnn_hpo.model.accelerator import block_elements
+
 # A block of logits should stay in the cache (1.2 MB of float32), have enough rows for its products to be worth their
 # start (the gradient of the items is read and written once a block), and never pass 32 MiB, where the allocator maps
-# and unmaps it at every use.
+# and unmaps it at every use. That is a CPU; a GPU wants as many rows at once as its memory allows.
 CACHED_ELEMENTS = 300_000
 LEAST_ROWS = 128
 MOST_ELEMENTS = 8_000_000
@@ -43,7 +45,10 @@ def softmax_cross_entropy(
     return loss
 
 
-def _block_rows(n_columns: int) -> int:
+def _block_rows(n_columns: int, device: torch.device) -> int:
+    elements = block_elements(device)
+    if elements is not None:
+        return max(1, elements // n_columns)
     return max(1, min(max(LEAST_ROWS, CACHED_ELEMENTS // n_columns), MOST_ELEMENTS // n_columns))
 
 
@@ -61,7 +66,7 @@ class _BlockwiseSoftmax(torch.autograd.Function):
     ) -> Tensor:
         n_rows, n_items = len(states), len(items)
         needs_grad = any(ctx.needs_input_grad)
-        block_rows = min(n_rows, _block_rows(n_items))
+        block_rows = min(n_rows, _block_rows(n_items, states.device))
         probabilities_buffer = states.new_empty(block_rows, n_items)
         kind = states.device.type
         dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else states.dtype
@@ -180,7 +185,7 @@ class _SampledSoftmax(torch.autograd.Function):
         added: Tensor | None,
     ) -> Tensor:
         n_rows, n_negatives = len(states), len(negatives)
-        block_rows = min(n_rows, _block_rows(n_negatives))
+        block_rows = min(n_rows, _block_rows(n_negatives, states.device))
         buffer = states.new_empty(block_rows, n_negatives + 1)
         losses, part = states.new_empty(n_rows), states.new_empty(n_rows)
         grad_states = torch.empty_like(states)
@@ -189,19 +194,20 @@ class _SampledSoftmax(torch.autograd.Function):
         grad_negatives = torch.zeros_like(negative_items)
         grad_negative_bias = torch.zeros_like(negative_bias)
         row_weights = states.new_full((n_rows,), 1.0 / n_rows) if weights is None else weights / n_rows
-        # Rows whose target was drawn as a negative: few, found once by sorting the negatives.
+        # Which negative may be a row's target, and whether it is: found once by sorting the negatives. No list is made
+        # of the few rows where it is, since a GPU would have to be asked how long that is.
         order = torch.argsort(negatives)
         place = torch.searchsorted(negatives[order], targets).clamp_max(n_negatives - 1)
         column = order[place]
-        hit_rows = (negatives[column] == targets).nonzero()[:, 0]
+        is_hit, columns = (negatives[column] == targets)[:, None], column[:, None] + 1  # (N, 1)
         for begin in range(0, n_rows, block_rows):
             end = min(begin + block_rows, n_rows)
             block, own, weight = states[begin:end], target_items[begin:end], row_weights[begin:end]
             scores = buffer[: end - begin]
             scores[:, 0] = torch.linalg.vecdot(block, own) + target_bias[begin:end]
             scores[:, 1:] = torch.addmm(negative_bias, block, negative_items.t())
-            hits = hit_rows[(hit_rows >= begin) & (hit_rows < end)]
-            scores[hits - begin, column[hits] + 1] = float("-inf")
+            at = columns[begin:end]
+            scores.scatter_(1, at, scores.gather(1, at).masked_fill_(is_hit[begin:end], float("-inf")))
             torch.softmax(scores, dim=1, out=scores)
             shares = (None, None) if share is None or added is None else (share[begin:end], added[begin:end])
             losses[begin:end], part[begin:end] = _mix(scores[:, 0], *shares)

@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from hrnn_hpo.model.accelerator import calls_torch_gru, gru_by_windows
+
 
 class ControlGRU(nn.Module):
     """One GRU over the whole history, as in Amazon's HRNN (Ma et al. 2020): the input carries the session signal.
@@ -31,13 +33,21 @@ class ControlGRU(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Return outputs (N, H) and final states (B, H) of packed inputs (N, H) from states (B, H).
 
-        `session_starts` is not read: this recurrence learns from the control signal what a new session means.
+        `session_starts` is not read: this recurrence learns from the control signal what a new session means. Where
+        PyTorch's own GRU is the faster one, it is called.
         """
+        if calls_torch_gru(x.device):
+            return gru_by_windows(x, state, step_sizes, bptt, self.torch_weights())
         gates = self.input(x).to(state.dtype)  # (N, 3H)
         outputs, final, _ = _scan(
             gates, state, None, self.recurrent, self.candidate_bias, None, step_sizes, [None] * len(step_sizes), bptt
         )
         return outputs, final
+
+    def torch_weights(self) -> list[Tensor]:
+        """Return the weights in the shapes and the order of nn.GRU, which has a second bias at every gate."""
+        no_bias = self.candidate_bias.new_zeros(2 * self.hidden_dimension)
+        return [self.input.weight, self.recurrent.t(), self.input.bias, torch.cat([no_bias, self.candidate_bias])]
 
 
 class HierarchicalGRU(nn.Module):

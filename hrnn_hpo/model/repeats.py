@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from hrnn_hpo.data.featurize import N_GAP_BUCKETS
 from hrnn_hpo.data.repeats import OwnItems, RepeatBlock
+from hrnn_hpo.model.accelerator import send
 
 # A few scalars must travel far within an epoch, at a learning rate made for matrices: they are kept at a tenth.
 SCALE = 10.0
@@ -51,7 +52,7 @@ class RepeatMixture(nn.Module):
     def mix(self, scores: Tensor, outputs: Tensor, own: OwnItems) -> Tensor:
         """Return the log of the mixed probability of every item, (N, V), from the softmax's scores (N, V)."""
         device = outputs.device
-        rows, items = torch.from_numpy(own.rows).to(device), torch.from_numpy(own.items).to(device)
+        rows, items = send(own.rows, device), send(own.items, device)
         has_past = torch.zeros(len(outputs), dtype=torch.bool, device=device)
         has_past[rows] = True
         logits = self.gate_logits(outputs)
@@ -74,9 +75,9 @@ class _LogRepeats(torch.autograd.Function):
         log_q = weights.new_full((n_rows,), float("-inf"))
         all_rows, all_slopes = [], []
         for block in repeats:
-            owners = torch.from_numpy(block.owners).to(weights.device)
-            targets = torch.from_numpy(block.targets).to(weights.device)
-            rows = torch.from_numpy(block.rows).to(weights.device)
+            owners = send(block.owners, weights.device)
+            targets = send(block.targets, weights.device)
+            rows = send(block.rows, weights.device)
             buckets, log_counts = _features(block, weights.device)
             values = _log_softmax_per_row(weights, buckets, log_counts, owners, len(rows))
             log_q[rows] = values[targets]
@@ -103,8 +104,8 @@ class _LogRepeats(torch.autograd.Function):
 
 def _features(own: OwnItems | RepeatBlock, device: torch.device) -> tuple[Tensor, Tensor]:
     """Return the gap buckets (P,), int64, and the logarithms of the counts (P,), float32."""
-    buckets = torch.from_numpy(own.gap_buckets).to(device, torch.int64)
-    return buckets, torch.from_numpy(own.counts).to(device, torch.float32).log_()
+    buckets = send(own.gap_buckets, device, torch.int64)
+    return buckets, send(own.counts, device, torch.float32).log_()
 
 
 def _log_softmax_per_row(weights: Tensor, buckets: Tensor, log_counts: Tensor, rows: Tensor, n_rows: int) -> Tensor:

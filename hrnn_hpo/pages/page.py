@@ -26,7 +26,8 @@ p.lead, p.note, figcaption { color: var(--soft); } p.note { font-size: .9rem; } 
 h1, p, li, td { overflow-wrap: break-word; } .whole { white-space: nowrap; }
 table { border-collapse: collapse; font-size: .87rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .25rem .6rem; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top; }
-th { color: var(--soft); font-weight: 600; white-space: nowrap; } td.number { text-align: right; white-space: nowrap; }
+th { color: var(--soft); font-weight: 600; white-space: nowrap; }
+.number { text-align: right; } td.number { white-space: nowrap; }
 td.top { font-weight: 700; } tr.marked td { background: var(--mark); }
 td { min-width: 2.5rem; } td.note { min-width: 14rem; max-width: 30rem; overflow-wrap: anywhere; }
 pre { background: var(--panel); padding: .7rem 1rem; white-space: pre-wrap; overflow-wrap: break-word;
@@ -50,7 +51,8 @@ CHARACTER, PADDING = 8.4, 20  # pixels that a character and a cell's margins tak
 NARROW = 740  # pixels that a page of 800 has for a table
 N_NAME = 40  # characters of a name that is never broken
 N_NOTE = 40  # characters from which on a cell's text may take several lines
-_SIGNED = re.compile(r"[−+-]?\d[\d.]*%?")  # a number with its sign, written out
+_SIGNED = re.compile(r"[−+-]?\d[\d.,]*%?")  # a number with its sign, written out
+_NONE = ("-", "–")  # what stands for no number
 _SPACES = re.compile(r"(\s+)")
 
 
@@ -104,18 +106,20 @@ def table(
     *,
     marked: int | None = None,
     top: frozenset[tuple[int, int]] = frozenset(),
+    names: frozenset[int] = frozenset(),
 ) -> Html:
-    """Return a table: numbers on the right with four decimals, one row marked, some cells (row, column) bold.
+    """Return a table: numbers with four decimals, one row marked, some cells (row, column) bold.
 
-    One that is too wide for a narrow page becomes several, which stand side by side where there is room; the first
-    column begins each of them.
+    Columns of numbers alone stand on the right, those in `names` never: their numbers are names. A table that is too
+    wide for a narrow page becomes several, which stand side by side where there is room; the first column begins each.
     """
+    numbers = {j for j in range(len(columns)) if j not in names and _all_numbers([row[j] for row in rows])}
     blocks = []
     for block in _blocks(columns, rows):
-        head = "".join(f"<th>{escape(columns[j])}</th>" for j in block)
+        head = "".join(f"<th{_class('number' if j in numbers else '')}>{escape(columns[j])}</th>" for j in block)
         lines = []
         for i, row in enumerate(rows):
-            cells = "".join(_table_cell(row[j], (i, j) in top) for j in block)
+            cells = "".join(_table_cell(row[j], j in numbers, (i, j) in top) for j in block)
             lines.append(f"<tr{_class('marked' if i == marked else '')}>{cells}</tr>")
         blocks.append(f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>")
     return Html(f'<div class="wide">{"".join(blocks)}</div>')
@@ -137,9 +141,17 @@ def _blocks(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[list[
     return blocks
 
 
-def _table_cell(value: Any, is_top: bool) -> str:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    is_number |= isinstance(value, str) and _SIGNED.fullmatch(value) is not None
+def _all_numbers(values: Sequence[Any]) -> bool:
+    """Return whether a column holds numbers, beside dashes for none, and nothing else."""
+    known = [value for value in values if value is not None and value not in _NONE]
+    return bool(known) and all(
+        (isinstance(value, int | float) and not isinstance(value, bool))
+        or (isinstance(value, str) and _SIGNED.fullmatch(value) is not None)
+        for value in known
+    )
+
+
+def _table_cell(value: Any, is_number: bool, is_top: bool) -> str:
     is_note = isinstance(value, str) and len(value) > N_NOTE
     style = " ".join(name for name, holds in (("number", is_number), ("top", is_top), ("note", is_note)) if holds)
     return f"<td{_class(style)}>{_inside(_cell(value))}</td>"

@@ -44,7 +44,11 @@ class Axis:
         """Return about n places with their texts."""
         if self.choices:
             return [((i + 0.5) / len(self.choices), self.show(choice)) for i, choice in enumerate(self.choices)]
-        values = _log_ticks(self.low, self.high, n) if self.log else _linear_ticks(self.low, self.high, n, self.whole)
+        values = (
+            _log_ticks(self.low, self.high, n, self.whole)
+            if self.log
+            else _linear_ticks(self.low, self.high, n, self.whole)
+        )
         places = [(self.place(value), f"{value:.6g}") for value in values]
         return [(place, text) for place, text in places if place is not None]
 
@@ -179,7 +183,7 @@ def _linear_ticks(low: float, high: float, n: int, whole: bool) -> list[float]:
     return [round(index * step, 12) for index in range(first, last + 1)]
 
 
-def _log_ticks(low: float, high: float, n: int) -> list[float]:
+def _log_ticks(low: float, high: float, n: int, whole: bool) -> list[float]:
     """Return powers of ten where there are enough of them, else 1-2-5, else the ends and their middle."""
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     for factors in ((1,), (1, 2, 5)):
@@ -187,4 +191,5 @@ def _log_ticks(low: float, high: float, n: int) -> list[float]:
         found = [value for value in found if low * 0.999 <= value <= high * 1.001]
         if len(found) >= 3:
             return found[:: math.ceil(len(found) / (n + 1))]
-    return [low, math.sqrt(low * high), high]
+    ends = [low, math.sqrt(low * high), high]
+    return sorted({float(round(value)) for value in ends if low <= round(value) <= high}) if whole else ends

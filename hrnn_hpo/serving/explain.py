@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.nn import functional as F
 
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.data.sessions import session_starts
@@ -126,8 +125,7 @@ def _repeat_share(recommender: Recommender, history: Dataset, item: int, log_pro
     if model.repeats is None:
         return None
     output = recommender.outputs_after(history)
-    softmax = torch.log_softmax(model.score(output), dim=1)[0, item] + F.logsigmoid(-model.repeats.gate_logits(output))
-    return max(0.0, -math.expm1(float(softmax) - log_probability))
+    return max(0.0, -math.expm1(float(model.score_without_own(output)[0, item]) - log_probability))
 
 
 def plot(explanation: Explanation, title: str, file: Path) -> None:

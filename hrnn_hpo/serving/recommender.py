@@ -15,7 +15,7 @@ from hrnn_hpo.data.featurize import event_features
 from hrnn_hpo.data.repeats import OwnItems, own_items_after
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.data.splits import expand_ranges
-from hrnn_hpo.errors import ConfigError, DataError
+from hrnn_hpo.errors import ConfigError
 from hrnn_hpo.evaluation.protocols import SCORE_BLOCK_BYTES, Seen, top_k
 from hrnn_hpo.model.encode import encode
 from hrnn_hpo.model.folder import SavedModel
@@ -165,20 +165,6 @@ def code_of(ids: NDArray[np.str_], name: str) -> int | None:
     # Cut to the ids' width: NumPy would widen a copy of them all for one long name. What was cut is not equal.
     place = int(np.searchsorted(ids, np.array(name, dtype=ids.dtype)))
     return place if place < len(ids) and str(ids[place]) == name else None
-
-
-def id_text(value: object) -> str:
-    """Return an id as a log of text would have it: a whole number's digits, 7 for 7.0.
-
-    Raises DataError for what is no id: None, NaN, an empty text, True.
-    """
-    if isinstance(value, str) and value:
-        return value
-    if isinstance(value, int | np.integer) and not isinstance(value, bool):
-        return str(int(value))
-    if isinstance(value, float | np.floating) and float(value).is_integer():
-        return str(int(value))
-    raise DataError(f"A user must be a text or a whole number, but got {value!r}.")
 
 
 def check_k(k: int) -> None:

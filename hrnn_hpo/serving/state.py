@@ -16,7 +16,7 @@ from torch import Tensor
 from hrnn_hpo.data.featurize import CONTINUE, NEW_SESSION, NEW_USER, gap_bucket
 from hrnn_hpo.data.repeats import OWN_EVENTS, OwnItems
 from hrnn_hpo.model.encode import WINDOW_ROWS
-from hrnn_hpo.model.hrnn import HRNN
+from hrnn_hpo.model.ensemble import AnyModel
 from hrnn_hpo.model.inputs import StepInputs, pack
 from hrnn_hpo.serving.recommender import Recommendation, Recommender, best_items, check_k, code_of
 
@@ -245,7 +245,7 @@ def _own_items(user: UserState) -> OwnItems:
 
 
 @torch.no_grad()
-def advance(model: HRNN, steps: StepInputs, state: Tensor) -> tuple[Tensor, Tensor]:
+def advance(model: AnyModel, steps: StepInputs, state: Tensor) -> tuple[Tensor, Tensor]:
     """Return one user's output after the last of n >= 1 steps, (1, H), and the state there, (n_blocks, 1, S)."""
     device = model.item_bias.device
     output = state

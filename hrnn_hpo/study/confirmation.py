@@ -95,6 +95,12 @@ def confirmation_from(content: Mapping[str, Any]) -> Confirmation:
     return found
 
 
+def _interval_of(contender: Contender, found: Confirmation) -> str:
+    if contender.low is None:
+        return f"no {found.interval} from a single user or run"
+    return f"{found.interval} [{contender.low:+.4f}, {contender.high:+.4f}]"
+
+
 def sentences(found: Confirmation) -> list[str]:
     """Return the verdict and the optimism in words, for the screen and the report."""
     best = found.contenders[0]
@@ -110,9 +116,8 @@ def sentences(found: Confirmation) -> list[str]:
     if nearest is not None:
         who = f"Trial {nearest.trial}" if nearest is best else f"The best challenger, trial {nearest.trial},"
         verdict += (
-            f" {who} gains {nearest.difference:+.4f} {found.objective} over them, {found.interval} "
-            f"[{nearest.low:+.4f}, {nearest.high:+.4f}], p {nearest.p_holm:.3g} after Holm ({seeds}"
-            + (f", {n} challengers)." if n > 1 else ").")
+            f" {who} gains {nearest.difference:+.4f} {found.objective} over them, {_interval_of(nearest, found)}, "
+            f"p {nearest.p_holm:.3g} after Holm ({seeds}" + (f", {n} challengers)." if n > 1 else ").")
         )
     if found.look > 1:
         which = ORDINALS.get(found.look, f"{found.look}th")

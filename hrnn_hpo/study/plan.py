@@ -56,7 +56,9 @@ def plan(data: Dataset | SourceLike, request: StudyRequest | None = None, **fiel
         _log.warning("%s", note)
     there = database is not None and has_study(asked.study, database)
     found = load_study(asked.study, database) if database is not None and there else None
-    return _forecast(dataset, checked, found, database, wanted_settings(found, asked.confirm, asked.confirm_seeds))
+    return _forecast(
+        dataset, checked, found, database, wanted_settings(found, asked.confirm, asked.confirm_seeds, asked.ensemble)
+    )
 
 
 def data_on_disk(data: Dataset | SourceLike, request: StudyRequest, reading: Mapping[str, Any]) -> Path | Dataset:

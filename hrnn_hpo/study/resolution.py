@@ -4,11 +4,10 @@ Numbers in, numbers out, before or after anything is trained. A paired differenc
 
     gain + what the user likes of the challenger + the luck of the run + the rest,
 
-three independent deviations (a variance-components model). Over R runs of U users their sums give the variance of the
-mean. The verdict's interval comes from a bootstrap of users and runs at once, which counts the rest up to three times
-(Owen 2007): that is the price of an interval which holds for other users and other seeds, and so it is counted here. A
-gain is seen with POWER where it exceeds the interval's half width by as many of its own deviations. Measured deviations
-come from a confirmation's runs; before there are any, PRIOR stands in.
+three independent deviations. Over R runs of U users their sums give the variance of the mean, and the degrees of
+freedom of the verdict's interval (confirm/intervals.py). A gain is seen with POWER where it exceeds the interval's half
+width by as many of the mean's deviations. Measured deviations come from a confirmation's runs; before there are any,
+PRIOR stands in.
 """
 
 import math
@@ -18,7 +17,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm
+from scipy.stats import norm, t
 
 POWER = 0.8
 REDRAWN_POOL = 9  # users for each one of a run, where a tenth of all validates and the test users' tenth stays closed
@@ -101,8 +100,9 @@ def resolution(
 
 def detectable_gain(design: Design, spread: Spread, n_seeds: int) -> float:
     """Return the gain that is called better with POWER, the challenger being as good as that and no other one."""
-    own, drawn = _deviations(design, spread, n_seeds)
-    return float(norm.isf(design.alpha / design.n_challengers / 2.0) * drawn + norm.ppf(POWER) * own)
+    deviation, freedom = _mean_difference(design, spread, n_seeds)
+    width = float(t.isf(design.alpha / design.n_challengers / 2.0, freedom))
+    return (width + float(norm.ppf(POWER))) * deviation
 
 
 def seeds_for(design: Design, spread: Spread, gain: float) -> int | None:
@@ -154,16 +154,18 @@ def _share_of_same(rows: NDArray[np.integer], columns: NDArray[np.integer], size
     return float(np.sum(counts * (counts - 1.0)) / (n_runs - 1) / np.sum(sizes)) if n_runs > 1 else 0.0
 
 
-def _deviations(design: Design, spread: Spread, n_seeds: int) -> tuple[float, float]:
-    """Return the deviation of the mean difference, and the one that the crossed bootstrap gives it."""
+def _mean_difference(design: Design, spread: Spread, n_seeds: int) -> tuple[float, float]:
+    """Return the deviation of the mean difference, and the degrees of freedom of its interval, both as expected."""
     n = n_seeds * design.n_users
-    same_user = n_seeds * (n_seeds - 1) * design.n_users**2 / design.n_pool  # ordered pairs, as expected
-    same_run = n_seeds * design.n_users * (design.n_users - 1)
-    every = spread.user**2 + spread.run**2 + spread.rest**2
-    left = 1.0 - 1.0 / n_seeds  # a bootstrap of few runs loses one of them
-    own = n * every + same_user * spread.user**2 + same_run * spread.run**2
-    drawn = n * (1.0 + 2.0 * left) * every + same_user * left * spread.user**2 + same_run * left * spread.run**2
-    return math.sqrt(own) / n, math.sqrt(drawn) / n
+    same_user = n_seeds * (n_seeds - 1) * design.n_users**2 / design.n_pool  # ordered pairs
+    of_users = ((spread.user**2 + spread.rest**2) * n + spread.user**2 * same_user) / n**2
+    of_runs = spread.run**2 / n_seeds
+    variance = of_users + of_runs
+    if variance == 0.0:
+        return 0.0, 1.0
+    n_different = design.n_pool * (1.0 - (1.0 - design.n_users / design.n_pool) ** n_seeds)
+    lost = of_users**2 / max(n_different - 1.0, 1.0) + of_runs * variance / (n_seeds - 1)
+    return math.sqrt(variance), variance**2 / lost
 
 
 def seeds_in_words(n: int | None) -> str:

@@ -7,6 +7,8 @@ from optuna.trial import FrozenTrial
 
 from hrnn_hpo.study.optuna_quiet import experimental_allowed
 
+CONFIRMATION_STREAM = 2  # of trial_seed: trains the models of a confirmation's runs
+
 
 def ordinal(study: Study, trial: FrozenTrial) -> int:
     """Return a trial's number with retries left out of the count; a retry has its original's."""
@@ -31,5 +33,8 @@ def original_number(trial: FrozenTrial) -> int:
 
 
 def trial_seed(study_seed: int, number: int, stream: int = 0) -> int:
-    """Return a 32-bit seed for a trial: stream 0 draws its hyperparameters, stream 1 trains its model."""
+    """Return a 32-bit seed for a trial: stream 0 draws its hyperparameters, stream 1 trains its model.
+
+    Of a confirmation's run, stream 2 trains the model and stream 3 draws the users.
+    """
     return int(np.random.SeedSequence([study_seed, number, stream]).generate_state(1)[0])

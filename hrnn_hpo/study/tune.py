@@ -146,7 +146,7 @@ def tune(
     state = "failed"
     try:
         work.compare_part_of_users()
-        settings = remember_settings(study, asked.confirm, asked.confirm_seeds)
+        settings = remember_settings(study, asked.confirm, asked.confirm_seeds, asked.ensemble)
         work.announce_plan(settings)
         stopped = work.search_and_confirm(settings)
         board = None if work.control.ended else work.open_test_part()

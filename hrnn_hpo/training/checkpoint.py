@@ -19,13 +19,15 @@ from hrnn_hpo.errors import ModelError, RunFailedError
 from hrnn_hpo.model.hrnn import HRNN
 from hrnn_hpo.training.averaging import AveragedWeights
 from hrnn_hpo.training.optimizer import Optimizer
-from hrnn_hpo.training.progress import EpochReport, TrainingState
+from hrnn_hpo.training.progress import BegunEpoch, EpochReport, TrainingState
+
+BEGUN_FIGURES = ("n_windows", "n_targets", "seconds", "generator")
 
 
 def save_checkpoint(
     path: Path, state: TrainingState, model: HRNN, optimizer: Optimizer, averaged: AveragedWeights
 ) -> None:
-    """Write everything that a run needs to go on after the epoch it has just finished.
+    """Write everything that a run needs to go on after the epoch, or the update of a begun one, that it has just done.
 
     Raises RunFailedError where the disk is full or the folder cannot be written; an older checkpoint stays as it is.
     """
@@ -35,7 +37,7 @@ def save_checkpoint(
     tensors |= {f"optimizer.{name}": value for name, value in optimizer.state_tensors().items()}
     if state.best_per_user is not None:
         tensors["best_per_user"] = torch.from_numpy(state.best_per_user)
-    progress = {
+    progress: dict[str, Any] = {
         "epoch": state.epoch,
         "update": state.update,
         "best_epoch": state.best_epoch,
@@ -44,6 +46,11 @@ def save_checkpoint(
         "history": [asdict(report) for report in state.history],
         "n_averaged": averaged.n_updates,
     }
+    if state.begun is not None:
+        begun = state.begun
+        tensors |= {"begun.lanes": begun.lanes, "begun.loss": begun.loss}
+        tensors |= {f"random.{name}": value for name, value in begun.random_states.items()}
+        progress["begun"] = {name: getattr(begun, name) for name in BEGUN_FIGURES}
     partial = path.with_suffix(f".partial-{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -72,11 +79,19 @@ def load_checkpoint(path: Path, model: HRNN, optimizer: Optimizer, averaged: Ave
         averaged.n_updates = progress.pop("n_averaged")
         history = [EpochReport(**report) for report in progress.pop("history")]
         per_user = tensors.get("best_per_user")
+        figures = progress.pop("begun", None)  # only where an epoch had begun
+        begun = None
+        if figures is not None:
+            random_states = _under("random.", tensors)
+            begun = BegunEpoch(
+                **figures, lanes=tensors["begun.lanes"], loss=tensors["begun.loss"], random_states=random_states
+            )
         return TrainingState(
             **progress,
             history=history,
             best_weights=_under("best.", tensors),
             best_per_user=None if per_user is None else per_user.numpy(),
+            begun=begun,
         )
     except Exception as error:
         raise ModelError(f"{path}: is not a checkpoint of this configuration ({error}).") from error

@@ -4,13 +4,13 @@ Either may be mixed with the distribution over the user's own items.
 """
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
 from hrnn_hpo.data.repeats import Occurrences, own_items_before_repeats
 from hrnn_hpo.data.schema import Dataset
+from hrnn_hpo.model.accelerator import send
 from hrnn_hpo.model.hrnn import HRNN
 from hrnn_hpo.model.inputs import PackedInputs
 from hrnn_hpo.model.losses import Shares, sampled_softmax_cross_entropy, softmax_cross_entropy
@@ -67,7 +67,7 @@ def sampled_softmax(
     The item embedding gets a sparse gradient: no work or memory grows with V, the bias (V,) aside.
     """
     drawn, log_q = sampler.draw(rng)
-    negatives = torch.from_numpy(drawn).to(targets.device)  # (M,)
+    negatives = send(drawn, targets.device)  # (M,)
     bias = model.score_bias()
     return sampled_softmax_cross_entropy(
         outputs,
@@ -77,7 +77,7 @@ def sampled_softmax(
         bias[negatives],
         targets,
         negatives,
-        torch.from_numpy(log_q).to(targets.device),
+        send(log_q, targets.device),
         weights,
         shares,
     )

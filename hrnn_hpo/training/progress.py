@@ -1,7 +1,9 @@
-"""Where a run stands: what each epoch brought, and what the next one needs to know."""
+"""Where a run stands: what each epoch brought, and what the next one, or the rest of a begun one, needs to know."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,11 +23,27 @@ class EpochReport:
     is_best: bool
 
 
+@dataclass(frozen=True)
+class BegunEpoch:
+    """What the updates of an epoch leave to the next ones, weights and optimizer aside.
+
+    The order of the users is drawn again from seed and epoch; what was drawn since then is behind the random states.
+    """
+
+    n_windows: int  # updates done in the epoch
+    n_targets: int
+    seconds: float  # of training
+    lanes: Tensor  # (n_blocks, B, S) the states that the lanes carry
+    loss: Tensor  # scalar, the sum over the targets so far
+    generator: Mapping[str, Any]  # NumPy's: negatives
+    random_states: dict[str, Tensor]  # PyTorch's, by the type of device: dropout
+
+
 @dataclass
 class TrainingState:
-    """Where a run stands between two epochs, weights and optimizer aside."""
+    """Where a run stands between two epochs or, with `begun`, inside one, weights and optimizer aside."""
 
-    epoch: int = 0  # epochs done
+    epoch: int = 0  # epochs done; while one runs, that one too
     update: int = 0  # optimizer steps done
     best_epoch: int = 0
     best_value: float = -math.inf
@@ -33,3 +51,4 @@ class TrainingState:
     epochs_without_gain: float = 0.0  # one that may be as good as the best counts half
     history: list[EpochReport] = field(default_factory=list)
     best_weights: dict[str, Tensor] = field(default_factory=dict)
+    begun: BegunEpoch | None = None  # of epoch `epoch` + 1

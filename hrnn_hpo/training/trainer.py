@@ -4,7 +4,6 @@ It knows no protocol and no metric: `evaluate` is handed in, and what happens to
 When early stopping ends a run is stopping's.
 """
 
-import logging
 import math
 import time
 from collections.abc import Callable
@@ -17,24 +16,24 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hrnn_hpo.config import AUTO, Hyperparameters
-from hrnn_hpo.data.featurize import training_events
+from hrnn_hpo.data.featurize import item_counts
 from hrnn_hpo.data.repeats import Occurrences
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.data.splits import TrainPart
 from hrnn_hpo.errors import ConfigError, RunFailedError
+from hrnn_hpo.model.accelerator import send
 from hrnn_hpo.model.hrnn import HRNN
 from hrnn_hpo.model.inputs import StepInputs, pack
 from hrnn_hpo.training.averaging import AveragedWeights
 from hrnn_hpo.training.batches import epoch_windows, window_steps
-from hrnn_hpo.training.checkpoint import load_checkpoint, save_checkpoint
 from hrnn_hpo.training.criterion import NegativeSampler, full_softmax, repeat_shares, sampled_softmax
+from hrnn_hpo.training.keeping import SECONDS_BETWEEN_CHECKPOINTS, Keeper, random_states
 from hrnn_hpo.training.optimizer import Optimizer
-from hrnn_hpo.training.progress import EpochReport, TrainingState
+from hrnn_hpo.training.progress import BegunEpoch, EpochReport, TrainingState
 from hrnn_hpo.training.stopping import Validation, is_over, wait_of
 from hrnn_hpo.training.targets import draw_targets
 
 WARMUP_UPDATES = 50
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -75,6 +74,7 @@ def fit(
     on_epoch: Callable[[EpochReport], None] | None = None,
     on_update: Callable[[int], None] | None = None,
     checkpoint: Path | None = None,
+    seconds_between_checkpoints: float = SECONDS_BETWEEN_CHECKPOINTS,
     fixed_epochs: int | None = None,
 ) -> FitResult:
     """Train `model` in place and leave the best epoch's weights in it; return the history.
@@ -82,7 +82,8 @@ def fit(
     With `evaluate`, training stops after `patience` epochs without a better `objective` (larger is better): those of
     the warm-up do not count, those within the noise count half, and at or below `floor` it goes on while the loss
     falls. Without, or with `fixed_epochs`, it runs to the last epoch and keeps the last weights. `checkpoint` is a
-    file: written after every epoch before `on_epoch` is called, and resumed from when it exists, with the same result
+    file: written after every epoch before `on_epoch` is called, in an epoch after the update by which
+    `seconds_between_checkpoints` have passed since the last time, and resumed from when it exists, with the same result
     bit for bit on a CPU. What `on_epoch` raises passes through. `on_update` is told the targets learned from so far in
     the epoch.
 
@@ -91,21 +92,20 @@ def fit(
     hp = hyperparameters
     if hp.batch_size == AUTO:
         raise ConfigError("`batch_size` must be a number here, but got auto; experiment.resolve_auto finds one.")
-    device = model.item_bias.device
     optimizer = Optimizer(model, hp.learning_rate, hp.weight_decay)
     sampler = _negative_sampler(data, hp) if hp.n_negatives else None
     averaged = AveragedWeights(model, hp.weight_averaging)
-    state = TrainingState()
-    if checkpoint is not None and checkpoint.exists():
-        state = load_checkpoint(checkpoint, model, optimizer, averaged)
+    keeper = Keeper(checkpoint, seconds_between_checkpoints, model, optimizer, averaged)
+    state = keeper.resume()
     n_epochs = fixed_epochs or hp.epochs
 
     stops_early = evaluate is not None and fixed_epochs is None
 
     while state.epoch < n_epochs and not (stops_early and is_over(state, hp.patience, floor)):
         state.epoch += 1
-        began = time.perf_counter()
-        train_loss = _train_epoch(model, data, hp, optimizer, sampler, averaged, state, seed, device, on_update)
+        began = time.perf_counter() - (state.begun.seconds if state.begun else 0.0)
+        train_loss = _train_epoch(model, data, hp, optimizer, sampler, averaged, state, seed, keeper, began, on_update)
+        state.begun = None
         trained = time.perf_counter()
         found = Validation({})
         if evaluate is not None:
@@ -130,11 +130,7 @@ def fit(
             is_best=is_best,
         )
         state.history.append(report)
-        if checkpoint is not None:
-            try:
-                save_checkpoint(checkpoint, state, model, optimizer, averaged)
-            except RunFailedError as error:  # a full disk costs epochs only if the process dies as well
-                _log.warning("%s The run goes on without.", error)
+        keeper.keep(state)
         if on_epoch is not None:
             on_epoch(report)
 
@@ -151,11 +147,16 @@ def _train_epoch(
     averaged: AveragedWeights,
     state: TrainingState,
     seed: int,
-    device: torch.device,
+    keeper: Keeper,
+    began: float,
     on_update: Callable[[int], None] | None,
 ) -> float:
-    """Run one epoch and return its mean loss per target. All draws come from (seed, epoch)."""
+    """Run one epoch, or what is left of a begun one, and return its mean loss per target.
+
+    All draws come from (seed, epoch). `began`, by time.perf_counter, is when it would have begun without a break.
+    """
     assert isinstance(hp.batch_size, int)
+    device = model.item_bias.device
     rng = np.random.default_rng((seed, state.epoch))
     torch.manual_seed(int(rng.integers(2**62)))
     starts = np.asarray(data.dataset.user_offsets)[data.train.users]
@@ -168,13 +169,17 @@ def _train_epoch(
         drawing = np.random.default_rng((seed, state.epoch, hp.targets_ahead))
         items = draw_targets(data.dataset, data.train, hp.targets_ahead, drawing)
     total_loss = torch.zeros((), device=device)
-    n_done = 0
-    for window in epoch_windows(starts[trains], data.train.stops[trains], hp.batch_size, window_steps(hp.bptt), rng):
+    n_windows = n_done = 0
+    windows = epoch_windows(starts[trains], data.train.stops[trains], hp.batch_size, window_steps(hp.bptt), rng)
+    if state.begun is not None:
+        keeper.go_on(state.begun, windows, rng, lanes, total_loss)
+        n_windows, n_done = state.begun.n_windows, state.begun.n_targets
+    for window in windows:
         inputs, rows = pack(data.inputs, window.starts, window.lengths, device)
-        targets = torch.from_numpy(items[rows]).to(device=device, dtype=torch.int64)  # (N,)
-        weights = None if data.weights is None else torch.from_numpy(data.weights[rows]).to(device)  # (N,)
-        order = torch.from_numpy(window.lanes).to(device)
-        lanes[:, order[torch.from_numpy(window.fresh).to(device)]] = 0.0  # a new user's lane forgets the last user
+        targets = send(items[rows], device, torch.int64)  # (N,)
+        weights = None if data.weights is None else send(data.weights[rows], device)  # (N,)
+        order = send(window.lanes, device)
+        lanes[:, send(window.lanes[window.fresh], device)] = 0.0  # a new user's lane forgets the last user
 
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=low_precision):
             outputs, final = model(inputs, lanes[:, order], hp.bptt)  # (N, H)
@@ -196,13 +201,18 @@ def _train_epoch(
         averaged.update(model)
 
         total_loss += loss.detach() * len(rows)
-        n_done += len(rows)
+        n_windows, n_done = n_windows + 1, n_done + len(rows)
         if on_update is not None:
             on_update(n_done)
         if device.type == "cpu":
-            _require_finite(total_loss, state)
-    _require_finite(total_loss, state)  # on an accelerator looked at once an epoch: each look waits for the device
-    return float(total_loss) / n_done
+            _finite(total_loss, state)
+        if keeper.is_due:
+            seconds = time.perf_counter() - began
+            random = random_states(device)
+            keeper.keep(
+                state, BegunEpoch(n_windows, n_done, seconds, lanes, total_loss, rng.bit_generator.state, random)
+            )
+    return _finite(total_loss, state) / n_done  # an accelerator is looked at once an epoch: each look waits for it
 
 
 def _keep_weights(model: HRNN, state: TrainingState) -> None:
@@ -224,15 +234,15 @@ def in_bfloat16(hp: Hyperparameters, device: torch.device) -> bool:
     return hp.precision == "bfloat16"
 
 
-def _require_finite(loss: Tensor, state: TrainingState) -> None:
-    if not math.isfinite(float(loss)):
+def _finite(loss: Tensor, state: TrainingState) -> float:
+    value = float(loss)
+    if not math.isfinite(value):
         raise RunFailedError(
-            f"The loss must stay finite, but got {float(loss)} in epoch {state.epoch}, update {state.update}; "
+            f"The loss must stay finite, but got {value} in epoch {state.epoch}, update {state.update}; "
             "a lower learning_rate usually helps."
         )
+    return value
 
 
 def _negative_sampler(data: TrainingData, hp: Hyperparameters) -> NegativeSampler:
-    targets = training_events(data.dataset, data.train)
-    counts = np.bincount(np.asarray(data.dataset.items)[targets], minlength=data.dataset.n_items)
-    return NegativeSampler(counts, hp.n_negatives, hp.negative_alpha)
+    return NegativeSampler(item_counts(data.dataset, data.train), hp.n_negatives, hp.negative_alpha)

@@ -26,8 +26,7 @@ from hrnn_hpo.config import Configuration, Hyperparameters
 from hrnn_hpo.data.prepared import load_dataset
 from hrnn_hpo.data.schema import USER_ID, Dataset
 from hrnn_hpo.data.synthetic import markov
-from hrnn_hpo.evaluation.baselines import evaluate_baselines
-from hrnn_hpo.experiment import evaluate_model, prepare_experiment, run_experiment
+from hrnn_hpo.experiment import compare_baselines, evaluate_model, prepare_experiment, run_experiment
 from hrnn_hpo.search.space import load_space, suggest
 
 METRIC = "ndcg_at_10"
@@ -97,7 +96,7 @@ def measure(name: str, data: Path, work: Path, configuration: Configuration, che
     result = run_experiment(experiment, device="cpu", checkpoint=checkpoint)
     own = evaluate_model(result.model, experiment, part).per_user[METRIC]  # (R,)
     ahead = {}
-    for baseline, evaluation in evaluate_baselines(dataset, experiment.split.train, part, seen=experiment.seen).items():
+    for baseline, evaluation in compare_baselines(experiment, part).evaluations.items():
         difference = evaluation.per_user[METRIC] - own
         ahead[baseline] = {
             "figure": evaluation.metrics[METRIC],
@@ -160,7 +159,8 @@ def _line(defaults: list[Row], trials: list[Row]) -> list[object]:
 def _hardest(seeds: list[Mapping[str, Mapping[str, float]]]) -> tuple[str, float, float]:
     """Return the baseline that is furthest ahead, by how much on average, and the mean error of that."""
     n = len(seeds)
-    ahead = {name: sum(one[name]["ahead"] for one in seeds) / n for name in seeds[0]}
+    known = [name for name in seeds[0] if all(name in one for one in seeds)]  # earlier rows have fewer
+    ahead = {name: sum(one[name]["ahead"] for one in seeds) / n for name in known}
     name = max(ahead, key=lambda one: ahead[one])
     return name, ahead[name], sum(one[name]["error"] for one in seeds) / n
 

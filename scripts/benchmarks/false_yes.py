@@ -5,7 +5,8 @@ Run: .venv/bin/python scripts/benchmarks/false_yes.py [--studies 2000] [--rows '
 Configurations are equally good, but every user has a taste of their own for each configuration (deviation .3), which
 comes back in every run and in the search; each run adds noise (.2) to each user's figure. The search takes the K best
 by their mean over its validation users; the confirmation runs them and the defaults 5 times, and where the verdict is
-"undecided" 10 times: a second look. Who validates, who is held back and who is drawn anew is the product's make_split,
+"undecided" 10 times: a second look. In rows with luck each run of a configuration has its own for all users (.05), as
+training seeds have. Who validates, who is held back and who is drawn anew is the product's make_split,
 on a log of 500 users with 20 events each; the verdict is the product's judge, with fewer resamples. Two protocols with
 the same users share a row. Rows with a gain
 give every configuration but the defaults a true gain of it. "Nothing held back" judges leave-one-out on the users that
@@ -28,6 +29,7 @@ from hrnn_hpo.study.seeds import trial_seed
 
 TASTE, NOISE = 0.3, 0.2  # deviations: of a user for a configuration, of a run for a user
 SCORE = 0.3  # of everyone, on average
+LUCK = 0.05  # deviation of a run for all its users, in rows that have it: as much as the users' share of a mean
 GAIN = 0.1
 SEEDS = (5, 10)  # runs of each configuration at the first look and at the second
 SEARCHES = (40, 200)
@@ -43,6 +45,7 @@ class Design:
     hold_back: bool
     n_trials: int
     gain: float
+    luck: float = 0.0
 
     @property
     def n_challengers(self) -> int:
@@ -76,7 +79,7 @@ def simulate(log: Dataset, design: Design, study: int, n_resamples: int) -> tupl
     contenders = [0, *(int(trial) for trial in np.argsort(-searched[1:])[: design.n_challengers] + 1)]
 
     def run(trial: int, users: NDArray[np.int64]) -> RunScores:
-        figures = means[trial, users] + generator.normal(0, NOISE, len(users))
+        figures = means[trial, users] + generator.normal(0, design.luck) + generator.normal(0, NOISE, len(users))
         return RunScores(float(figures.mean()), 1, users, figures)
 
     runs: dict[int, list[RunScores]] = {trial: [] for trial in contenders}
@@ -130,10 +133,11 @@ def report(rows: Rows) -> str:
     for row in rows.values():
         if row.settings["gain"]:
             continue
+        same = ("users", "trials", "luck")
         gains = [
             other
             for other in rows.values()
-            if other.settings["gain"] and all(other.settings[key] == row.settings[key] for key in ("users", "trials"))
+            if other.settings["gain"] and all(other.settings[key] == row.settings[key] for key in same)
         ]
         told, power = row.figures, gains[0].figures if gains else {}
         shares = [
@@ -145,10 +149,11 @@ def report(rows: Rows) -> str:
         cells = ["–" if share is None else f"{share:.3f}" for share in shares]
         name = row.settings["users"]
         name = f"{name}, {SAME_USERS[name]}" if name in SAME_USERS else name
-        lines.append([name, row.settings["trials"], told["k"], f"{told['judged_users']:.0f}", *cells])
+        luck = row.settings["luck"] or "none"
+        lines.append([name, row.settings["trials"], luck, told["k"], f"{told['judged_users']:.0f}", *cells])
     kept = [row for row in rows.values() if not row.settings["gain"] and row.settings["users"] != NOTHING_HELD_BACK]
     worst = max((row.figures["yes_either_look"] for row in kept), default=0.0)
-    columns = ["protocol", "trials", "K", "users judged", "false yes", "with a second look"]
+    columns = ["protocol", "trials", "luck of a run", "K", "users judged", "false yes", "with a second look"]
     studies = {
         gain: {row.settings["studies"] for row in rows.values() if bool(row.settings["gain"]) == gain}
         for gain in (False, True)
@@ -174,13 +179,19 @@ def main() -> None:
     shared = {"none", *SAME_USERS.values()}
     held = {protocol: (protocol, True) for protocol in PROTOCOLS if protocol not in shared}
     cells = {}
-    for gain, n_studies in ((0.0, options.studies), (GAIN, options.gains)):
-        for name, (protocol, hold_back) in {**held, NOTHING_HELD_BACK: ("leave-one-out", False)}.items():
+    rows_of = {**held, NOTHING_HELD_BACK: ("leave-one-out", False)}
+    kinds = [
+        ("", 0.0, 0.0, options.studies),
+        ("-luck", 0.0, LUCK, options.studies),
+        ("-gain", GAIN, 0.0, options.gains),
+    ]
+    for kind, gain, luck, n_studies in kinds:
+        for name, (protocol, hold_back) in (held if luck else rows_of).items():
             for n_trials in SEARCHES:
-                settings = {"users": name, "trials": n_trials, "gain": gain, "studies": n_studies}
-                cells[f"{name.replace(', nothing held back', '-all')}-{n_trials}{'-gain' if gain else ''}"] = Cell(
+                settings = {"users": name, "trials": n_trials, "gain": gain, "luck": luck, "studies": n_studies}
+                cells[f"{name.replace(', nothing held back', '-all')}-{n_trials}{kind}"] = Cell(
                     {**settings, "resamples": options.resamples},
-                    partial(measure, Design(protocol, hold_back, n_trials, gain), n_studies, options.resamples),
+                    partial(measure, Design(protocol, hold_back, n_trials, gain, luck), n_studies, options.resamples),
                 )
     results = Results("false_yes", options)
     results.run(cells)

@@ -41,7 +41,11 @@ def measure(dataset: Dataset, configuration: Configuration, protocols: list[str]
         split = make_split(dataset, protocol, configuration.split_seed)
         assert split.test is not None
         rankers = {"hrnn": score_rows(result.model, dataset, experiment.inputs, split.test)}
-        rankers |= {name: make(dataset, experiment.split.train, split.test) for name, make in BASELINES.items()}
+        rankers |= {
+            name: make(dataset, experiment.split.train, split.test)
+            for name, make in BASELINES.items()
+            if make.why_not(dataset, experiment.split.train, split.test) is None
+        }
         found: dict[str, dict[str, dict[str, float]]] = {}
         for name, ranker in rankers.items():
             for seen, evaluation in evaluate_both(dataset, split.test, ranker).items():
@@ -67,7 +71,8 @@ def table_of(done: list[Row]) -> str:
     lines: list[list[object]] = []
     for asked in dict.fromkeys(asked for row in done for asked in row.settings["protocols"]):
         told = [row.figures[asked] for row in done if asked in row.figures]
-        for name in ("hrnn", *BASELINES):
+        known = [name for name in ("hrnn", *BASELINES) if all(name in one["keep"] for one in told)]
+        for name in known:  # earlier rows have fewer
             for seen in ("keep", "remove"):
                 cells = [mean_and_error([one[seen][name][metric] for one in told]) for metric in METRICS]
                 lines.append([asked, seen, name, *cells])

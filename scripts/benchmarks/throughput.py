@@ -12,6 +12,7 @@ everything included. The parts are measured before and after the epochs, and the
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
 from machine import median_seconds
 from rows import Cell, Figures, Results, Rows, script_parser
@@ -79,6 +80,7 @@ def _element_wise_seconds(hidden: int, n_items: int) -> float:
         event_types=None,
         event_values=None,
         step_sizes=[N_TARGETS // STEPS] * STEPS,
+        new_sessions=np.zeros(0, dtype=np.int64),
     )
     state, slope = model.start_state(N_TARGETS // STEPS), torch.randn(N_TARGETS, hidden)
 

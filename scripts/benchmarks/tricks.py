@@ -193,7 +193,7 @@ def new_order_of_ties() -> Iterator[None]:
     ) -> float:
         order = order_of_ties(data, np.random.default_rng((rest[0], state.epoch, 53)))
         dataset, inputs = data.dataset, data.inputs
-        first = inputs.items == dataset.n_items
+        first = np.asarray(inputs.items) == dataset.n_items
         # Row e reads event e - 1, which row e - 1 has now; under leave-one-out no user's last event ever moves.
         before = np.where(first, np.arange(len(order)), np.roll(order, 1) + 1)
         data = replace(

@@ -10,7 +10,14 @@ from hrnn_hpo.data.splits import Protocol
 
 
 def row(users: str, gain: float, first: float, either: float) -> Row:
-    settings: dict[str, Any] = {"users": users, "trials": 40, "gain": gain, "studies": 10, "resamples": 100}
+    settings: dict[str, Any] = {
+        "users": users,
+        "trials": 40,
+        "gain": gain,
+        "luck": 0.0,
+        "studies": 10,
+        "resamples": 100,
+    }
     figures = {"k": 3, "judged_users": 100.0, "yes_first_look": first, "yes_either_look": either}
     return Row(date="2026-11-26", processor="", threads=1, versions={}, command="", settings=settings, figures=figures)
 
@@ -42,6 +49,6 @@ def test_the_table_says_whether_the_target_is_kept_and_lets_version_0_1_0_miss_i
         "c": row(NOTHING_HELD_BACK, 0.0, 0.1, 0.2),
     }
     text = report(rows)
-    assert "| leave-one-out, newest-tenth | 40 | 3 | 100 | 0.010 | 0.020 | 0.700 | 0.800 |" in text
+    assert "| leave-one-out, newest-tenth | 40 | none | 3 | 100 | 0.010 | 0.020 | 0.700 | 0.800 |" in text
     assert "kept (worst 0.020)" in text
     assert "missed (worst 0.070)" in report({**rows, "a": row("leave-one-out", 0.0, 0.01, 0.07)})

@@ -9,6 +9,7 @@ from typer.testing import CliRunner, Result
 
 from hrnn_hpo.cli.main import app
 from hrnn_hpo.data.synthetic import markov, write_csv
+from hrnn_hpo.evaluation.baselines import BASELINES
 
 SPACE = """extends: aws-hrnn
 recipe: null
@@ -38,7 +39,7 @@ def test_a_study_from_tune_to_export(data: Path, tmp_path: Path) -> None:
     content = json.loads(answer.stdout)
     assert content["trials"] == {"complete": 2, "pruned": 0, "failed": 0, "running": 0, "waiting": 0}
     board = content["leaderboard"]
-    assert set(board["metrics"]) == {"tuned", "defaults", "popularity", "recent_popularity", "own_items", "item_knn"}
+    assert set(board["metrics"]) == {"tuned", "defaults", *BASELINES}
     assert (board["opening"], board["reopened"]) == (1, False)
     assert content["seen"] in ("remove", "keep")
     assert "trial   0 (defaults) complete" in answer.stderr

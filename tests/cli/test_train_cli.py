@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from hrnn_hpo.cli.main import app
 from hrnn_hpo.data.synthetic import markov, write_csv
 from hrnn_hpo.errors import DataError, RunFailedError
+from hrnn_hpo.evaluation.baselines import BASELINES
 
 FAST = [
     *("--device", "cpu", "--threads", "1"),
@@ -67,6 +68,11 @@ def test_train_evaluate_recommend_one_after_the_other(tmp_path: Path, data: Path
     assert "6 test users, protocol personalize, seen items: keep" in second.output
     assert "ndcg_at_10" in second.output
     assert len(rankings.read_text().splitlines()) == 6
+    for row in ("model", *BASELINES):
+        assert any(line.split()[1:2] == [row] for line in second.stdout.splitlines()), row
+    theirs = run("evaluate", model, data, "--again", "--rankings-from", rankings, "--device", "cpu")
+    assert any(line.split()[1:2] == ["rankings"] for line in theirs.stdout.splitlines())
+    assert "+0.0000 [+0.0000, +0.0000]" in theirs.stdout
 
     third = run("recommend", model, "--user", "u07", "--k", 3)
     assert third.exit_code == 0, third.output
@@ -122,16 +128,19 @@ def test_train_shows_the_baselines_on_the_same_users_and_warns_below_them(tmp_pa
     untrained = [*FAST, "--set", "learning_rate=1e-9"]
     told = run("train", data, "--out", tmp_path / "model", *untrained)
     assert told.exit_code == 0, told.output
-    header = next(line for line in told.stdout.splitlines() if "metric" in line)
-    assert [word for word in header.split() if word.isidentifier()] == ["metric", "model", "popularity", "item_knn"]
+    for row in ("model", *BASELINES):
+        assert any(line.split()[1:2] == [row] for line in told.stdout.splitlines()), row
+    assert "Constants of the baselines, chosen on validation users: own_items half_life" in told.stdout
     answer = run("train", data, "--out", tmp_path / "model", *untrained, "--json")
     found = json.loads(answer.stdout)
-    assert list(found["baselines"]) == ["popularity", "item_knn"]
+    assert list(found["baselines"]) == list(BASELINES)
+    assert found["baseline_constants"]["ease"].keys() == {"regularization"}
     assert found["baselines"]["item_knn"].keys() == found["metrics"].keys()
     assert found["baselines"]["item_knn"]["ndcg_at_10"] > found["metrics"]["ndcg_at_10"]
     for stderr in (told.stderr, answer.stderr):
         assert "warning: the model's ndcg_at_10" in stderr
-        assert f"item_knn ({found['baselines']['item_knn']['ndcg_at_10']:.4f}) on the same validation users" in stderr
+        assert f"item_knn ({found['baselines']['item_knn']['ndcg_at_10']:.4f})" in stderr
+        assert "on the same validation users" in stderr
 
 
 def test_train_without_validation_users_compares_nothing(tmp_path: Path, data: Path) -> None:
@@ -303,16 +312,16 @@ def test_a_run_that_fails_is_exit_code_1(tmp_path: Path, data: Path, monkeypatch
 def test_ctrl_c_says_so_and_the_same_command_goes_on(
     tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from hrnn_hpo.training import trainer
+    from hrnn_hpo.training import keeping
 
-    saved = trainer.save_checkpoint
+    saved = keeping.save_checkpoint
 
     def save_and_stop(*args: object) -> None:
         saved(*args)  # type: ignore[arg-type]
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(trainer, "save_checkpoint", save_and_stop)
+        patch.setattr(keeping, "save_checkpoint", save_and_stop)
         result = run("train", data, "--out", tmp_path / "model", *FAST)
     assert result.exit_code == 130
     assert "interrupted" in result.stderr

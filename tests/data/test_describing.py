@@ -15,12 +15,13 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from hrnn_hpo.data.describing.figures import describe
-from hrnn_hpo.data.describing.page import describe_page, write_page
+from hrnn_hpo.data.describing.page import _lengths, describe_page, write_page
 from hrnn_hpo.data.describing.picture import plot
 from hrnn_hpo.data.describing.text import render
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.data.synthetic import make_dataset
 from hrnn_hpo.errors import DataError
+from hrnn_hpo.pages.page import table
 
 
 def test_figures_of_a_small_log(dataset: Dataset) -> None:
@@ -205,3 +206,21 @@ def test_the_page_opens_offline_and_shows_everything(dataset: Dataset, tmp_path:
         assert part in page
     with pytest.raises(DataError, match="cannot be written"):
         write_page(describe(dataset), tmp_path)
+
+
+def test_numbers_stand_on_the_right_and_names_on_the_left(tmp_path: Path) -> None:
+    """An item named 50 is no number; 1,123 and a dash among numbers are."""
+    log = make_dataset([[("50", 0), ("50", 1), ("7", 2)], [("50", 3)]])
+    page = describe_page(describe(log))
+    assert re.search(r"<td>(<span[^>]*>)?50(</span>)?</td><td class=\"number\">3</td>", page)
+    assert "1 item just one" in page
+    shown = table(["item", "events", "kept"], [["a", "1,123", "-"], ["b", "45", "81%"]]).text
+    assert '<th>item</th><th class="number">events</th><th class="number">kept</th>' in shown
+    assert '<td class="number">1,123</td><td class="number">-</td>' in shown
+    assert "number" not in table(["", ""], [["users", "943"], ["items", "1,682 (3 unused)"]]).text
+
+
+def test_lengths_are_labelled_by_whole_numbers() -> None:
+    labels = re.findall(r">([\d.]+)</text>", _lengths(describe(make_dataset([[("a", 0), ("b", 60)], [("a", 30)]]))))
+    assert labels
+    assert all(label.isdigit() for label in labels)

@@ -15,8 +15,19 @@ from strategies import DAY, dataset_of, datasets, eval_part_of, eval_parts, trai
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.data.splits import EvalPart, TrainPart
 from hrnn_hpo.evaluation import baselines
-from hrnn_hpo.evaluation.baselines import BASELINES, OWN_HALF_LIFE_DAYS, Baseline, evaluate_baselines, nearest_items
+from hrnn_hpo.evaluation.baselines import (
+    BASELINES,
+    Baseline,
+    Chooser,
+    choose_constants,
+    constants_note,
+    evaluate_baselines,
+    left_out_note,
+)
 from hrnn_hpo.evaluation.protocols import evaluate, rank
+from hrnn_hpo.evaluation.untrained import ease, knn
+from hrnn_hpo.evaluation.untrained.knn import nearest_items
+from hrnn_hpo.evaluation.untrained.own import basket_vectors
 
 
 def lists_of(name: str, dataset: Dataset, train: TrainPart, part: EvalPart, k: int = 5) -> list[list[int]]:
@@ -74,7 +85,7 @@ def test_recent_popularity_follows_a_shift_that_popularity_misses() -> None:
 
 def test_own_items_come_by_recency_weighted_frequency_before_popular_ones() -> None:
     # Age counts from the last input event (day 240): item 2 weighs 1, item 1 1/2, item 0 twice 1/4; the tie goes to 0.
-    assert OWN_HALF_LIFE_DAYS == 120
+    assert BASELINES["own_items"].defaults == {"half_life": "120 days"}
     times = [[0, 0, 120 * DAY, 240 * DAY, 241 * DAY], [0, 0, 0, 0]]
     dataset = dataset_of([[0, 0, 1, 2, 5], [4, 4, 3, 4]], times=times)
     found = lists_of("own_items", dataset, train_on(dataset, 1), evaluate_on(dataset, 0))
@@ -128,7 +139,7 @@ def test_nearest_items_equal_a_literal_search(users: list[set[int]], k: int, blo
         for j in nearest:
             expected[i, j] = cosine[j]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(baselines, "PRODUCT_BLOCK", block)
+        patch.setattr(knn, "PRODUCT_BLOCK", block)
         found = nearest_items(csr_array(taken), k).toarray()
     # Neighbours whose cosines tie may differ by rounding; the cosines themselves may not.
     assert np.sort(found, axis=1) == pytest.approx(np.sort(expected, axis=1), abs=1e-6)
@@ -211,7 +222,7 @@ def test_scores_do_not_depend_on_how_rows_are_blocked(baseline: Baseline, data: 
     assert together.dtype == np.float32
     assert together.shape == (len(part), dataset.n_items)
     apart = np.concatenate([score_rows(np.array([row])) for row in range(len(part))])
-    assert together.tolist() == apart.tolist()
+    assert together == pytest.approx(apart, rel=1e-4, abs=1e-5)  # products of other shapes round otherwise
 
 
 @given(datasets())
@@ -225,5 +236,179 @@ def test_popularity_orders_items_like_a_counter(dataset: Dataset) -> None:
 def test_all_baselines_are_evaluated_by_name() -> None:
     dataset = dataset_of([[0, 1, 2], [1, 2, 0], [2, 0, 1]])
     found = evaluate_baselines(dataset, train_part_of(dataset, 1), eval_part_of(dataset), seen="keep")
-    assert list(found) == ["popularity", "recent_popularity", "own_items", "item_knn"]
-    assert all(0 <= evaluation.metrics["ndcg_at_10"] <= 1 for evaluation in found.values())
+    assert list(found.evaluations) == [
+        "popularity",
+        "recent_popularity",
+        "own_items",
+        "item_knn",
+        "item_knn_decay",
+        "ease",
+    ]
+    assert all(0 <= metrics["ndcg_at_10"] <= 1 for metrics in found.metrics.values())
+    repeating = dataset_of([[0, 1, 0, 2], [1, 2, 1, 0], [2, 0, 2, 1]])
+    more = evaluate_baselines(repeating, train_part_of(repeating, 1), eval_part_of(repeating), seen="keep")
+    assert list(more.evaluations) == list(BASELINES)
+
+
+# ---- faded item-kNN
+
+
+def test_faded_item_knn_by_hand() -> None:
+    # Item 0 leads to item 1 and item 2 to item 3, with cosine 1 each; the query is 0, 2, 2 from the oldest on.
+    dataset = dataset_of([[0, 1], [2, 3], [0, 2, 2, 4]])
+    train, part = train_on(dataset, 0, 1), evaluate_on(dataset, 2)
+    scores = BASELINES["item_knn_decay"](dataset, train, part, {"half_life": "1 event"})(np.array([0]))
+    assert scores[0, [1, 3]] == pytest.approx([1 / 4, 1 + 1 / 2])
+    times = [[0, 0], [0, 0], [0, 3 * DAY, 4 * DAY, 5 * DAY]]
+    dated = dataset_of([[0, 1], [2, 3], [0, 2, 2, 4]], times=times)
+    by_day = BASELINES["item_knn_decay"](dated, train, part, {"half_life": "2 days"})(np.array([0]))
+    assert by_day[0, [1, 3]] == pytest.approx([1 / 4, 1 + 1 / sqrt(2)])
+
+
+# ---- EASE
+
+
+def textbook_ease(sets: NDArray[np.float64], regularization: float) -> NDArray[np.float64]:
+    """Return B of Steck 2019, algorithm 1."""
+    inverse = np.linalg.inv(sets.T @ sets + regularization * np.eye(sets.shape[1]))
+    weights = inverse / -np.diag(inverse)
+    np.fill_diagonal(weights, 0.0)
+    return weights
+
+
+FIVE = [[0, 1, 2], [0, 1], [1, 2, 3], [3, 4], [2, 3, 4], [0, 4], [1, 3]]
+
+
+@pytest.mark.parametrize("histories", [FIVE, FIVE[:3]])  # more users than items, and fewer: the other way to B
+def test_ease_equals_the_textbook_on_five_items(histories: list[list[int]]) -> None:
+    dataset = dataset_of([*histories, [0, 3, 3, 4]], n_items=5)
+    users = range(len(histories))
+    sets = np.zeros((len(histories), 5))
+    for user, items in enumerate(histories):
+        sets[user, items] = 1.0
+    query = np.array([1.0, 0, 0, 1, 0])  # item 3 twice in the input is once in the set
+    for regularization in (0.5, 10.0):
+        scores = BASELINES["ease"](
+            dataset,
+            train_on(dataset, *users),
+            evaluate_on(dataset, len(histories)),
+            {"regularization": regularization},
+        )(np.array([0]))
+        assert scores[0] == pytest.approx(query @ textbook_ease(sets, regularization), abs=1e-5)
+
+
+def test_ease_is_made_in_float64_where_float32_is_too_coarse() -> None:
+    taken = csr_array(np.ones((3_000, 2), dtype=np.float32) * 100)  # singular, and far from its regularization
+    inverse = ease._inverse(taken, None, 1e-3)
+    large = 3_000 * 100.0**2
+    exact = np.linalg.inv(np.array([[large + 1e-3, large], [large, large + 1e-3]]))
+    assert inverse == pytest.approx(exact, rel=1e-3)
+
+
+def test_ease_of_many_items_is_mirrored_block_by_block() -> None:
+    rng = np.random.default_rng(0)
+    lower = np.asfortranarray(np.tril(rng.random((2_100, 2_100))))
+    whole = lower + np.tril(lower, -1).T
+    lower += np.triu(np.full(lower.shape, 7.0), 1)  # what the upper triangle holds is no matter
+    ease._mirror(lower)
+    assert (lower == whole).all()
+
+
+def test_ease_gives_popular_items_to_who_had_unknown_ones_alone() -> None:
+    dataset = dataset_of([[0, 1], [1, 0], [1, 0], [1, 1], [2, 3]])
+    found = lists_of("ease", dataset, train_on(dataset, 0, 1, 2, 3), evaluate_on(dataset, 4), k=2)
+    assert found == [[1, 0]]
+
+
+def test_ease_is_left_out_where_its_matrix_would_be_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset = dataset_of([[0, 1, 2], [1, 2, 0], [2, 0, 1]])
+    monkeypatch.setattr(ease, "LARGEST_SIDE", 2)
+    found = evaluate_baselines(dataset, train_part_of(dataset, 1), eval_part_of(dataset), seen="keep")
+    assert "ease" not in found.evaluations
+    assert left_out_note(found.left_out) == (
+        "Left out: ease, since it inverts a matrix of items or of training users, of 2 at most (1.6 GB), but there are "
+        "3 items and 3 training users."
+    )
+    assert left_out_note({}) is None
+    told: list[str] = []
+    monkeypatch.undo()
+    monkeypatch.setattr(ease, "LONG_SIDE", 3)
+    evaluate_baselines(dataset, train_part_of(dataset, 1), eval_part_of(dataset), seen="keep", tell=told.append)
+    assert told == ["ease inverts a matrix of 3 by 3: up to two minutes, 0.0 GB."]
+    monkeypatch.setattr(baselines, "MANY_SCORES", 8)
+    evaluate_baselines(dataset, train_part_of(dataset, 1), eval_part_of(dataset), seen="keep", tell=told.append)
+    assert told[1] == "Comparing with the baselines on 3 users; their constants are chosen first."
+
+
+def test_ease_beside_own_items_adds_both_scores() -> None:
+    dataset = dataset_of([*FIVE, [0, 3, 0, 4]], n_items=5)
+    train, part = train_on(dataset, *range(7)), evaluate_on(dataset, 7)
+    constants = {"weight": 0.5, "half_life": "1 event", "regularization": 1.0}
+    linear = BASELINES["ease"](dataset, train, part, constants)(np.array([0]))[0]
+    mixed = BASELINES["ease_own_items"](dataset, train, part, constants)(np.array([0]))[0]
+    # Item 0 weighs 1 + 1/4 and item 3 1/2, of 7/4. EASE's scores of own items are negative here, and count as nothing.
+    expected = 0.5 * linear / np.abs(linear).max()
+    assert expected[[0, 3]].max() < 0
+    expected[[0, 3]] = 5 / 7, 2 / 7
+    assert mixed == pytest.approx(expected, abs=1e-6)
+
+
+# ---- TIFU-kNN
+
+
+def test_basket_vectors_by_hand() -> None:
+    # Nine baskets, the last of two items: the newest seven are a group, the two before them another.
+    items = [0, 1, 2, 2, 2, 2, 2, 2, 3, 4]
+    times = [0, 10, 20, 30, 40, 50, 60, 70, 80, 80]
+    dataset = dataset_of([items], times=[times])
+    found = basket_vectors(dataset, np.array([0]), np.array([10]), 0.5).toarray()[0]
+    newest = np.array([0, 0, sum(0.9**back for back in range(1, 7)), 1, 1]) / 7
+    oldest = np.array([0.9, 1, 0, 0, 0]) / 2
+    assert found == pytest.approx((newest + 0.5 * oldest) / 2)
+
+
+def test_tifu_knn_by_hand() -> None:
+    # One basket each: vectors are sets. The asked user had 0 and 1; users 0 and 1 are at distance 1, user 2 further.
+    histories = [[0, 1, 2], [0], [3, 4], [0, 1, 5]]
+    times = [[0, 0, 0], [0], [0, 0], [0, 0, 60]]
+    dataset = dataset_of(histories, times=times)
+    train, part = train_on(dataset, 0, 1, 2), evaluate_on(dataset, 3)
+    constants = {"group_decay": 0.9, "own_share": 0.7, "neighbours": 2}
+    scores = BASELINES["tifu_knn"](dataset, train, part, constants)(np.array([0]))[0]
+    assert scores[:3] == pytest.approx([0.7 + 0.3 * 2 / 2, 0.7 + 0.3 / 2, 0.3 / 2])
+    assert (scores[3:] < 0).all()
+
+
+def test_nobody_is_a_neighbour_of_oneself() -> None:
+    dataset = dataset_of([[0, 0, 1], [2, 3, 3]], times=[[0, 0, 60], [0, 0, 60]])
+    train, part = train_part_of(dataset, 1), eval_part_of(dataset)
+    constants = {"group_decay": 0.9, "own_share": 0.5, "neighbours": 1}
+    scores = BASELINES["tifu_knn"](dataset, train, part, constants)(np.array([0]))[0]
+    assert scores[[0, 2, 3]] == pytest.approx([0.5 * 2, 0.5, 0.5])
+
+
+# ---- constants
+
+
+def test_constants_are_chosen_by_validation_users_alone() -> None:
+    """The validation users' habits are old, the test users' new; what is chosen follows the first."""
+    old, new = [0, 0, 0, 1, 0], [0, 0, 0, 1, 1]
+    dataset = dataset_of([old] * 5 + [new] * 5)
+    chooser = Chooser(train_part_of(dataset, 1), evaluate_on(dataset, *range(5)), "mrr_at_25")
+    short = Baseline(BASELINES["own_items"].fit, {"half_life": ("1 event", "100 events")})
+    assert choose_constants(short, dataset, chooser, seen="keep") == {"half_life": "100 events"}
+    flipped = Chooser(chooser.train, evaluate_on(dataset, *range(5, 10)), "mrr_at_25")
+    assert choose_constants(short, dataset, flipped, seen="keep") == {"half_life": "1 event"}
+    found = evaluate_baselines(
+        dataset, chooser.train, evaluate_on(dataset, *range(5, 10)), seen="keep", chooser=chooser
+    )
+    assert found.constants["own_items"] == {"half_life": "120 days"}  # as good as any: all within minutes
+    assert set(found.constants) == {name for name, baseline in BASELINES.items() if baseline.grid}
+
+
+def test_constants_are_told_in_a_sentence() -> None:
+    told = constants_note({"ease": {"regularization": 1_000.0}, "own_items": {"half_life": "30 days"}})
+    assert told == (
+        "Constants of the baselines, chosen on validation users: ease regularization 1000; own_items half_life 30 days."
+    )
+    assert constants_note({}) is None

@@ -1,8 +1,6 @@
 """Ranking and averaging: the tie rule, removal of seen items, custom metrics, and the rankings file."""
 
-import json
 from math import inf, nan
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,16 +14,17 @@ from hrnn_hpo.data.repeats import repeat_share
 from hrnn_hpo.data.splits import EvalPart
 from hrnn_hpo.errors import ConfigError, DataError, RunFailedError
 from hrnn_hpo.evaluation import protocols
-from hrnn_hpo.evaluation.metrics import METRICS, USER_METRICS, VALUE_WEIGHTED_METRICS, Truth
+from hrnn_hpo.evaluation.metrics import APART_METRICS, METRICS, USER_METRICS, VALUE_WEIGHTED_METRICS, Truth
 from hrnn_hpo.evaluation.protocols import (
     ScoreRows,
     evaluate,
     evaluate_both,
     evaluate_ranking,
+    make_truth,
+    own_truth,
     rank,
     resolve_seen,
     top_k,
-    write_rankings,
 )
 
 
@@ -263,35 +262,49 @@ def test_a_custom_metric_returns_a_finite_number_for_each_user(result: NDArray[n
         )
 
 
-# ---- rankings file
+# ---- repeats and new items apart
 
 
-def test_rankings_are_a_line_of_ids_per_user(tmp_path: Path) -> None:
-    dataset = dataset_of([[0, 1], [0, 2, 1, 2]], n_items=4)
-    part = EvalPart(np.array([0, 1]), np.array([1, 3]), np.array([2, 6]))
-    found = evaluate_ranking(dataset, part, np.array([[3, 1] + [-1] * 23, [0] + [-1] * 24]))
-    path = tmp_path / "new" / "rankings.jsonl"
-    write_rankings(path, dataset, part, found)
-    assert [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] == [
-        {"user": "u0", "items": ["i03", "i01"], "truth": ["i01"]},
-        {"user": "u1", "items": ["i00"], "truth": ["i01", "i02"]},
-    ]
-    assert [file.name for file in path.parent.iterdir()] == ["rankings.jsonl"]
+def test_figures_for_repeats_and_new_items_by_hand() -> None:
+    # u0 had 0 and 1 and takes 1 and 5; u1 had 2 and takes 6; u2 had 3 and takes 3.
+    dataset = dataset_of([[0, 1, 1, 5], [2, 6], [3, 3]], n_items=8)
+    part = EvalPart(np.array([0, 1, 2]), np.array([2, 5, 7]), np.array([4, 6, 8]))
+    table = np.zeros((3, 8), dtype=np.float32)
+    table[0, [0, 1, 4, 5]] = [9, 8, 7, 6]  # 0 1 4 5: the repeat stands second; without own items 4 5
+    table[1, [2, 7, 6]] = [9, 8, 7]  # 2 7 6, without own items 7 6
+    table[2, [5, 3]] = [9, 8]
+    found = evaluate(dataset, part, scores_from(table), seen="keep", apart=True)
+    assert found.per_user["mrr_at_25_repeats"].tolist() == pytest.approx([1 / 2, nan, 1 / 2], nan_ok=True)
+    assert found.per_user["mrr_at_25_new"].tolist() == pytest.approx([1 / 2, 1 / 2, nan], nan_ok=True)
+    assert found.metrics["ndcg_at_10_new"] == pytest.approx(1 / np.log2(3))
+    assert found.metrics["hit_rate_at_10_repeats"] == 1
+    assert tuple(found.metrics) == (*METRICS, *APART_METRICS)
+    plain = evaluate(dataset, part, scores_from(table), seen="keep")
+    assert {name: found.metrics[name] for name in METRICS} == plain.metrics
 
 
-def test_rankings_carry_the_values_of_a_value_weighted_evaluation(tmp_path: Path) -> None:
-    dataset = dataset_of([[0, 1, 2, 1]], values=[[1, 2, 3, 4]])
-    part = eval_part_of(dataset, 3)
-    found = evaluate_ranking(dataset, part, np.array([[1]]), value_weighted=True)
-    write_rankings(tmp_path / "r.jsonl", dataset, part, found)
-    assert json.loads((tmp_path / "r.jsonl").read_text())["values"] == [6.0, 3.0]
-
-
-def test_rankings_that_cannot_be_written_say_so_and_leave_nothing(tmp_path: Path) -> None:
-    dataset = dataset_of([[0, 1]])
+def test_without_own_items_in_the_lists_nothing_is_said_of_repeats() -> None:
+    dataset = dataset_of([[0, 0, 1]], n_items=3)
     part = eval_part_of(dataset)
-    found = evaluate_ranking(dataset, part, np.array([[1]]))
-    (tmp_path / "folder").mkdir()
-    with pytest.raises(ConfigError, match="cannot be written"):
-        write_rankings(tmp_path / "folder", dataset, part, found)
-    assert [file.name for file in tmp_path.iterdir()] == ["folder"]
+    table = np.array([[3, 1, 2]], dtype=np.float32)
+    removed = evaluate(dataset, part, scores_from(table), seen="remove", apart=True).metrics
+    assert removed["mrr_at_25_new"] == removed["mrr_at_25"] == 1 / 2
+    assert "mrr_at_25_repeats" not in removed
+    both = evaluate_both(dataset, part, scores_from(table), apart=True)
+    assert both["remove"].metrics == removed
+    assert both["keep"].metrics == evaluate(dataset, part, scores_from(table), seen="keep", apart=True).metrics
+    assert "mrr_at_25_repeats" not in both["keep"].metrics  # no user repeats an item in the truth
+
+
+@given(st.data())
+def test_own_truth_is_what_stands_in_the_input_however_it_is_read(data: st.DataObject) -> None:
+    dataset = data.draw(datasets())
+    part = data.draw(eval_parts(dataset))
+    truth = make_truth(dataset, part)
+    expected = [
+        int(item) in dataset.items[dataset.user_offsets[part.users[row]] : part.truth_starts[row]].tolist()
+        for row, item in zip(truth.rows, truth.items, strict=True)
+    ]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(protocols, "OWN_EVENTS_AT_ONCE", data.draw(st.integers(1, 40)))
+        assert own_truth(dataset, part, truth).tolist() == expected

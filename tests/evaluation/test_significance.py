@@ -9,7 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hrnn_hpo.evaluation import significance
-from hrnn_hpo.evaluation.significance import bootstrap_interval, holm, paired_test
+from hrnn_hpo.evaluation.significance import (
+    bootstrap_interval,
+    bootstrap_intervals,
+    holm,
+    n_resamples_of,
+    paired_difference,
+    paired_test,
+)
 
 figures = st.integers(-8, 8).map(lambda n: n / 8)
 
@@ -67,6 +74,26 @@ def test_resampling_in_blocks_gives_the_same_interval(monkeypatch: pytest.Monkey
 def test_users_without_a_figure_are_left_out() -> None:
     assert bootstrap_interval([0.5, nan, 0.5], seed=0) == (0.5, 0.5)
     assert all(isnan(bound) for bound in bootstrap_interval([nan], seed=0))
+
+
+def test_metrics_drawn_together_have_the_intervals_that_they_have_alone() -> None:
+    rng = np.random.default_rng(0)
+    one, two, few, none = rng.random(40), rng.random(40), rng.random(40), np.full(40, np.nan)
+    few[::3] = np.nan
+    found = bootstrap_intervals({"one": one, "few": few, "none": none, "two": two}, 5, n_resamples=500)
+    assert list(found) == ["one", "few", "none", "two"]
+    for name, values in {"one": one, "few": few, "two": two}.items():
+        assert found[name] == pytest.approx(bootstrap_interval(values, 5, n_resamples=500))
+    assert np.isnan(found["none"]).all()
+
+
+def test_a_paired_difference_has_an_interval_and_a_p_value() -> None:
+    found = paired_difference(np.array([1, 1, 1, nan]), np.array([0, 0, 0, 0]))
+    assert found == {"difference": 1, "low": 1, "high": 1, "p": 2 / 8}
+
+
+def test_very_many_users_take_fewer_resamples() -> None:
+    assert [n_resamples_of(n) for n in (100, 10_000, 1_000_000)] == [10_000, 5_000, 1_000]
 
 
 def test_a_level_outside_0_to_1_is_refused() -> None:

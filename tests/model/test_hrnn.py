@@ -224,6 +224,7 @@ def test_values_far_from_zero_keep_their_differences() -> None:
         event_types=None,
         event_values=torch.tensor([1e6 + 1]),
         step_sizes=[1],
+        new_sessions=np.zeros(0, dtype=np.int64),
     )
     shift = model.embed(inputs) - model.embed(replace(inputs, event_values=None))
     assert model.value_projection is not None

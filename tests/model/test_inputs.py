@@ -30,11 +30,11 @@ def dataset() -> Dataset:
 def test_each_step_reads_the_event_before_its_target(dataset: Dataset) -> None:
     inputs = inputs_of(dataset)
     start = dataset.n_items
-    assert inputs.items.tolist() == [start, 0, 1, start]
-    assert inputs.gap_buckets.tolist() == [0, 0, gap_bucket(60), 0]
-    assert inputs.control.tolist() == [NEW_USER, NEW_USER, CONTINUE, NEW_USER]
+    assert inputs.items[:].tolist() == [start, 0, 1, start]
+    assert inputs.gap_buckets[:].tolist() == [0, 0, gap_bucket(60), 0]
+    assert inputs.control[:].tolist() == [NEW_USER, NEW_USER, CONTINUE, NEW_USER]
     assert inputs.event_types is not None
-    assert inputs.event_types.tolist() == [0, 2, 1, 0]  # buy = 1, view = 2
+    assert inputs.event_types[:].tolist() == [0, 2, 1, 0]  # buy = 1, view = 2
     assert inputs.event_values is not None
     np.testing.assert_array_equal(inputs.event_values, [np.nan, 1.0, 2.0, np.nan])
 

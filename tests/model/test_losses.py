@@ -14,7 +14,7 @@ from hrnn_hpo.model.losses import sampled_softmax_cross_entropy, softmax_cross_e
 @pytest.fixture(params=["one block", "blocks of 3 rows"])
 def _blocks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if request.param != "one block":
-        monkeypatch.setattr(losses, "_block_rows", lambda n_columns: 3)
+        monkeypatch.setattr(losses, "_block_rows", lambda n_columns, device: 3)
 
 
 def draw(*shape: int, seed: int) -> Tensor:
@@ -134,7 +134,7 @@ def test_any_sample_equals_a_literal_sum(n_rows: int, negatives: list[int], bloc
     targets = torch.randint(12, (n_rows,), generator=torch.Generator().manual_seed(seed))
     log_q = draw(len(negatives), seed=seed + 3).detach()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(losses, "_block_rows", lambda n_columns: block_rows)
+        patch.setattr(losses, "_block_rows", lambda n_columns, device: block_rows)
         loss = sampled(states, items, bias, targets, torch.tensor(negatives), log_q, None)
     expected = literal_sampled(states, items, bias, targets, torch.tensor(negatives), log_q, None)
     torch.testing.assert_close(loss, expected)

@@ -26,13 +26,17 @@ def describe_page(description: Description, warnings: Sequence[str] = ()) -> str
     name = description.name or "A log"
     gaps, protocols, tenths = tables_of(description)
     problems = [f"{p.protocol}: {p.problem}" for p in description.protocols if p.problem]
+    facts = [list(fact) for fact in facts_of(description)[:-1]]  # the last one, the hash, stays on one line
     popular = [[item, count] for item, count in description.popularity.most_popular]
     return page(
         name,
         [
             element("h1", name),
             *(element("p", warning, "warning") for warning in warnings),
-            section("Figures", table(["", ""], [list(fact) for fact in facts_of(description)])),
+            section(
+                "Figures",
+                table(["", ""], [*facts, ["content hash", element("span", description.content_hash, "whole")]]),
+            ),
             section(
                 "History lengths",
                 chart(_lengths(description)),
@@ -54,7 +58,7 @@ def describe_page(description: Description, warnings: Sequence[str] = ()) -> str
                 "Popularity and its drift",
                 chart(_over_time(description, "kept")),
                 "The share of the 100 most popular items of each tenth that were among those of the tenth before.",
-                table(["the most popular items", "events"], popular),
+                table(["the most popular items", "events"], popular, names=frozenset({0})),
             ),
             section(gaps[0], chart(_sessions(description)), *_as_table(gaps)),
             section(protocols[0], *_as_table(protocols), *problems),
@@ -71,8 +75,8 @@ def _lengths(description: Description) -> str:
     edges = [*(group.shortest for group in groups), groups[-1].longest + 1]
     plot = Plot(
         "history lengths",
-        Axis("events of a user", edges[0], edges[-1], log=edges[-1] > edges[0] > 0),
-        Axis("users", 0.0, max(group.n_users for group in groups) * 1.05),
+        Axis("events of a user", edges[0], edges[-1], log=edges[-1] > edges[0] > 0, whole=True),
+        Axis("users", 0.0, max(group.n_users for group in groups) * 1.05, whole=True),
     )
     tips = [f"{group.shortest:,} to {group.longest:,} events: {group.n_users:,} users" for group in groups]
     plot.bars(edges, [group.n_users for group in groups], tips)

@@ -99,6 +99,10 @@ def _table(title: str, columns: list[str], rows: list[list[str]]) -> "Renderable
     return table
 
 
+def _items(n: int) -> str:
+    return f"{n:,} item{'' if n == 1 else 's'}"
+
+
 def facts_of(description: Description) -> list[tuple[str, str]]:
     """Return (what, figure in words) for the table of facts."""
     d = description
@@ -128,8 +132,8 @@ def facts_of(description: Description) -> list[tuple[str, str]]:
     facts.append(
         (
             "popularity",
-            f"the top 1 % of the items have {p.top_1_percent:.1%} of the events, {p.n_items_for_half:,} items half of "
-            f"them; {p.n_items_once:,} items have one",
+            f"the top 1 % of the items have {p.top_1_percent:.1%} of the events, {_items(p.n_items_for_half)} half of "
+            f"them; {_items(p.n_items_once)} just one",
         )
     )
     if d.event_types:
@@ -137,7 +141,7 @@ def facts_of(description: Description) -> list[tuple[str, str]]:
             ("event types", ", ".join(f"{name or '(none)'} {count:,}" for name, count in d.event_types.items()))
         )
     if d.event_value_share:
-        quantiles = ", ".join(f"{value:g}" for value in d.event_value_quantiles.values())
+        quantiles = ", ".join(f"{value:,.7g}" for value in d.event_value_quantiles.values())
         facts.append(
             (
                 "event values",

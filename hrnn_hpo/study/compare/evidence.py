@@ -16,10 +16,11 @@ from optuna.trial import TrialState
 from hrnn_hpo.errors import StudyError
 from hrnn_hpo.study.attributes import CANDIDATE, TRAIN_SEED
 from hrnn_hpo.study.confirm.conclude import run_scores
+from hrnn_hpo.study.confirm.intervals import crossed_intervals
 from hrnn_hpo.study.confirm.leaderboard import Leaderboard, read_leaderboard
 from hrnn_hpo.study.confirm.runs import companion_of, confirmation_runs, run_key
 from hrnn_hpo.study.confirm.test_part import figures_on_test_users
-from hrnn_hpo.study.confirm.verdict import RunScores, crossed_intervals
+from hrnn_hpo.study.confirm.verdict import RunScores
 from hrnn_hpo.study.confirmation import Confirmation, Contender
 from hrnn_hpo.study.record import StudyRecord, read_record
 from hrnn_hpo.study.seeds import trial_seed
@@ -104,8 +105,8 @@ def require_same_data(entrants: list[Entrant]) -> None:
         )
 
 
-def interval_of_mean(runs: list[RunScores]) -> tuple[float, float]:
-    """Return the 95 % interval of a configuration's mean over users and runs, or over runs alone."""
+def interval_of_mean(runs: list[RunScores]) -> tuple[float, float] | tuple[None, None]:
+    """Return the 95 % interval of a configuration's mean over users and runs, or over runs alone; None by one user."""
     if len(runs[0].users):
         users = np.concatenate([run.users for run in runs])
         index = np.repeat(np.arange(len(runs)), [len(run.users) for run in runs])
@@ -113,8 +114,8 @@ def interval_of_mean(runs: list[RunScores]) -> tuple[float, float]:
     else:
         users = index = np.arange(len(runs))
         values = np.array([run.score for run in runs])
-    [interval] = crossed_intervals(values[None], users, index, level=0.95, seed=0)
-    return interval
+    [interval] = crossed_intervals(values[None], users, index, level=0.95)
+    return interval or (None, None)
 
 
 def _runs_of_winner(

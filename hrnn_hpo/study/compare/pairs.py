@@ -10,14 +10,15 @@ Numbers in, numbers out. What two studies share depends on their seeds, and is u
   both sides still move together when users are drawn; the interval is wider all the same.
 - a metric without a figure per user has its runs as units: paired by run where they are the same, else Welch's test.
 
-Intervals count users and runs as drawn by chance; runs that are not the same are drawn for each side by itself. p is of
-the sign-flip test over users (evaluation/significance.py) where there are pairs, else of a normal distribution with the
-bootstrap's deviation.
+Intervals count users and runs as drawn by chance: those of shared runs are confirm/intervals.py's, the others come from
+a bootstrap that draws users for both sides at once and either side's runs by themselves (Owen 2007; conservative). p is
+of the sign-flip test over users (evaluation/significance.py) where there are pairs, else of a normal distribution with
+the bootstrap's deviation.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import comb
 from typing import Literal
 
 import numpy as np
@@ -25,9 +26,11 @@ from numpy.typing import NDArray
 from scipy.stats import norm, ttest_ind
 
 from hrnn_hpo.evaluation.significance import N_RESAMPLES, paired_test
-from hrnn_hpo.study.confirm.verdict import MAX_DRAWS, RunScores, crossed_intervals, times_drawn
+from hrnn_hpo.study.confirm.intervals import crossed_intervals
+from hrnn_hpo.study.confirm.verdict import RunScores
 
 Pairing = Literal["run", "user", "none"]
+MAX_DRAWS = 100_000_000  # the bootstrap of very many users takes fewer resamples
 LEAST_SHARED_RUNS = 2
 LEAST_SHARED_USERS = 0.5  # of the users of the side that has more
 Runs = Mapping[int, RunScores]
@@ -77,7 +80,8 @@ def _paired_by_run(
         users = runs = np.arange(len(pairs))
         first, second = (np.array([pair[side].score for pair in pairs]) for side in (0, 1))
     differences = first - second
-    [(low, high)] = crossed_intervals(differences[None], users, runs, level=level, seed=seed, n_resamples=n_resamples)
+    [interval] = crossed_intervals(differences[None], users, runs, level=level)
+    low, high = interval if interval is not None else (-math.inf, math.inf)  # one user says nothing of others
     p = paired_test(first, second, users=users, seed=seed, n_resamples=n_resamples)
     n_users = len(np.unique(users)) if with_users else 0
     n_runs = (len(pairs), len(pairs))
@@ -89,7 +93,7 @@ def _unpaired_runs(ours: Runs, theirs: Runs, level: float) -> Difference:
     difference = float(np.mean(first) - np.mean(second))
     n_runs = (len(first), len(second))
     if len(set(first)) == len(set(second)) == 1:  # no chance to be seen: the permutation test's smallest p
-        p = 1.0 if difference == 0.0 else 2 / comb(sum(n_runs), n_runs[0])
+        p = 1.0 if difference == 0.0 else 2 / math.comb(sum(n_runs), n_runs[0])
         return Difference(difference, difference, difference, p, "none", (0, 0), n_runs)
     test = ttest_ind(first, second, equal_var=False)
     interval = test.confidence_interval(level)
@@ -154,16 +158,22 @@ def _drawn_differences(sides: list[_Table], seed: int, n_resamples: int) -> NDAr
     found = []
     for start in range(0, n_resamples, block):
         size = min(block, n_resamples - start)
-        user_weights = times_drawn(generator, size, len(everyone))
+        user_weights = _times_drawn(generator, size, len(everyone))
         means, known = [], np.ones(size, dtype=np.bool_)
         for side, mine in zip(sides, rows, strict=True):
-            run_weights = times_drawn(generator, size, side.sums.shape[1])
+            run_weights = _times_drawn(generator, size, side.sums.shape[1])
             totals = ((user_weights[:, mine] @ side.sums) * run_weights).sum(axis=1)
             weights = ((user_weights[:, mine] @ side.weights) * run_weights).sum(axis=1)
             known &= weights > 0
             means.append(totals / np.where(weights > 0, weights, 1.0))
         found.append((means[0] - means[1])[known])
     return np.concatenate(found)
+
+
+def _times_drawn(generator: np.random.Generator, size: int, n: int) -> NDArray[np.float64]:
+    """Return how often each of n units is drawn in n draws with replacement, (size, n)."""
+    drawn = generator.integers(0, n, size=(size, n)) + n * np.arange(size)[:, None]
+    return np.bincount(drawn.ravel(), minlength=size * n).reshape(size, n).astype(np.float64)
 
 
 def _both(counts: tuple[int, int]) -> str:

@@ -13,6 +13,7 @@ from hrnn_hpo.evaluation.baselines import BASELINES
 
 LEADERBOARD = "leaderboard"
 WINNER, DEFAULTS = "tuned", "defaults"
+ENSEMBLE = "ensemble"  # the mean of several refits of the winner, where the study leaves one
 Interval = tuple[float, float]
 
 
@@ -27,7 +28,13 @@ class Leaderboard:
     n_test_users: int
     intervals: dict[str, dict[str, Interval]] = field(default_factory=dict)  # 95 % bootstrap over users, as `metrics`
     refit: bool = False  # whether the validation data trained too: after a confirmation
-    gain: dict[str, float] = field(default_factory=dict)  # tuned minus defaults, in the objective: see _gain
+    gain: dict[str, float] = field(default_factory=dict)  # tuned minus defaults, in the objective
+    # Tuned minus every other row, in the objective, paired by user: difference, low, high (95 %), p.
+    differences: dict[str, dict[str, float]] = field(default_factory=dict)
+    constants: dict[str, dict[str, float | str]] = field(default_factory=dict)  # of baselines, by validation users
+    left_out: dict[str, str] = field(default_factory=dict)  # baselines that are not there, and why
+    n_members: int = 0  # of the ensemble; 0: there is none
+    seconds_per_user: dict[str, float] = field(default_factory=dict)  # that answering the test users took a model
 
     @property
     def reopened(self) -> bool:
@@ -56,6 +63,18 @@ def baselines_ahead(board: Leaderboard, objective: str) -> str | None:
     told = ", ".join(f"{name} {values[name]:.4f}" for name in ahead)
     noun = "A baseline is" if len(ahead) == 1 else "Baselines are"
     return f"{noun} above the tuned model on the test users: {objective} {told} against {values[WINNER]:.4f}."
+
+
+def ensemble_note(board: Leaderboard) -> str | None:
+    """Return a sentence on what the ensemble is and what it costs, None where there is none."""
+    if not board.n_members:
+        return None
+    ours, single = board.seconds_per_user[ENSEMBLE], board.seconds_per_user[WINNER]
+    return (
+        f"ensemble is the mean of {board.n_members} refits of tuned on as many seeds, and the model that the study "
+        f"leaves. Its answers took {ours / single:.1f} times as long: {1000 * ours:.2f} ms a test user against "
+        f"{1000 * single:.2f}."
+    )
 
 
 def leaderboard_content(board: Leaderboard) -> dict[str, Any]:

@@ -4,6 +4,7 @@ It takes the median of the epochs that were best in the confirmation's runs, sin
 """
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,17 @@ from optuna.trial import FrozenTrial
 from hrnn_hpo.config import Configuration, dump_configuration
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.errors import StudyError
-from hrnn_hpo.experiment import Device, prepare_experiment, run_experiment, training_digest
-from hrnn_hpo.model.folder import SplitRecord, save_model
+from hrnn_hpo.experiment import Device, ExperimentResult, prepare_experiment, run_experiment, training_digest
+from hrnn_hpo.model.ensemble import Ensemble
+from hrnn_hpo.model.folder import SplitRecord, load_model, save_model, write_model
+from hrnn_hpo.model.folder import read_record as read_model_record
+from hrnn_hpo.model.hrnn import HRNN
 from hrnn_hpo.study.attributes import CONFIGURATION
+from hrnn_hpo.study.confirm.settings import wanted_settings
 from hrnn_hpo.study.folders import checkpoint_file, study_folder
 from hrnn_hpo.study.record import StudyRecord
 from hrnn_hpo.study.run.trial_files import model_folder
+from hrnn_hpo.study.seeds import CONFIRMATION_STREAM, trial_seed
 from hrnn_hpo.study.trials import read_confirmation, winner_trial
 
 FINAL = "final"  # attribute of a study: what the refits were, by trial
@@ -49,8 +55,18 @@ def left_model_folder(study: Study, trial: FrozenTrial) -> Path:
 def winning_model(study: Study) -> Path | None:
     """Return the folder of the model that a study leaves, None where there is none on this machine."""
     winner = winner_trial(study)
-    folder = left_model_folder(study, winner) if winner is not None else None
-    return folder if folder is not None and folder.is_dir() else None
+    if winner is None:
+        return None
+    folder = left_model_folder(study, winner)
+    if read_confirmation(study) is not None and wanted_settings(study, None, None).ensemble:
+        several = ensemble_folder(study, winner)
+        folder = several if several.is_dir() else folder
+    return folder if folder.is_dir() else None
+
+
+def ensemble_folder(study: Study, trial: FrozenTrial) -> Path:
+    """Return where the mean of several refits of a confirmed trial stands."""
+    return _refit_folder(study, trial) / "ensemble"
 
 
 def ensure_refit(study: Study, record: StudyRecord, dataset: Dataset, trial: FrozenTrial, device: Device) -> None:
@@ -58,7 +74,48 @@ def ensure_refit(study: Study, record: StudyRecord, dataset: Dataset, trial: Fro
     folder = _refit_folder(study, trial)
     if (folder / "model").is_dir():
         return
+    result = _refit(folder, record, dataset, confirmed_configuration(study, trial), device)
+    facts: dict[str, Any] = {
+        "configuration": dump_configuration(result.configuration),
+        "train_loss": [report.train_loss for report in result.history],
+        "seconds": round(result.seconds, 3),
+        "n_parameters": result.n_parameters,
+    }
+    study.set_user_attr(FINAL, {**study.user_attrs.get(FINAL, {}), str(trial.number): facts})
+
+
+def ensure_ensemble(
+    study: Study, record: StudyRecord, dataset: Dataset, trial: FrozenTrial, device: Device, n_members: int
+) -> Path:
+    """Return the folder of the mean of `n_members` refits of a confirmed trial, and train those that are missing.
+
+    The first is the refit itself, the others are trained alike with the seeds of the confirmation's runs. An
+    interrupted one goes on from its checkpoint, and finished ones stay.
+    """
+    target = ensemble_folder(study, trial)
+    if target.is_dir() and read_model_record(target).n_members == n_members:
+        return target
+    ensure_refit(study, record, dataset, trial, device)
+    folders = [_refit_folder(study, trial)]
     configuration = confirmed_configuration(study, trial)
+    for number in range(1, n_members):
+        folders.append(_refit_folder(study, trial) / f"member-{number}")
+        if not (folders[-1] / "model").is_dir():
+            seed = trial_seed(record.seed, number, stream=CONFIRMATION_STREAM)
+            _refit(folders[-1], record, dataset, configuration.model_copy(update={"seed": seed}), device)
+    members = [load_model(folder / "model") for folder in folders]
+    models = [member.model for member in members if isinstance(member.model, HRNN)]
+    first = members[0]
+    write_model(target, replace(first, model=Ensemble(models), split=replace(first.split, n_members=n_members)))
+    for folder in folders[1:]:
+        shutil.rmtree(folder, ignore_errors=True)
+    return target
+
+
+def _refit(
+    folder: Path, record: StudyRecord, dataset: Dataset, configuration: Configuration, device: Device
+) -> ExperimentResult:
+    """Train a configuration on training and validation data, and write the model into a folder."""
     experiment = prepare_experiment(dataset, configuration, record.seen, refit=True)
     checkpoint = checkpoint_file(folder, training_digest(experiment, record.objective, "refit"))
     result = run_experiment(
@@ -77,13 +134,7 @@ def ensure_refit(study: Study, record: StudyRecord, dataset: Dataset, trial: Fro
     )
     save_model(folder / "model", result.model, result.configuration, dataset, experiment.split, split)
     checkpoint.unlink(missing_ok=True)
-    facts: dict[str, Any] = {
-        "configuration": dump_configuration(result.configuration),
-        "train_loss": [report.train_loss for report in result.history],
-        "seconds": round(result.seconds, 3),
-        "n_parameters": result.n_parameters,
-    }
-    study.set_user_attr(FINAL, {**study.user_attrs.get(FINAL, {}), str(trial.number): facts})
+    return result
 
 
 def drop_refits(study: Study, kept: list[FrozenTrial]) -> None:

@@ -29,7 +29,7 @@ from hrnn_hpo.study.attributes import (
 from hrnn_hpo.study.confirm.settings import Settings, n_confirmed
 from hrnn_hpo.study.record import StudyRecord, read_record, uid_of
 from hrnn_hpo.study.request.budget import Budget, write_budget
-from hrnn_hpo.study.seeds import trial_seed
+from hrnn_hpo.study.seeds import CONFIRMATION_STREAM, trial_seed
 from hrnn_hpo.study.storage.database import create_study, has_study, load_study
 from hrnn_hpo.study.storage.locks import holding
 from hrnn_hpo.study.trials import best_trials, count_trials, defaults_trial, last_attempts, read_confirmation
@@ -130,7 +130,7 @@ def _attributes(trials: list[FrozenTrial], number: int, repeat: int, record: Stu
     configuration = Configuration.model_validate(trial.user_attrs[CONFIGURATION])
     fresh = configuration.model_copy(
         update={
-            "seed": trial_seed(record.seed, repeat, stream=2),
+            "seed": trial_seed(record.seed, repeat, stream=CONFIRMATION_STREAM),
             "best_epoch": None,
             "n_threads": None,
             "user_fraction": None,

@@ -4,6 +4,8 @@ After a confirmation the winner and the defaults are trained again on training a
 the baselines beside them.
 """
 
+import logging
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,21 +18,37 @@ from optuna.trial import FrozenTrial
 
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.errors import ModelError
-from hrnn_hpo.evaluation.baselines import evaluate_baselines
 from hrnn_hpo.evaluation.protocols import Evaluation, UserMetric
-from hrnn_hpo.evaluation.significance import N_RESAMPLES, bootstrap_interval, paired_test
-from hrnn_hpo.experiment import Device, evaluate_model, prepare_experiment, resolve_device, run_experiment, test_part
+from hrnn_hpo.evaluation.significance import bootstrap_intervals, paired_difference
+from hrnn_hpo.experiment import (
+    Device,
+    compare_baselines,
+    evaluate_model,
+    prepare_experiment,
+    resolve_device,
+    run_experiment,
+    test_part,
+)
 from hrnn_hpo.model.folder import load_model
 from hrnn_hpo.study.attributes import SUMMARY
 from hrnn_hpo.study.confirm.figures import as_text, from_text
-from hrnn_hpo.study.confirm.leaderboard import DEFAULTS, LEADERBOARD, WINNER, Interval, Leaderboard, read_leaderboard
+from hrnn_hpo.study.confirm.leaderboard import (
+    DEFAULTS,
+    ENSEMBLE,
+    LEADERBOARD,
+    WINNER,
+    Leaderboard,
+    read_leaderboard,
+)
 from hrnn_hpo.study.confirm.refit import (
     configuration_of,
     confirmed_configuration,
     drop_refits,
+    ensure_ensemble,
     ensure_refit,
     left_model_folder,
 )
+from hrnn_hpo.study.confirm.settings import wanted_settings
 from hrnn_hpo.study.record import StudyRecord
 from hrnn_hpo.study.run.trial import save_trial_model
 from hrnn_hpo.study.run.trial_files import model_folder
@@ -38,7 +56,7 @@ from hrnn_hpo.study.trials import best_trial, defaults_trial, last_attempts, rea
 
 OPENINGS = "test_openings"
 TEST_FIGURES = "test_figures"  # in a study: the test users' figures of its winner, as text
-MAX_DRAWS = 50_000_000  # intervals of very many test users take fewer resamples
+_log = logging.getLogger(__name__)
 
 
 def openings(study: Study) -> int:
@@ -66,13 +84,20 @@ def open_test_part(
     stored = read_leaderboard(study)
     if winner is None:
         return stored
-    if stored is not None and (not again or (stored.winner, stored.refit) == (winner.number, confirmed)):
+    settings = wanted_settings(study, None, None)
+    n_members = settings.n_seeds if settings.ensemble and confirmed else 0
+    known = None if stored is None else (stored.winner, stored.refit, stored.n_members)
+    if stored is not None and (not again or known == (winner.number, confirmed, n_members)):
         return stored
     compared = {WINNER: winner}
     if defaults is not None and SUMMARY in defaults.user_attrs:
         compared[DEFAULTS] = defaults
     for trial in compared.values():  # before the test part is opened: training may be interrupted
         ensure_model(study, record, dataset, trial, device, extra_metrics)
+    folders = {name: left_model_folder(study, trial) for name, trial in compared.items()}
+    if n_members:
+        left = ensure_ensemble(study, record, dataset, winner, device, n_members)
+        folders = {WINNER: folders.pop(WINNER), ENSEMBLE: left, **folders}
     n_done = sum(trial.state.name in ("COMPLETE", "PRUNED") for trial in trials)
     log: list[dict[str, Any]] = study.user_attrs.get(OPENINGS, [])
     now = datetime.now(UTC).isoformat(timespec="seconds")
@@ -84,20 +109,34 @@ def open_test_part(
     experiment = prepare_experiment(dataset, confirmed_configuration(study, winner), record.seen, refit=confirmed)
     part = test_part(experiment)
     rows: dict[str, Evaluation] = {}
-    for name, trial in compared.items():
-        saved = load_model(left_model_folder(study, trial), resolve_device(device))
+    seconds: dict[str, float] = {}  # of answering a user
+    for name, folder in folders.items():
+        saved = load_model(folder, resolve_device(device))
         own = prepare_experiment(dataset, saved.configuration, record.seen, refit=saved.split.refit)
         rows[name] = evaluate_model(saved.model, own, test_part(own), extra_metrics=extra_metrics)
-    rows |= evaluate_baselines(dataset, experiment.split.train, part, seen=experiment.seen, extra_metrics=extra_metrics)
+        if n_members:  # once more, now that nothing is new to the caches
+            began = time.perf_counter()
+            evaluate_model(saved.model, own, test_part(own))
+            seconds[name] = (time.perf_counter() - began) / len(part)
+    baselines = compare_baselines(
+        experiment, part, objective=record.objective, extra_metrics=extra_metrics, tell=_log.warning
+    )
+    rows |= baselines.evaluations
+    differences = _differences(rows, record.objective)
     board = Leaderboard(
         metrics={name: row.metrics for name, row in rows.items()},
         winner=winner.number,
         opening=len(log),
         n_done=n_done,
         n_test_users=len(part),
-        intervals={name: _intervals(row) for name, row in rows.items()},
+        intervals={name: bootstrap_intervals(row.per_user, 0) for name, row in rows.items()},
         refit=confirmed,
-        gain=_gain(rows, record.objective),
+        gain=differences.get(DEFAULTS, {}),
+        differences=differences,
+        constants=baselines.constants,
+        left_out=baselines.left_out,
+        n_members=n_members,
+        seconds_per_user=seconds,
     )
     study.set_user_attr(LEADERBOARD, vars(board))
     study.set_user_attr(TEST_FIGURES, _packed(rows[WINNER], record.objective))
@@ -161,17 +200,10 @@ def _is_model_of(folder: Path, trial: FrozenTrial, dataset: Dataset) -> bool:
     return saved.configuration.model_copy(update=threads) == ours and saved.split.data_hash == dataset.content_hash
 
 
-def _intervals(row: Evaluation) -> dict[str, Interval]:
-    """Return the bootstrap interval over test users of every metric that has a figure per user."""
-    n_resamples = max(1000, min(N_RESAMPLES, MAX_DRAWS // len(row.users)))
-    return {name: bootstrap_interval(values, 0, n_resamples=n_resamples) for name, values in row.per_user.items()}
-
-
-def _gain(rows: Mapping[str, Evaluation], objective: str) -> dict[str, float]:
-    """Return the winner's mean gain over the defaults, its interval and its p-value; empty without pairs of figures."""
-    if DEFAULTS not in rows or objective not in rows[WINNER].per_user:
+def _differences(rows: Mapping[str, Evaluation], objective: str) -> dict[str, dict[str, float]]:
+    """Return what the winner is ahead of every other row, paired by user; empty where users have no figures."""
+    ours = rows[WINNER].per_user.get(objective)
+    if ours is None:
         return {}
-    ours, theirs = (rows[name].per_user[objective] for name in (WINNER, DEFAULTS))
-    n_resamples = max(1000, min(N_RESAMPLES, MAX_DRAWS // len(ours)))
-    low, high = bootstrap_interval(ours - theirs, 0, n_resamples=n_resamples)
-    return {"difference": float(np.mean(ours - theirs)), "low": low, "high": high, "p": paired_test(ours, theirs)}
+    others = {name: row.per_user[objective] for name, row in rows.items() if name != WINNER}
+    return {name: paired_difference(ours, theirs) for name, theirs in others.items()}

@@ -14,15 +14,16 @@ choose by, and picks the winner by those scores alone. How they are judged:
   compared by differences within a user of a run: what users and draws have in common cancels out.
 - *Units.* A user drawn for validation in several runs answers several times but is one user: the test (a sign flip per
   user, evaluation/significance.py) turns all differences of a user together. Users are what the claim is about.
-- *Two sources of chance.* The test speaks of other users, not of other seeds and splits. The interval speaks of both: a
-  bootstrap that draws users and runs anew, crossed (Owen 2007, the "pigeonhole" bootstrap). With 10^5 users the test
-  alone would call the luck of five seeds significant.
+- *Two sources of chance.* The test speaks of other users, not of other seeds and splits. The interval speaks of both,
+  by the variance between users and that between runs (intervals.py). With 10^5 users the test alone would call the
+  luck of five seeds significant.
 - *Several challengers.* p-values carry Holm's correction, intervals Bonferroni's: they hold for all challengers at
   once, and so for the one that is picked.
 - *Several looks.* Who adds seeds or challengers after "undecided" gives chance another try. The first look is judged at
   5 %, each further one at half the level of the one before, and intervals widen alike. "yes" is one side of a two-sided
   test, which chance reaches in at most 2.5 % of first looks, 1.25 % of second ones, and so on: below 5 % however often
-  one looks. Runs that were judged before are judged at the level of that look again.
+  one looks (simulated, where runs differ by luck as much as by their users: up to 5.6 % over two looks). Runs that were
+  judged before are judged at the level of that look again.
 - *Words.* "yes": the winner's p-value is below the look's level and its interval above zero. "no": no challenger's
   interval leaves room for a gain of 1 % of the defaults' score, which includes those that are worse. "undecided":
   neither, so the runs at hand cannot tell; more seeds may.
@@ -38,18 +39,19 @@ worth. A metric without a figure per user (coverage) has its runs as units: five
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hrnn_hpo.evaluation.significance import holm, paired_test
+from hrnn_hpo.study.confirm.intervals import crossed_intervals
 from hrnn_hpo.study.confirmation import Confirmation, Contender, Look, Verdict
 
 ALPHA = 0.05  # of the first look, two-sided
 NEGLIGIBLE = 0.01  # of the defaults' score: a smaller gain is none
 N_RESAMPLES = 10_000
 MAX_DEFAULT_CONFIRMED = 5
-MAX_DRAWS = 100_000_000  # the bootstrap of very many users takes fewer resamples
 
 
 @dataclass(frozen=True)
@@ -147,49 +149,6 @@ def median_epoch(epochs: Sequence[int]) -> int:
     return sorted(epochs)[(len(epochs) - 1) // 2]
 
 
-def crossed_intervals(
-    differences: NDArray[np.float64],
-    users: NDArray[np.integer],
-    runs: NDArray[np.integer],
-    *,
-    level: float,
-    seed: int,
-    n_resamples: int = N_RESAMPLES,
-) -> list[tuple[float, float]]:
-    """Return percentile intervals of mean differences when users and runs are both drawn anew (Owen 2007).
-
-    `differences` is (m, N): those of m challengers on the same users in the same runs, which `users` and `runs` (N,)
-    name; one draw serves all m. Where user and run are one thing (each run its own user), only that one is drawn.
-    """
-    _, rows = np.unique(users, return_inverse=True)
-    _, columns = np.unique(runs, return_inverse=True)
-    n_rows, n_columns = int(rows.max()) + 1, int(columns.max()) + 1
-    cells = rows * n_columns + columns
-    sums = np.stack([np.bincount(cells, weights=one, minlength=n_rows * n_columns) for one in differences])
-    sums = sums.reshape(-1, n_rows, n_columns).transpose(1, 0, 2).reshape(n_rows, -1)  # (users, challengers x runs)
-    counts = np.bincount(cells, minlength=n_rows * n_columns).reshape(n_rows, n_columns).astype(np.float64)
-    crossed = n_columns > 1 and not np.array_equal(users, runs)
-    generator = np.random.default_rng(seed)
-    n_resamples = min(n_resamples, max(1000, MAX_DRAWS // n_rows))
-    block = max(1, 4_000_000 // n_rows)
-    means = []
-    for start in range(0, n_resamples, block):
-        size = min(block, n_resamples - start)
-        user_weights = times_drawn(generator, size, n_rows)
-        run_weights = times_drawn(generator, size, n_columns) if crossed else np.ones((size, n_columns))
-        totals = ((user_weights @ sums).reshape(size, -1, n_columns) * run_weights[:, None]).sum(axis=2)
-        weights = ((user_weights @ counts) * run_weights).sum(axis=1)
-        means.append(totals[weights > 0] / weights[weights > 0, None])  # (resamples, challengers)
-    lows, highs = np.quantile(np.concatenate(means), [(1.0 - level) / 2.0, (1.0 + level) / 2.0], axis=0)
-    return [(float(low), float(high)) for low, high in zip(lows, highs, strict=True)]
-
-
-def times_drawn(generator: np.random.Generator, size: int, n: int) -> NDArray[np.float64]:
-    """Return how often each of n units is drawn in n draws with replacement, (size, n)."""
-    drawn = generator.integers(0, n, size=(size, n)) + n * np.arange(size)[:, None]
-    return np.bincount(drawn.ravel(), minlength=size * n).reshape(size, n).astype(np.float64)
-
-
 def _look(looks: Sequence[Look], n_seeds: int, contenders: list[int]) -> tuple[int, float]:
     """Return which look it is to judge these runs, from 1, and its level: runs judged before keep theirs."""
     for number, look in enumerate(looks, start=1):
@@ -200,7 +159,7 @@ def _look(looks: Sequence[Look], n_seeds: int, contenders: list[int]) -> tuple[i
 
 def _compare(
     challengers: Sequence[Sequence[RunScores]], theirs: Sequence[RunScores], level: float, seed: int, n_resamples: int
-) -> list[dict[str, float]]:
+) -> list[dict[str, Any]]:
     """Return difference, interval and p-value of each challenger against the defaults."""
     if not challengers:
         return []
@@ -216,15 +175,15 @@ def _compare(
         figures = [np.array([run.score for run in side]) for side in (theirs, *challengers)]
     defaults, *others = figures
     differences = np.stack(others) - defaults  # (challengers, N)
-    intervals = crossed_intervals(differences, users, runs, level=level, seed=seed, n_resamples=n_resamples)
+    intervals = crossed_intervals(differences, users, runs, level=level)
     return [
         {
             "difference": float(np.mean(one - defaults)),
-            "low": low,
-            "high": high,
+            "low": None if interval is None else interval[0],
+            "high": None if interval is None else interval[1],
             "p": paired_test(one, defaults, users=users, seed=seed, n_resamples=n_resamples),
         }
-        for one, (low, high) in zip(others, intervals, strict=True)
+        for one, interval in zip(others, intervals, strict=True)
     ]
 
 

@@ -1,13 +1,22 @@
 """Whether tuning paid, as far as the study knows: the words and the table at the head of a report."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
-from hrnn_hpo.evaluation.metrics import METRICS
+from hrnn_hpo.evaluation.baselines import constants_note, left_out_note
+from hrnn_hpo.evaluation.metrics import APART_METRICS, METRICS
 from hrnn_hpo.pages.page import Html, element, section, table
-from hrnn_hpo.study.confirm.leaderboard import DEFAULTS, WINNER, Leaderboard, baselines_ahead, read_leaderboard
+from hrnn_hpo.study.confirm.leaderboard import (
+    DEFAULTS,
+    WINNER,
+    Leaderboard,
+    baselines_ahead,
+    ensemble_note,
+    read_leaderboard,
+)
 from hrnn_hpo.study.confirm.test_part import openings
 from hrnn_hpo.study.confirmation import sentences
 from hrnn_hpo.study.record import StudyRecord
@@ -58,7 +67,8 @@ def leaderboard_table(board: Leaderboard | None, record: StudyRecord) -> Html:
     """Return the test figures of winner, defaults and baselines, and the winner's gain; empty before they exist."""
     if board is None:
         return Html("")
-    known = [name for name in METRICS if any(name in metrics for metrics in board.metrics.values())]
+    wanted = (*APART_METRICS, *METRICS)
+    known = [name for name in wanted if any(name in metrics for metrics in board.metrics.values())]
     others = sorted({name for metrics in board.metrics.values() for name in metrics} - set(known))
     columns = list(dict.fromkeys([record.objective, *known, *others]))
     rows: list[list[Any]] = [
@@ -83,11 +93,32 @@ def leaderboard_table(board: Leaderboard | None, record: StudyRecord) -> Html:
         if board.gain:
             rows[-1][2] = f"[{board.gain['low']:+.4f}, {board.gain['high']:+.4f}]"
         top = {(i, j if j == 1 else j + 1) for i, j in top}
+    if board.differences:
+        columns += ["tuned minus", "95 % interval", "p"]
+        for row in rows:
+            found = board.differences.get(row[0])
+            row += (
+                [f"{found['difference']:+.4f}", "[{low:+.4f}, {high:+.4f}]".format(**found), found["p"]]
+                if found
+                else [None] * 3
+            )
+    notes = [ensemble_note(board), constants_note(board.constants), left_out_note(board.left_out), _apart_note(known)]
     return section(
         "Leaderboard",
         f"{board.n_test_users} test users, protocol {record.protocol}, seen items: {record.seen}. "
         f"Tuned is trial {board.winner}, {chosen}. Bold: the highest.",
         table(["", *columns], rows, marked=0, top=frozenset(top)),
+        *(note for note in notes if note is not None),
+    )
+
+
+def _apart_note(known: Sequence[str]) -> str | None:
+    """Return what the figures for repeats and new items are of, None where there are none."""
+    if not set(APART_METRICS) & set(known):
+        return None
+    return (
+        "_repeats: the truth items that the user had in the input, in the list as it is. _new: the others, in the list "
+        "without the user's own items. Users without such a truth item are left out."
     )
 
 

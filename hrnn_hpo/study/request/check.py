@@ -69,6 +69,8 @@ def check_request(
     space = record.search_space() if recorded is not None or asked is None else asked
     if request.confirm == 0 and record.user_fraction is not None:
         raise ConfigError("A search on a part of the users must be confirmed on all: `--confirm >= 1`, but got 0.")
+    if request.ensemble and request.confirm == 0:
+        raise ConfigError("`--ensemble` averages refits of a confirmed winner: `--confirm >= 1` must hold, but got 0.")
     sampler, pruner = request.sampler or record.sampler, request.pruner or record.pruner
     check_several(record.objectives, name_of(sampler), name_of(pruner))
     make_sampler(sampler, record.seed, space, deterministic=record.deterministic)

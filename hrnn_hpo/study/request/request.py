@@ -128,6 +128,13 @@ class StudyRequest(BaseModel):
             description="Fresh seeds; under `personalize` each with other training and validation users. Default: 5.",
         ),
     ] = None
+    ensemble: Annotated[
+        bool | None,
+        Field(
+            description="Train the confirmed winner's refit on as many seeds as the confirmation has, and leave the "
+            "mean of their probabilities as the study's model; each answer takes as many times as long.",
+        ),
+    ] = None
     again: Annotated[bool, Field(description="Open the test users once more, which is counted and shown.")] = False
     out: Annotated[Path | None, Field(description="Folder for best.yaml, the model, trials.csv, leaderboard.json.")] = (
         None

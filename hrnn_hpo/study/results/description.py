@@ -2,7 +2,7 @@
 
 from optuna.study import Study
 
-from hrnn_hpo.evaluation.metrics import METRICS
+from hrnn_hpo.evaluation.metrics import APART_METRICS, METRICS
 from hrnn_hpo.study.confirm.leaderboard import WINNER, Leaderboard, baselines_ahead, read_leaderboard
 from hrnn_hpo.study.confirmation import sentences
 from hrnn_hpo.study.record import StudyRecord, read_record
@@ -40,7 +40,9 @@ def description(study: Study, runs: StudyRuns) -> str:
 
 def _test_figures(board: Leaderboard, record: StudyRecord) -> list[str]:
     known = {name for metrics in board.metrics.values() for name in metrics}
-    columns = list(dict.fromkeys([record.objective, *(name for name in METRICS if name in known)]))[:MAX_COLUMNS]
+    columns = list(
+        dict.fromkeys([record.objective, *(name for name in (*APART_METRICS[:2], *METRICS) if name in known)])
+    )[:MAX_COLUMNS]
     rows = [[name, *(metrics.get(column) for column in columns)] for name, metrics in board.metrics.items()]
     told = [f"{board.n_test_users} test users, seen items: {record.seen}.", table(["", *columns], rows)]
     ahead = baselines_ahead(board, record.objective)

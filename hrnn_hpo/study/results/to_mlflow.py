@@ -7,7 +7,7 @@ from pathlib import Path
 
 from optuna.study import Study
 
-from hrnn_hpo.study.confirm.leaderboard import WINNER, leaderboard_content, read_leaderboard
+from hrnn_hpo.study.confirm.leaderboard import ENSEMBLE, WINNER, leaderboard_content, read_leaderboard
 from hrnn_hpo.study.confirm.refit import FINAL
 from hrnn_hpo.study.confirm.runs import confirmation_runs
 from hrnn_hpo.study.record import read_record
@@ -53,7 +53,8 @@ def track_results(runs: StudyRuns, study: Study, companion: Study | None = None)
                 with tempfile.TemporaryDirectory() as folder:
                     model = Path(folder) / "model"
                     if copy_model(study, model):
-                        runs.register_model(model, WINNER, board.winner, board.opening)
+                        contender = ENSEMBLE if board.n_members else WINNER
+                        runs.register_model(model, contender, board.winner, board.opening)
         runs.describe(description(study, runs))
     except Exception as error:  # plots and copies are no reason to lose a study's end
         runs.missed(f"{type(error).__name__}: {error}")

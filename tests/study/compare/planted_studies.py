@@ -88,7 +88,7 @@ def confirmed(
             attributes[SUMMARY] = {"best_epoch": 3}
             companion.add_trial(create_trial(value=score, user_attrs=attributes))
     values: dict[int, float | None] = {trial: 0.3 + gain for trial, gain in enumerate(gains)}
-    found = judge(runs, 0, values, objective="ndcg_at_10", redrawn=True, n_resamples=1000)
+    found = judge(runs, 0, values, objective="ndcg_at_10", redrawn=True)
     study.set_user_attr(CONFIRMATION, found.content())
     return study
 

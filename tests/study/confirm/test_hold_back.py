@@ -12,8 +12,7 @@ from hrnn_hpo.config import Configuration, load_configuration
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.data.splits import make_split
 from hrnn_hpo.data.synthetic import markov
-from hrnn_hpo.evaluation.baselines import evaluate_baselines
-from hrnn_hpo.experiment import evaluate_model, prepare_experiment, run_experiment
+from hrnn_hpo.experiment import compare_baselines, evaluate_model, prepare_experiment, run_experiment
 from hrnn_hpo.experiment import test_part as part_for_tests
 from hrnn_hpo.search.space import SearchSpace
 from hrnn_hpo.study.attributes import CANDIDATE, CONFIGURATION, FIGURES
@@ -82,15 +81,17 @@ def test_the_refit_and_the_baselines_learn_from_all_validation_users(
     board = result.leaderboard
     assert board is not None
     assert board.refit
-    whole = prepare_experiment(town, Configuration(protocol="leave-one-out"), result.record.seen, refit=True)
-    searched = prepare_experiment(town, Configuration(protocol="leave-one-out"), result.record.seen)
+    held = Configuration(protocol="leave-one-out", n_held_back=100)
+    whole = prepare_experiment(town, held, result.record.seen, refit=True)
+    searched = prepare_experiment(town, held, result.record.seen)
     rows = {
-        name: evaluate_baselines(town, experiment.split.train, part_for_tests(experiment), seen=experiment.seen)
+        name: compare_baselines(experiment, part_for_tests(experiment))
         for name, experiment in (("whole", whole), ("searched", searched))
     }
-    for name, row in rows["whole"].items():
-        assert board.metrics[name] == row.metrics, name
-    differ = [name for name, row in rows["searched"].items() if board.metrics[name] != row.metrics]
+    assert board.constants == rows["whole"].constants == rows["searched"].constants  # validation users chose them
+    for name, metrics in rows["whole"].metrics.items():
+        assert board.metrics[name] == metrics, name
+    differ = [name for name, metrics in rows["searched"].metrics.items() if board.metrics[name] != metrics]
     assert {"popularity", "item_knn"} <= set(differ)  # what a baseline that was not refitted would show
 
 

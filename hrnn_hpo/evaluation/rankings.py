@@ -1,0 +1,193 @@
+"""Rankings as files, a JSON line per user: those of our own models written, those of anybody read and compared.
+
+A line is {"user": id, "items": [ids, best first]}. Ranking and figures are protocols' work.
+"""
+
+import gzip
+import json
+import os
+import zlib
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hrnn_hpo.data.schema import Dataset, id_text
+from hrnn_hpo.data.splits import EvalPart
+from hrnn_hpo.errors import ConfigError, DataError
+from hrnn_hpo.evaluation.metrics import LIST_LENGTH, VALUE_WEIGHTED_METRICS
+from hrnn_hpo.evaluation.protocols import Evaluation, Seen, make_truth
+
+MAX_PROBLEMS = 20  # that one error tells
+UNKNOWN = -2  # an item that the data does not have
+
+
+@dataclass
+class Rankings:
+    """The lists of a file for the users of a part, and what should be known of them."""
+
+    top_items: NDArray[np.int32]  # (R, 25) best first; -1: nothing, or an item that the data does not have
+    new_items: NDArray[np.int32]  # (R, 25) without the users' own items
+    notes: list[str] = field(default_factory=list)
+
+
+def write_rankings(path: Path, dataset: Dataset, part: EvalPart, evaluation: Evaluation) -> None:
+    """Write a JSON line per user: {"user": id, "items": [ids, best first], "truth": [distinct ids]}.
+
+    After a value-weighted evaluation each line also has "values", the EVENT_VALUE summed for each item of the truth.
+    The file appears whole or not at all. Raises ConfigError when it cannot be written.
+    """
+    truth = make_truth(dataset, part, value_weighted=VALUE_WEIGHTED_METRICS[0] in evaluation.metrics)
+    draft = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with draft.open("w", encoding="utf-8") as file:
+            for row, user in enumerate(evaluation.users):
+                items = evaluation.top_items[row]
+                own = slice(int(truth.offsets[row]), int(truth.offsets[row + 1]))
+                line = {
+                    "user": str(dataset.user_ids[user]),
+                    "items": dataset.item_ids[items[items >= 0]].tolist(),
+                    "truth": dataset.item_ids[truth.items[own]].tolist(),
+                }
+                if truth.values is not None:
+                    line["values"] = truth.values[own].tolist()
+                file.write(json.dumps(line, ensure_ascii=False) + "\n")
+        draft.replace(path)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be written ({error.strerror}).") from error
+    finally:
+        with suppress(OSError):  # a parent that is a file has been told above
+            draft.unlink(missing_ok=True)
+
+
+def ranking_name(path: Path) -> str:
+    """Return the name of a file's row in a table: the file's own without .jsonl or .jsonl.gz."""
+    return path.name.removesuffix(".gz").removesuffix(".jsonl").removesuffix(".json")
+
+
+def read_rankings(path: Path, dataset: Dataset, part: EvalPart, *, seen: Seen) -> Rankings:
+    """Return the lists that a file of JSON lines, plain or packed with gzip, has for every user of a part.
+
+    Ids are texts, or whole numbers that stand for their digits. With `seen="remove"` items of the user's input are
+    taken out and later ones move up. An item that the data does not have keeps its place and counts as a miss. Users
+    of the file who are not evaluated are left out, and whose lists are too short for 25 places have misses at the end;
+    the notes count all of them. A line with a "truth", as `write_rankings` makes it, must have the part's.
+
+    Raises DataError with file and line for what is no such line, for a user with two lines, an item that stands twice
+    in a list and another truth, and where an evaluated user has no line.
+    """
+    rows = {str(dataset.user_ids[user]): row for row, user in enumerate(part.users)}
+    codes = {str(item): code for code, item in enumerate(dataset.item_ids)}
+    truth = make_truth(dataset, part)
+    nothing = np.full((len(part), LIST_LENGTH), -1, dtype=np.int32)
+    found = Rankings(nothing, nothing.copy())
+    lines_of: dict[str, int] = {}
+    problems: list[str] = []
+    n_other = n_unknown = n_short = n_seen = 0
+    for number, line in _lines(path):
+        try:
+            user, items, told_truth = _parse(line)
+            if user in lines_of:
+                raise DataError(f"user {user} has a line already, line {lines_of[user]}")
+            lines_of[user] = number
+            if len(set(items)) < len(items):
+                twice = next(item for place, item in enumerate(items) if item in items[:place])
+                raise DataError(f"item {twice} must stand once in the list of user {user}, but stands there again")
+            if user not in rows:
+                n_other += 1
+                continue
+            row = rows[user]
+            wanted = set(dataset.item_ids[truth.items[truth.offsets[row] : truth.offsets[row + 1]]].tolist())
+            if told_truth is not None and set(told_truth) != wanted:
+                raise DataError(
+                    f"the truth of user {user} must be that of this split, {len(wanted)} items, but other items stand "
+                    "there: the file was made for another split or other data"
+                )
+        except DataError as error:
+            problems.append(f"{path}, line {number}: {error}.")
+            if len(problems) == MAX_PROBLEMS:
+                problems.append("Further lines were not read.")
+                break
+            continue
+        listed = [codes.get(item, UNKNOWN) for item in items]
+        begin, end = int(dataset.user_offsets[part.users[row]]), int(part.truth_starts[row])
+        own = set(np.asarray(dataset.items[begin:end]).tolist())
+        new = [code for code in listed if code not in own]
+        n_seen += len(new) < len(listed)
+        shown = (listed if seen == "keep" else new)[:LIST_LENGTH]
+        n_unknown += shown.count(UNKNOWN)
+        n_short += len(shown) < LIST_LENGTH
+        found.top_items[row, : len(shown)] = shown
+        found.new_items[row, : len(new)] = new[:LIST_LENGTH]
+    if problems:
+        raise DataError("\n".join(problems))
+    missing = [user for user in rows if user not in lines_of]
+    if missing:
+        hint = " No id of the file is an evaluated user's." if len(missing) == len(rows) and lines_of else ""
+        raise DataError(
+            f"{path}: every evaluated user must have a line, but {len(missing)} of {len(rows)} have none, "
+            f"{', '.join(missing[:3])}{', …' if len(missing) > 3 else ''}.{hint}"
+        )
+    for lists in (found.top_items, found.new_items):
+        lists[lists == UNKNOWN] = -1
+    told = {
+        f"{n_other} users are not evaluated and were left out": n_other,
+        f"{n_unknown} places hold items that the data does not have, which count as misses": n_unknown,
+        f"{n_short} lists are shorter than {LIST_LENGTH}, and the empty places count as misses": n_short,
+        f"{n_seen} lists held items of the user's input, which were taken out": n_seen if seen == "remove" else 0,
+    }
+    found.notes = [f"{path}: {text}." for text, n in told.items() if n]
+    return found
+
+
+def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """Yield the lines of a file that are not blank, with their numbers."""
+    try:
+        with _open(path) as file:
+            for number, line in enumerate(file, start=1):
+                if line.strip():
+                    yield number, line
+    except (OSError, EOFError, zlib.error) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise DataError(f"{path}: cannot be read ({reason}).") from error
+
+
+def _open(path: Path) -> IO[bytes]:
+    return cast(IO[bytes], gzip.open(path, "rb")) if path.suffix == ".gz" else path.open("rb")
+
+
+def _parse(line: bytes) -> tuple[str, list[str], list[str] | None]:
+    """Return user, items and, where the line has one, truth. Raises DataError, without a full stop, for other lines."""
+    try:
+        content = json.loads(line.decode("utf-8-sig"))
+    except json.JSONDecodeError as error:
+        raise DataError(f"must be a JSON object, but {error.msg} at character {error.pos + 1}") from None
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"must be a JSON object, but {error}") from None
+    if not isinstance(content, dict) or "user" not in content or not isinstance(content.get("items"), list):
+        raise DataError(
+            'must be {"user": id, "items": [ids, best first]}'
+            + f", but got {line[:80].decode(errors='replace').strip()}"
+        )
+    told_truth = content.get("truth")
+    if told_truth is not None and not isinstance(told_truth, list):
+        raise DataError(f'"truth" must be a list of ids, but got {told_truth!r}')
+    return (
+        _id(content["user"], "user"),
+        [_id(item, "item") for item in content["items"]],
+        None if told_truth is None else [_id(item, "item") for item in told_truth],
+    )
+
+
+def _id(value: Any, what: str) -> str:
+    try:
+        return id_text(value)
+    except DataError:
+        raise DataError(
+            f"a {what} must be a text or a whole number, but got {value!r}".replace("a item", "an item")
+        ) from None
