@@ -17,11 +17,13 @@ if TYPE_CHECKING:
     from hrnn_hpo.recommender import HRNNRecommender
     from hrnn_hpo.search.space import SearchSpace, load_space
     from hrnn_hpo.studies import load_study, trials_dataframe
+    from hrnn_hpo.study.compare.compare import Comparison, compare
     from hrnn_hpo.study.request.request import StudyRequest
     from hrnn_hpo.study.tune import StudyResult, tune
 
 __version__ = "0.2.0"
 __all__ = [
+    "Comparison",
     "Configuration",
     "Dataset",
     "HRNNRecommender",
@@ -32,6 +34,7 @@ __all__ = [
     "TestResult",
     "TrainedModel",
     "__version__",
+    "compare",
     "errors",
     "evaluate",
     "load_configuration",
@@ -52,6 +55,7 @@ _PLACES = {
     "recommender": ("HRNNRecommender",),
     "search.space": ("SearchSpace", "load_space"),
     "studies": ("load_study", "trials_dataframe"),
+    "study.compare.compare": ("Comparison", "compare"),
     "study.request.request": ("StudyRequest",),
     "study.tune": ("StudyResult", "tune"),
 }

@@ -40,8 +40,9 @@ ALLOWED: dict[str, set[str]] = {
 }
 # The rooms of study/ and the files beside them, lowest first: each imports from those above it in this list alone.
 STUDY = (
-    *("attributes", "objectives", "confirmation", "optuna_quiet", "record", "folders", "seeds", "trials"),
-    *("storage", "propose", "request", "track", "forecast", "run", "confirm", "team", "plan", "report", "results"),
+    *("attributes", "objectives", "resolution", "confirmation", "optuna_quiet", "record", "folders", "seeds", "trials"),
+    *("storage", "propose", "request", "track", "forecast", "run", "confirm", "compare", "team"),
+    *("plan", "report", "results"),
     "tune",
 )
 ON_TOP = "cli"

@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from hrnn_hpo import __version__
-from hrnn_hpo.cli import batch, data, evaluate, recommend, report, serve, spaces, studies, train, tune, ui
+from hrnn_hpo.cli import batch, compare, data, evaluate, recommend, report, serve, spaces, studies, train, tune, ui
 from hrnn_hpo.cli.output import print_error
 from hrnn_hpo.errors import HRNNError
 
@@ -66,6 +66,7 @@ _commands: list[Callable[..., None]] = [
     studies.status,
     studies.sync,
     studies.export,
+    compare.compare,
     evaluate.evaluate,
     report.report,
     recommend.recommend,

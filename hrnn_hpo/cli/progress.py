@@ -138,6 +138,9 @@ def plan_lines(forecast: Any) -> list[str]:
         lines.append(
             f"  Then {f.confirm_runs} trainings confirm the winner: about {_duration(f.confirm_seconds)} more."
         )
+    if f.resolution is not None:
+        when = "" if f.confirm_runs else "If one challenger were confirmed: "
+        lines.append(f"  {when}{f.resolution.sentence()}")
     if f.measure["measured_share"] < 1:
         lines.append(f"  Measured on {f.measure['measured_share']:.0%} of an epoch; validation comes on top.")
     return lines

@@ -47,6 +47,8 @@ def status(study: options.Study, storage: options.Storage = None, json: options.
     if found.trials_per_hour is not None:
         left = f", about {found.seconds_left / 60:.0f} min left" if found.seconds_left is not None else ""
         results.print(f"{found.trials_per_hour:,.1f} trials an hour{left}")
+    if found.outlook is not None and found.outlook.worth is not None:
+        results.print(found.outlook.sentence(), soft_wrap=True)
     if found.confirmation is not None:
         results.print(_confirmation_line(found.confirmation), soft_wrap=True)
     times = {0: "not been looked at", 1: "been looked at once"}

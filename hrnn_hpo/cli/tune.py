@@ -195,6 +195,7 @@ def _content(result: "StudyResult") -> dict[str, Any]:
         "pareto_front": [vars(point) for point in result.front],
         "confirmation": result.confirmation.content() if result.confirmation else None,
         "leaderboard": leaderboard_content(board) if board else None,
+        "answers": result.answers.content() if result.answers else None,
         "out": result.out,
     }
 
@@ -221,6 +222,10 @@ def _show(result: "StudyResult") -> None:
         show_confirmation(result.confirmation)
     elif result.best_trial is not None and not result.interrupted:
         results.print("Better than the defaults: not confirmed; --confirm K trains the best K and them again.")
+    if result.answers is not None and result.best_trial is not None and not result.interrupted:
+        results.print(result.answers.effects.brief(), soft_wrap=True)
+        if result.answers.told:
+            results.print(result.answers.outlook.sentence(), soft_wrap=True)
     board = result.leaderboard
     if board is not None:
         show_leaderboard(board, record)
@@ -235,6 +240,7 @@ def _show(result: "StudyResult") -> None:
             )
     if result.out is not None:
         last = ", leaderboard.json" if board is not None else ""
+        last += ", answers.json" if result.answers is not None and result.answers.told else ""
         results.print(f"Written to {result.out}: best.yaml, model/, trials.csv{last}.", soft_wrap=True)
     if result.interrupted:
         results.print("The same command continues the study.")

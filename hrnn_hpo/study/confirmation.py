@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
+from hrnn_hpo.study.resolution import Resolution, resolution_from
+
 Verdict = Literal["yes", "no", "undecided"]
 EARLIER_VERSION = (
     "the study began under a version that held no validation users back, so its runs were judged on the users that the "
@@ -62,6 +64,7 @@ class Confirmation:
     look: int = 1  # which look at the study's runs it is, from 1: more seeds or challengers make another one
     alpha: float = 0.05  # level of this look's test and intervals
     looks: list[Look] = field(default_factory=list)  # all of them, this one at `look`
+    resolution: Resolution | None = None  # what such runs can see; None for a metric without a figure per user
 
     def contender(self, trial: int) -> Contender:
         """Return the contender of a trial."""
@@ -81,7 +84,9 @@ def confirmation_from(content: Mapping[str, Any]) -> Confirmation:
     """Return the confirmation that `content` describes. One of version 0.1.0 was the only look there was."""
     contenders = [Contender(**entry) for entry in content["contenders"]]
     looks = [Look(**entry) for entry in content.get("looks", [])]
-    found = Confirmation(**{**content, "contenders": contenders, "looks": looks})
+    seen = content.get("resolution")
+    resolution = None if seen is None else resolution_from(seen)
+    found = Confirmation(**{**content, "contenders": contenders, "looks": looks, "resolution": resolution})
     if not looks:
         doubt = None if found.redrawn else EARLIER_VERSION
         verdict: Verdict = "undecided" if doubt and found.verdict == "yes" else found.verdict
@@ -118,6 +123,8 @@ def sentences(found: Confirmation) -> list[str]:
         which = ORDINALS.get(found.look, f"{found.look}th")
         verdict += f" It is the {which} look at these runs, judged at level {found.alpha:.4g}."
     told = [verdict]
+    if found.verdict == "undecided" and found.doubt is None and found.resolution is not None:
+        told.append(found.resolution.sentence())
     if best.trial != found.raw_best:
         told.append(f"Trial {found.raw_best} won the search, trial {best.trial} the confirmation.")
     if found.optimism is not None:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +14,24 @@ from hrnn_hpo.data.prepared import load_dataset, prepare
 from hrnn_hpo.data.reading.options import KEYWORDS, ReadOptions, read_options
 from hrnn_hpo.data.reading.source import SourceLike
 from hrnn_hpo.data.schema import Dataset
+from hrnn_hpo.data.splits import REDRAWN, make_split
 from hrnn_hpo.errors import ConfigError, HRNNError, StudyError
+from hrnn_hpo.evaluation.metrics import COVERAGE
 from hrnn_hpo.experiment import resolve_device
 from hrnn_hpo.search.solution_config import solution_filters
 from hrnn_hpo.study.confirm.runs import companion_of, confirmation_runs
 from hrnn_hpo.study.confirm.settings import Settings, n_confirmed, wanted_settings
 from hrnn_hpo.study.forecast.forecast import FORECAST_KEY, Forecast, forecast, stored_measure
 from hrnn_hpo.study.forecast.measure import Measure, measure
+from hrnn_hpo.study.record import StudyRecord
 from hrnn_hpo.study.request.check import CheckedRequest, check_request
 from hrnn_hpo.study.request.request import StudyRequest, study_request
+from hrnn_hpo.study.resolution import PRIOR, REDRAWN_POOL, Design, Resolution, detectable_gain, resolution
 from hrnn_hpo.study.storage.database import has_study, load_study, open_storage
-from hrnn_hpo.study.trials import count_trials
+from hrnn_hpo.study.trials import count_trials, read_confirmation
 
 READING = frozenset({*KEYWORDS, *ReadOptions.model_fields})  # what is said about the log, not about the study
+GOAL = 0.005  # a gain that is worth having, whose number of seeds a plan tells
 MIN_TRIALS_TO_MEASURE = 3  # an epoch and six slices of one are measured: a tenth of a trial or more
 _log = logging.getLogger(__name__)
 
@@ -103,11 +109,36 @@ def _forecast(
     companion = companion_of(study, storage) if study is not None and storage is not None else None
     n_done = count_trials(study.get_trials(deepcopy=False)).done if study is not None else 0
 
-    def confirm_runs(n_trials: int | None) -> int:
+    def challengers(n_trials: int | None) -> int:
         k = n_confirmed(settings, n_trials or 0, checked.record)
-        if n_trials is not None:
-            k = min(k, n_trials - 1)  # the defaults are one of the trials
+        return k if n_trials is None else min(k, n_trials - 1)  # the defaults are one of the trials
+
+    def confirm_runs(n_trials: int | None) -> int:
+        k = challengers(n_trials)
         done = [run for run in confirmation_runs(companion) if run.state.name == "COMPLETE"] if companion else []
         return max((k + 1) * settings.n_seeds - len(done), 0) if k > 0 else 0
 
-    return forecast(checked, known, checked.request.study, n_done=n_done, confirm_runs=confirm_runs)
+    found = forecast(checked, known, checked.request.study, n_done=n_done, confirm_runs=confirm_runs)
+    k = challengers(None if found.n_trials is None else n_done + found.n_trials)
+    return replace(found, resolution=_resolution(dataset, checked.record, study, settings.n_seeds, max(k, 1)))
+
+
+def _resolution(
+    dataset: Dataset, record: StudyRecord, study: Study | None, n_seeds: int, n_challengers: int
+) -> Resolution | None:
+    """Return what a confirmation can tell on this data; None where it has no users to tell by.
+
+    The deviations are those of the study's own confirmation where it has one, else assumed.
+    """
+    split = make_split(dataset, record.protocol, record.split_seed, n_held_back=record.n_held_back or 0)
+    redrawn = record.protocol in REDRAWN
+    judged = split.validation if redrawn else split.held_back
+    if judged is None or record.objective == COVERAGE:  # which has no figure per user
+        return None
+    confirmation = read_confirmation(study) if study is not None else None
+    known = confirmation.resolution if confirmation is not None else None
+    n_pool = REDRAWN_POOL * len(judged) if redrawn else len(judged)
+    design = Design(len(judged), n_pool, n_challengers)
+    spread = PRIOR if known is None else known.spread
+    seen = detectable_gain(design, spread, n_seeds)
+    return resolution(record.objective, design, spread, n_seeds, [gain for gain in (seen / 2, GOAL) if gain < seen])

@@ -31,6 +31,7 @@ from hrnn_hpo.study.confirmation import Confirmation
 from hrnn_hpo.study.objectives import FrontPoint, pareto_front
 from hrnn_hpo.study.plan import READING, data_on_disk, plan_ahead
 from hrnn_hpo.study.record import StudyRecord, read_record
+from hrnn_hpo.study.report.answers import Answers, try_answers
 from hrnn_hpo.study.request.begin import begin_or_continue, start_clock
 from hrnn_hpo.study.request.budget import read_budget
 from hrnn_hpo.study.request.check import CheckedRequest, check_request
@@ -72,6 +73,7 @@ class StudyResult:
     front: list[FrontPoint]  # of several objectives: the trials that no other one beats; else empty
     confirmation: Confirmation | None  # None where nothing was confirmed
     leaderboard: Leaderboard | None  # None where the search was interrupted
+    answers: Answers | None  # what each hyperparameter brought, what more trials are worth; None where it failed
     out: Path | None
 
 
@@ -151,7 +153,7 @@ def tune(
         result = _result(study, stopped, database, tracker, board, asked.out, work.control)
         state = "stopped" if board is None else "complete"
         if asked.out is not None:
-            write_results(asked.out, study)
+            write_results(asked.out, study, result.answers)
         return result
     except KeyboardInterrupt:
         state = "stopped"
@@ -286,6 +288,7 @@ def _result(
         front=pareto_front(study, read_record(study).objectives),
         confirmation=read_confirmation(study),
         leaderboard=board,
+        answers=try_answers(study),
         out=out,
     )
 

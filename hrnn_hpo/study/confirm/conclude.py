@@ -1,6 +1,7 @@
 """From the finished runs of a confirmation to the verdict that the study keeps."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -20,6 +21,7 @@ from hrnn_hpo.study.confirm.settings import Settings
 from hrnn_hpo.study.confirm.verdict import RunScores, judge
 from hrnn_hpo.study.confirmation import EARLIER_VERSION, Confirmation
 from hrnn_hpo.study.record import StudyRecord
+from hrnn_hpo.study.resolution import REDRAWN_POOL, Design, Resolution, detectable_gain, resolution, spread_of
 from hrnn_hpo.study.run.trial_files import drop_all_files
 from hrnn_hpo.study.trials import defaults_trial, last_attempts, read_confirmation
 
@@ -39,7 +41,7 @@ def conclude(study: Study, record: StudyRecord, companion: Study, settings: Sett
         mine = [runs.get((number, repeat)) for repeat in range(settings.n_seeds)]
         ended = [run for run in mine if run is not None and run.state == TrialState.COMPLETE]
         if len(ended) == settings.n_seeds:
-            scored[number] = [_scores(run) for run in ended]
+            scored[number] = [run_scores(run) for run in ended]
         else:
             failed.append(number)
     trials = last_attempts(study)
@@ -58,6 +60,7 @@ def conclude(study: Study, record: StudyRecord, companion: Study, settings: Sett
         doubt=_doubt(record),
         looks=stored.looks if stored is not None else (),
     )
+    confirmation = replace(confirmation, resolution=_resolution(scored, confirmation, record))
     if stored is not None and replace(confirmation, time=stored.time) == stored:
         return stored
     confirmation = replace(confirmation, time=round(time.time(), 3))
@@ -78,7 +81,29 @@ def _doubt(record: StudyRecord) -> str | None:
     )
 
 
-def _scores(run: FrozenTrial) -> RunScores:
+def _resolution(scored: Mapping[int, list[RunScores]], found: Confirmation, record: StudyRecord) -> Resolution | None:
+    """Return what runs like these can see; None where runs are the units, or without challengers."""
+    theirs = scored[found.defaults]
+    challengers = [scored[one.trial] for one in found.contenders if one.trial != found.defaults]
+    if not challengers or not len(theirs[0].users):
+        return None
+    users = np.concatenate([run.users for run in theirs])
+    runs = np.repeat(np.arange(len(theirs)), [len(run.users) for run in theirs])
+    figures = [np.concatenate([run.figures for run in side]) for side in (theirs, *challengers)]
+    spread = spread_of(np.stack(figures[1:]) - figures[0], users, runs)
+    if spread is None:
+        return None
+    n_users = len(theirs[0].users)
+    n_pool = REDRAWN_POOL * n_users if record.protocol in REDRAWN else n_users
+    gain = max((one.difference or 0.0 for one in found.contenders), default=0.0)
+    design = Design(n_users, n_pool, len(challengers), found.alpha)
+    seen = detectable_gain(design, spread, found.n_seeds)
+    wanted = [gain] if 0.0 < gain < seen else []
+    return resolution(record.objective, design, spread, found.n_seeds, [*wanted, seen / 2], another_look=True)
+
+
+def run_scores(run: FrozenTrial) -> RunScores:
+    """Return what a finished run of a confirmation scored."""
     packed = run.user_attrs[FIGURES]
     assert run.value is not None
     return RunScores(

@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
@@ -29,6 +31,7 @@ from hrnn_hpo.experiment import (
 )
 from hrnn_hpo.model.folder import load_model
 from hrnn_hpo.study.attributes import SUMMARY
+from hrnn_hpo.study.confirm.figures import as_text, from_text
 from hrnn_hpo.study.confirm.leaderboard import (
     DEFAULTS,
     ENSEMBLE,
@@ -52,6 +55,7 @@ from hrnn_hpo.study.run.trial_files import model_folder
 from hrnn_hpo.study.trials import best_trial, defaults_trial, last_attempts, read_confirmation, winner_trial
 
 OPENINGS = "test_openings"
+TEST_FIGURES = "test_figures"  # in a study: the test users' figures of its winner, as text
 _log = logging.getLogger(__name__)
 
 
@@ -135,9 +139,30 @@ def open_test_part(
         seconds_per_user=seconds,
     )
     study.set_user_attr(LEADERBOARD, vars(board))
+    study.set_user_attr(TEST_FIGURES, _packed(rows[WINNER], record.objective))
     study.set_user_attr(OPENINGS, [*log[:-1], {**log[-1], "seen": True}])
     drop_refits(study, list(compared.values()) if confirmed else [])
     return board
+
+
+def figures_on_test_users(study: Study) -> tuple[NDArray[np.int64], NDArray[np.float64]] | None:
+    """Return the test users and the objective's figure of each, of the winner's model.
+
+    Empty for an objective without a figure per user; None before the test users were opened, and under version 0.1.0.
+    """
+    packed = study.user_attrs.get(TEST_FIGURES)
+    if packed is None:
+        return None
+    return from_text(packed["users"], np.int64), from_text(packed["figures"], np.float64)
+
+
+def _packed(row: Evaluation, objective: str) -> dict[str, Any]:
+    figures = row.per_user.get(objective)
+    users = row.users if figures is not None else np.empty(0, dtype=np.int64)
+    return {
+        "users": as_text(users.astype(np.int64)),
+        "figures": as_text(np.empty(0) if figures is None else figures.astype(np.float64)),
+    }
 
 
 def ensure_model(

@@ -22,6 +22,7 @@ from hrnn_hpo.study.forecast.simulation import simulate
 from hrnn_hpo.study.propose.pruners import ETA, WARMUP_EPOCHS, count_brackets, make_pruner
 from hrnn_hpo.study.propose.samplers import name_of
 from hrnn_hpo.study.request.check import CheckedRequest
+from hrnn_hpo.study.resolution import Resolution
 
 FORECAST_KEY = "forecast"
 PRIOR_TRIALS = 3  # so many finished trials weigh as much as the forecast
@@ -49,6 +50,7 @@ class Forecast:
     rungs: list[list[int]]  # epochs after which the pruner compares trials, a list per bracket; empty: after every one
     pruner: str
     measure: dict[str, float]
+    resolution: Resolution | None = None  # what the confirmation can tell apart; None where it has no users to tell by
 
     def content(self) -> dict[str, Any]:
         """Return it as plain values."""

@@ -24,6 +24,8 @@ from hrnn_hpo.study.confirm.leaderboard import read_leaderboard
 from hrnn_hpo.study.objectives import pareto_front, values_of
 from hrnn_hpo.study.record import StudyRecord, read_record
 from hrnn_hpo.study.report.advice import MIN_TRIALS_FOR_ADVICE, advice_of, named_space, next_space_text
+from hrnn_hpo.study.report.answers import answers_of
+from hrnn_hpo.study.report.answers_section import answers_section
 from hrnn_hpo.study.report.charts import (
     curves_chart,
     front_chart,
@@ -104,6 +106,7 @@ def render_report(study: Study, *, storage: str = "", storage_asked: str | None 
             leaderboard_table(read_leaderboard(study), record),
             _front(story),
             *_charts(story, shares),
+            answers_section(answers_of(study, record)),
             _advice(story, shares),
             _trials(story),
             _environment(story),

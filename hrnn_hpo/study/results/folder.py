@@ -11,13 +11,17 @@ from hrnn_hpo.files import write_text
 from hrnn_hpo.model.folder import count_test_opening, require_model_target
 from hrnn_hpo.study.confirm.leaderboard import leaderboard_content, read_leaderboard
 from hrnn_hpo.study.confirm.refit import winning_model
+from hrnn_hpo.study.report.answers import Answers
 from hrnn_hpo.study.results.export import render
 from hrnn_hpo.study.results.trials_table import trials_table
 from hrnn_hpo.study.trials import read_confirmation, winner_trial
 
 
-def write_results(out: Path, study: Study) -> None:
-    """Write the winner's best.yaml and model/, trials.csv, and what there is of confirmation.json, leaderboard.json."""
+def write_results(out: Path, study: Study, answers: Answers | None = None) -> None:
+    """Write the winner's best.yaml and model/, trials.csv, and what there is of the three JSON files.
+
+    They are confirmation.json, leaderboard.json, and answers.json with what the hyperparameters brought.
+    """
     if winner_trial(study) is None:
         return
     out.mkdir(parents=True, exist_ok=True)
@@ -29,6 +33,8 @@ def write_results(out: Path, study: Study) -> None:
     confirmation = read_confirmation(study)
     if confirmation is not None:
         write_text(out / "confirmation.json", json.dumps(confirmation.content(), indent=2) + "\n")
+    if answers is not None and answers.told:
+        write_text(out / "answers.json", json.dumps(answers.content(), indent=2) + "\n")
     target, partial = out / "model", out / ".model.partial"
     shutil.rmtree(partial, ignore_errors=True)
     if copy_model(study, partial):

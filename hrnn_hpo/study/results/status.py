@@ -1,7 +1,7 @@
 """What can be said about studies from their storage alone. What can be done to them stands in manage.py."""
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -13,6 +13,8 @@ from hrnn_hpo.study.confirm.runs import companion_of, confirmation_runs
 from hrnn_hpo.study.confirm.test_part import openings
 from hrnn_hpo.study.forecast.forecast import seconds_per_trial
 from hrnn_hpo.study.record import KEY, read_record
+from hrnn_hpo.study.report.answers import try_answers
+from hrnn_hpo.study.report.outlook import Outlook
 from hrnn_hpo.study.request.budget import read_budget
 from hrnn_hpo.study.storage.database import load_study, open_storage, storage_label, study_names
 from hrnn_hpo.study.trials import Progress, best_trial, count_trials, last_attempts, read_confirmation
@@ -37,6 +39,7 @@ class Status:
     test_openings: int
     running: list[int]
     confirmation: dict[str, Any] | None = None  # verdict, doubt, winner, …, and how many runs are done
+    outlook: Outlook | None = None  # what more trials are worth; None in lists of studies
 
     def content(self) -> dict[str, Any]:
         """Return it as plain values."""
@@ -46,7 +49,9 @@ class Status:
 def status(study: str, *, storage: str | None = None) -> Status:
     """Return where a study stands. Raises StudyError for one that the storage does not hold."""
     database = open_storage(storage)
-    return _status(load_study(study, database), database)
+    found = load_study(study, database)
+    told, answers = _status(found, database), try_answers(found)
+    return told if answers is None else replace(told, outlook=answers.outlook)
 
 
 def list_studies(*, storage: str | None = None) -> list[Status]:

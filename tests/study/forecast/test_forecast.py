@@ -6,8 +6,11 @@ from typing import Any
 
 import optuna
 import pytest
+from shop import GOOD
 
+from hrnn_hpo.cli.progress import plan_lines
 from hrnn_hpo.data.schema import Dataset
+from hrnn_hpo.data.synthetic import markov
 from hrnn_hpo.errors import ConfigError, SpaceError
 from hrnn_hpo.search.space import SearchSpace
 from hrnn_hpo.study.forecast.forecast import FORECAST_KEY, Forecast, rungs, seconds_per_trial
@@ -15,6 +18,7 @@ from hrnn_hpo.study.forecast.measure import Measure, measure
 from hrnn_hpo.study.forecast.simulation import simulate
 from hrnn_hpo.study.plan import plan
 from hrnn_hpo.study.record import StudyRecord, new_record
+from hrnn_hpo.study.resolution import PRIOR, detectable_gain
 from hrnn_hpo.study.storage.database import load_study, open_storage
 from hrnn_hpo.study.tune import tune
 from hrnn_hpo.training import trainer
@@ -163,3 +167,57 @@ def test_a_simulated_trial_stops_with_its_patience_and_the_pruner_spares_trial_0
     first, second = next(trials), next(trials)
     assert (first.n_epochs, first.value, first.pruned) == (4, 3.0, False)
     assert (second.n_epochs, second.pruned) == (1, True)
+
+
+# ---- what the confirmation will be able to tell
+
+
+@pytest.mark.usefixtures("fake_experiment")
+class TestWhatCanBeTold:
+    def test_a_plan_says_which_gain_stays_undecided_before_anything_ran(self, log: Dataset, space: SearchSpace) -> None:
+        found = expected(log, space, n_trials=20).resolution
+        assert found is not None
+        assert (found.design.n_users, found.design.n_challengers, found.n_seeds) == (6, 1, 5)  # a tenth of 60 users
+        assert found.spread == PRIOR
+        assert not found.measured
+        assert "0.005" in found.seeds_for  # a gain worth having
+        assert found.detectable == pytest.approx(detectable_gain(found.design, PRIOR, 5))
+        more = expected(log, space, n_trials=20, confirm_seeds=20, confirm=3).resolution
+        assert more is not None
+        assert (more.n_seeds, more.design.n_challengers) == (20, 3)
+        assert more.detectable < found.detectable
+
+    def test_it_is_told_on_the_screen(self, log: Dataset, space: SearchSpace) -> None:
+        lines = plan_lines(expected(log, space, n_trials=20))
+        told = next(line for line in lines if "stays undecided" in line)
+        assert told.startswith("  With 6 users a run, 5 seeds and 1 challenger a gain below 0.")
+        unconfirmed = plan_lines(expected(log, space, n_trials=3, confirm=0))
+        assert any(line.startswith("  If one challenger were confirmed: With 6 users") for line in unconfirmed)
+
+    def test_users_that_are_too_few_to_hold_back_tell_nothing(self, log: Dataset, space: SearchSpace) -> None:
+        assert expected(log, space, n_trials=20, protocol="leave-one-out").resolution is None
+        assert expected(log, space, n_trials=20, objective="coverage").resolution is None
+        many = markov(n_users=250, n_items=20, n_events=20)
+        held = expected(many, space, n_trials=20, protocol="leave-one-out").resolution
+        assert held is not None
+        assert (held.design.n_users, held.design.n_pool) == (100, 100)  # the same ones in every run
+
+
+@pytest.mark.usefixtures("tracker")
+def test_deviations_of_an_earlier_confirmation_take_the_place_of_assumed_ones(
+    shop: Dataset, shop_space: SearchSpace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    enqueue = [GOOD]
+    options = {"device": "cpu", "n_threads": 1}
+    result = tune(shop, study="s", space=shop_space, n_trials=2, enqueue=enqueue, confirm=1, confirm_seeds=2, **options)
+    assert result.confirmation is not None
+    known = result.confirmation.resolution
+    assert known is not None
+    assert known.measured
+    assert known.spread.total > 0
+    assert (known.design.n_users, known.design.n_pool, known.design.n_challengers) == (8, 72, 1)
+    monkeypatch.setattr("hrnn_hpo.study.plan.measure", lambda *args, **options: Measure(2.0, 2.0, 1.0, 1.0))
+    planned = plan(shop, study="s", n_trials=4).resolution
+    assert planned is not None
+    assert planned.spread == known.spread
+    assert f"of {known.spread.n_users} users" in planned.sentence()

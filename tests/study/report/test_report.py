@@ -34,6 +34,7 @@ pytestmark = pytest.mark.usefixtures("tracker", "fake_experiment")
 VOID = {"meta"}
 HEADINGS = [
     *("Verdict", "History", "Learning curves", "Importance of hyperparameters", "Parallel coordinates", "Slices"),
+    "What each hyperparameter brought, and when to stop",
     *("Advice for the next study", "Trials", "Environment", "How to repeat it"),
 ]
 

@@ -1,0 +1,182 @@
+"""`compare`: of several studies on the same data, which one's winner is better, by how much, and how sure that is.
+
+Confirmations are the evidence: other seeds and other users than those that the search chose by. Where a study has only
+searched, its best score stands beside a warning, since the best of many noisy scores flatters, and nothing is decided.
+Test figures choose nothing; where the studies have opened their test users already they are shown.
+
+A study's winner is the best of its contenders by the very runs that are compared here, so chance helps whoever had more
+of them. p-values and intervals are corrected for the larger number of contenders of the two (Bonferroni). It suffices:
+where the winner of `a` is truly no better than that of `b`, it is far ahead only if some contender of `a` is far ahead,
+by chance, of the one that is truly best in `b`; for the winner of `b` has at least that one's mean. Of several pairs
+p-values carry Holm's correction too, intervals Bonferroni's. Studies that go on may be compared again, and each look
+gives chance another try: nobody counts them here, as a confirmation does.
+"""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+
+from hrnn_hpo.errors import ConfigError
+from hrnn_hpo.evaluation.significance import bootstrap_interval, holm, paired_test
+from hrnn_hpo.study.compare.evidence import Entrant, Entry, Evidence, read_entrant, require_same_data
+from hrnn_hpo.study.compare.pairs import Difference, compare_runs
+from hrnn_hpo.study.confirm.verdict import ALPHA, NEGLIGIBLE
+from hrnn_hpo.study.record import StudyRecord
+from hrnn_hpo.study.storage.database import load_study, open_storage
+
+Finding = Literal["better", "alike", "undecided"]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two studies, the one that is ahead first. Without two confirmations only the search's scores differ."""
+
+    ahead: str
+    behind: str
+    evidence: Evidence
+    finding: Finding
+    difference: float  # at least 0
+    low: float | None = None  # holds for all pairs at once, and for the choice of the winners
+    high: float | None = None
+    p: float | None = None  # corrected likewise
+    how: str = ""  # what was compared: "paired, 283 users, 5 runs"
+    doubt: str | None = None  # why neither can be called better
+
+    def sentence(self, objective: str) -> str:
+        """Return it in words."""
+        gain = f"{objective} {self.difference:+.4f}"
+        if self.evidence == "search":
+            return (
+                f"undecided: {self.ahead} is ahead of {self.behind} by {gain} in the search, and a search flatters its "
+                "winner; `tune --confirm K` of both studies tells."
+            )
+        sure = f"{gain} [{self.low:+.4f}, {self.high:+.4f}], p {self.p:.3g} ({self.how})"
+        if self.finding == "better":
+            return f"{self.ahead} is better than {self.behind}: {sure}"
+        if self.finding == "alike":
+            return f"{self.ahead} and {self.behind} are alike, less than {NEGLIGIBLE:.0%} apart: {sure}"
+        doubt = "" if self.doubt is None else f". Neither can be called better: {self.doubt}"
+        return f"undecided: {self.ahead} is ahead of {self.behind} by {sure}{doubt}"
+
+
+@dataclass(frozen=True)
+class OnTestUsers:
+    """Two studies' models on the test users, which both had opened. It chooses nothing."""
+
+    ahead: str
+    behind: str
+    difference: float
+    low: float | None = None  # 95 %, users drawn by chance
+    high: float | None = None
+    p: float | None = None  # paired by user; None for studies of version 0.1.0, which kept no figure per user
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Studies on the same data. `ranking`: the confirmed ones by their mean, then those that only searched."""
+
+    data_hash: str
+    protocol: str
+    split_seed: int
+    seen: str
+    objective: str
+    ranking: list[Entry]
+    pairs: list[Pair]
+    test: list[OnTestUsers]  # empty unless every study has opened its test users
+
+    def sentences(self) -> list[str]:
+        """Return a sentence for each pair of studies."""
+        return [pair.sentence(self.objective) for pair in self.pairs]
+
+    def content(self) -> dict[str, Any]:
+        """Return it as plain values, for --json."""
+        return {**asdict(self), "sentences": self.sentences()}
+
+
+def compare(*studies: str, storage: str | None = None) -> Comparison:
+    """Return which study's winner is better, by how much, and how sure that is; nothing is trained or written.
+
+    Two studies or more of one storage, on the same data, protocol, split and objective. Raises ConfigError for fewer or
+    for one study twice, StudyError for a study that is not there or has no complete trial, and with every difference
+    for studies of different data or objectives.
+    """
+    if len(studies) < 2:
+        raise ConfigError(f"Two or more studies must be named, but got {len(studies)}.")
+    twice = next((name for name in studies if studies.count(name) > 1), None)
+    if twice is not None:
+        raise ConfigError(f"The studies must be different ones, but got {twice!r} more than once.")
+    database = open_storage(storage)
+    entrants = [read_entrant(load_study(name, database), database) for name in studies]
+    require_same_data(entrants)
+    record: StudyRecord = entrants[0].record
+    ranked = sorted(entrants, key=lambda one: (one.entry.evidence == "search", -one.entry.mean))
+    return Comparison(
+        data_hash=record.data_hash,
+        protocol=record.protocol,
+        split_seed=record.split_seed,
+        seen=record.seen,
+        objective=record.objective,
+        ranking=[one.entry for one in ranked],
+        pairs=judge_pairs(ranked),
+        test=_test_pairs(ranked),
+    )
+
+
+def judge_pairs(entrants: Sequence[Entrant]) -> list[Pair]:
+    """Return every pair of studies, in the order of the ranking, corrected for there being several."""
+    both = list(itertools.combinations(entrants, 2))
+    confirmed = [pair for pair in both if all(one.entry.evidence == "confirmation" for one in pair)]
+    found = []
+    for first, second in confirmed:
+        n_chosen = max(first.entry.n_contenders, second.entry.n_contenders)
+        level = 1.0 - ALPHA / (n_chosen * len(confirmed))
+        found.append((compare_runs(first.runs, second.runs, level=level), n_chosen))
+    adjusted = holm([min(difference.p * n_chosen, 1.0) for difference, n_chosen in found])
+    judged = {
+        (first.entry.study, second.entry.study): _judged(first.entry, second.entry, difference, p)
+        for (first, second), (difference, _), p in zip(confirmed, found, adjusted, strict=True)
+    }
+    return [
+        judged.get((one.entry.study, other.entry.study)) or _searched(one.entry, other.entry) for one, other in both
+    ]
+
+
+def _judged(first: Entry, second: Entry, found: Difference, p: float) -> Pair:
+    low, high, difference = found.low, found.high, found.difference
+    if difference < 0:  # on the runs that both have, the other one is ahead
+        first, second = second, first
+        low, high, difference = -high, -low, -difference
+    doubt = first.doubt or second.doubt
+    room = NEGLIGIBLE * max(abs(first.mean), abs(second.mean))
+    finding: Finding = "undecided"
+    if max(abs(low), abs(high)) < room:
+        finding = "alike"
+    elif p < ALPHA and low > 0.0 and doubt is None:
+        finding = "better"
+    return Pair(first.study, second.study, "confirmation", finding, difference, low, high, p, found.words(), doubt)
+
+
+def _searched(first: Entry, second: Entry) -> Pair:
+    if first.best_value < second.best_value:
+        first, second = second, first
+    return Pair(first.study, second.study, "search", "undecided", first.best_value - second.best_value)
+
+
+def _test_pairs(entrants: Sequence[Entrant]) -> list[OnTestUsers]:
+    """Return the studies' models on the test users; empty where one of them has kept these closed."""
+    if not all(one.entry.test for one in entrants):
+        return []
+    found = []
+    for first, second in itertools.combinations(sorted(entrants, key=lambda one: -one.entry.test["value"]), 2):
+        names = first.entry.study, second.entry.study
+        told = OnTestUsers(*names, first.entry.test["value"] - second.entry.test["value"])
+        if first.test_figures is not None and second.test_figures is not None:
+            (users, ours), (others, theirs) = first.test_figures, second.test_figures
+            if len(users) and np.array_equal(users, others):
+                low, high = bootstrap_interval(ours - theirs, 0)
+                told = replace(told, low=low, high=high, p=paired_test(ours, theirs))
+        found.append(told)
+    return found

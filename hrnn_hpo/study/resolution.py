@@ -1,0 +1,177 @@
+"""What a confirmation can tell apart: the smallest gain that it sees, and how many seeds a smaller one takes.
+
+Numbers in, numbers out, before or after anything is trained. A paired difference of a user in a run is taken as
+
+    gain + what the user likes of the challenger + the luck of the run + the rest,
+
+three independent deviations. Over R runs of U users their sums give the variance of the mean, and the degrees of
+freedom of the verdict's interval (confirm/intervals.py). A gain is seen with POWER where it exceeds the interval's half
+width by as many of the mean's deviations. Measured deviations come from a confirmation's runs; before there are any,
+PRIOR stands in.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import norm, t
+
+POWER = 0.8
+REDRAWN_POOL = 9  # users for each one of a run, where a tenth of all validates and the test users' tenth stays closed
+MAX_SEEDS = 200
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Standard deviations of a paired difference, in the objective's unit."""
+
+    user: float  # what a user likes of a challenger: the same in every run
+    run: float  # what all users of a run share
+    rest: float
+    n_users: int = 0  # behind it; 0: not measured
+
+    @property
+    def total(self) -> float:
+        return math.sqrt(self.user**2 + self.run**2 + self.rest**2)
+
+
+@dataclass(frozen=True)
+class Design:
+    """Who judges a confirmation, and how strictly."""
+
+    n_users: int  # of a run
+    n_pool: int  # from which a run draws them; as many as n_users where all runs have the same
+    n_challengers: int = 1
+    alpha: float = 0.05  # two-sided, of the look
+
+
+@dataclass(frozen=True)
+class Resolution:
+    """What a confirmation by so many seeds sees with POWER, and which seeds would see smaller gains."""
+
+    objective: str
+    design: Design
+    spread: Spread
+    n_seeds: int
+    detectable: float
+    seeds_for: dict[str, int | None]  # by gain, written out; None: more than MAX_SEEDS
+
+    @property
+    def measured(self) -> bool:
+        """Whether the deviations were measured, and not assumed."""
+        return self.spread.n_users > 0
+
+    def sentence(self) -> str:
+        """Return in words what stays undecided."""
+        source = f"of {self.spread.n_users:,} users" if self.measured else "assumed before any run"
+        rivals = f"{self.design.n_challengers} challenger{'s' * (self.design.n_challengers > 1)}"
+        told = (
+            f"With {self.design.n_users:,} users a run, {self.n_seeds} seeds and {rivals} a gain below "
+            f"{_short(self.detectable)} {self.objective} most likely stays undecided ({POWER:.0%} power; paired "
+            f"differences deviate by {self.spread.total:.2g}, {source})."
+        )
+        return told + "".join(f" A gain of {gain} takes {seeds_in_words(n)}." for gain, n in self.seeds_for.items())
+
+
+# Of ndcg_at_10. Confirmations on record show totals from .03, where configurations are alike, to .2, where they differ
+# much (docs/results/confirmed.json has their intervals).
+PRIOR = Spread(user=0.06, run=0.003, rest=0.10)
+
+
+def resolution_from(content: Mapping[str, Any]) -> Resolution:
+    """Return the resolution that plain values describe."""
+    nested = {"design": Design(**content["design"]), "spread": Spread(**content["spread"])}
+    return Resolution(**{**content, **nested})
+
+
+def resolution(
+    objective: str, design: Design, spread: Spread, n_seeds: int, gains: Sequence[float], *, another_look: bool = False
+) -> Resolution:
+    """Return what `n_seeds` see, and which numbers of seeds see some gains; `another_look` judges those at half the
+    level, as a confirmation that goes on does.
+    """
+    stricter = Design(design.n_users, design.n_pool, design.n_challengers, design.alpha / 2) if another_look else design
+    seeds = {_short(gain): seeds_for(stricter, spread, gain) for gain in gains if gain > 0.0}
+    return Resolution(objective, design, spread, n_seeds, detectable_gain(design, spread, n_seeds), seeds)
+
+
+def detectable_gain(design: Design, spread: Spread, n_seeds: int) -> float:
+    """Return the gain that is called better with POWER, the challenger being as good as that and no other one."""
+    deviation, freedom = _mean_difference(design, spread, n_seeds)
+    width = float(t.isf(design.alpha / design.n_challengers / 2.0, freedom))
+    return (width + float(norm.ppf(POWER))) * deviation
+
+
+def seeds_for(design: Design, spread: Spread, gain: float) -> int | None:
+    """Return the fewest seeds, 2 at least, that see a gain with POWER; None for more than MAX_SEEDS."""
+    counts = range(2, MAX_SEEDS + 1)
+    return next((n for n in counts if detectable_gain(design, spread, n) <= gain), None)
+
+
+def spread_of(differences: NDArray[np.float64], users: NDArray[np.integer], runs: NDArray[np.integer]) -> Spread | None:
+    """Return the deviations that some differences show, by the method of moments; None for fewer than two runs.
+
+    `differences` is (m, N): those of m challengers, whose variances are averaged; `users` and `runs` (N,) name them.
+    """
+    _, rows = np.unique(users, return_inverse=True)
+    _, columns = np.unique(runs, return_inverse=True)
+    n_runs, n_users = int(columns.max()) + 1, int(rows.max()) + 1
+    sizes = np.bincount(columns).astype(np.float64)
+    if n_runs < 2 or sizes.min() < 2:
+        return None
+    found = np.array([_components(one, rows, columns, sizes) for one in differences]).mean(axis=0)
+    user, run, rest = (math.sqrt(max(float(variance), 0.0)) for variance in found)
+    return Spread(user, run, rest, n_users)
+
+
+def _components(
+    differences: NDArray[np.float64],
+    rows: NDArray[np.integer],
+    columns: NDArray[np.integer],
+    sizes: NDArray[np.float64],
+) -> tuple[float, float, float]:
+    """Return the variances of users, of runs and of the rest."""
+    means = np.bincount(columns, differences) / sizes
+    away = differences - means[columns]
+    within = float(np.sum(away**2) / np.sum(sizes - 1.0))  # user + rest
+    counts = np.bincount(rows)
+    sums, squares = np.bincount(rows, away), np.bincount(rows, away**2)
+    n_pairs = float(np.sum(counts * (counts - 1)))
+    user = float(np.sum(sums**2 - squares)) / n_pairs if n_pairs else 0.0  # products of a user's own pairs
+    user = min(max(user, 0.0), within)
+    shared = _share_of_same(rows, columns, sizes)
+    run = float(means.var(ddof=1)) - (within - shared * user) / float(sizes.mean())
+    return user, run, within - user
+
+
+def _share_of_same(rows: NDArray[np.integer], columns: NDArray[np.integer], sizes: NDArray[np.float64]) -> float:
+    """Return how much of a run's users another run has too: what they like moves no run's mean against the other's."""
+    counts = np.bincount(rows).astype(np.float64)
+    n_runs = len(sizes)
+    return float(np.sum(counts * (counts - 1.0)) / (n_runs - 1) / np.sum(sizes)) if n_runs > 1 else 0.0
+
+
+def _mean_difference(design: Design, spread: Spread, n_seeds: int) -> tuple[float, float]:
+    """Return the deviation of the mean difference, and the degrees of freedom of its interval, both as expected."""
+    n = n_seeds * design.n_users
+    same_user = n_seeds * (n_seeds - 1) * design.n_users**2 / design.n_pool  # ordered pairs
+    of_users = ((spread.user**2 + spread.rest**2) * n + spread.user**2 * same_user) / n**2
+    of_runs = spread.run**2 / n_seeds
+    variance = of_users + of_runs
+    if variance == 0.0:
+        return 0.0, 1.0
+    n_different = design.n_pool * (1.0 - (1.0 - design.n_users / design.n_pool) ** n_seeds)
+    lost = of_users**2 / max(n_different - 1.0, 1.0) + of_runs * variance / (n_seeds - 1)
+    return math.sqrt(variance), variance**2 / lost
+
+
+def seeds_in_words(n: int | None) -> str:
+    """Return a number of seeds, or that it is too large."""
+    return f"more than {MAX_SEEDS} seeds" if n is None else f"{n} seeds"
+
+
+def _short(gain: float) -> str:
+    return f"{gain:.2g}" if gain < 0.1 else f"{gain:.2f}"
