@@ -173,6 +173,7 @@ def run_experiment(
     *,
     device: Device = "auto",
     objective: str = "ndcg_at_10",
+    on_users: Callable[[int, NDArray[np.float64]], None] | None = None,
     on_epoch: Callable[[EpochReport], None] | None = None,
     on_update: Callable[[int], None] | None = None,
     checkpoint: Path | None = None,
@@ -183,8 +184,9 @@ def run_experiment(
     """Train the experiment's configuration and return its best model, its validation metrics and its history.
 
     `checkpoint` is a file that is resumed from when it exists. `fixed_epochs` trains so many epochs without early
-    stopping; `validate=False` never looks at validation users and needs it. Raises RunFailedError when training
-    diverges.
+    stopping; `validate=False` never looks at validation users and needs it. `on_users` is told each epoch's objective
+    for every validation user (R,), the same users in the same order each time, before that epoch's checkpoint is
+    written; not where the objective is no mean over users. Raises RunFailedError when training diverges.
     """
     configuration = experiment.configuration
     part = experiment.split.validation if validate else None
@@ -207,6 +209,10 @@ def run_experiment(
         evaluation = evaluate_model(model, experiment, part, extra_metrics=extra_metrics)
         return Validation(evaluation.metrics, evaluation.per_user.get(objective))
 
+    def tell_users(epoch: int, found: Validation) -> None:
+        if on_users is not None and found.per_user is not None:
+            on_users(epoch, found.per_user)
+
     with undisturbed_caller(n_threads, place):
         torch.manual_seed(configuration.seed)
         model = HRNN(experiment.catalogue, configuration.hyperparameters)
@@ -222,6 +228,7 @@ def run_experiment(
             evaluate=None if part is None else validate_model,
             objective=objective,
             floor=floor,
+            on_validation=tell_users,
             on_epoch=on_epoch,
             on_update=on_update,
             checkpoint=checkpoint,

@@ -73,10 +73,14 @@ TrackingUri = Annotated[
 ]
 
 
-def of_study(field: str, **more: Any) -> Any:
-    """Return the option of a StudyRequest's field: its own name, and its description as help text."""
-    described = StudyRequest.model_fields[field].description
-    return typer.Option(option_name(field), help=described, show_default=False, **more)
+def of_study(field: str, *, off: bool = False, **more: Any) -> Any:
+    """Return the option of a StudyRequest's field: its own name, and its description as help text.
+
+    `off` adds the option that says no: `--priors/--no-priors`.
+    """
+    described, name = StudyRequest.model_fields[field].description, option_name(field)
+    named = f"{name}/--no-{name.removeprefix('--')}" if off else name
+    return typer.Option(named, help=described, show_default=False, **more)
 
 
 def checked_device(device: str) -> Literal["auto", "cpu", "cuda", "mps"]:

@@ -80,7 +80,8 @@ class StudyProgress:
     def trial_ended(self, trial: Any) -> None:
         state = trial.state.name.lower()
         if state in ("complete", "pruned"):
-            self._done += 1
+            # A pruned trial that is taken up again counts once, and may have been counted already.
+            self._done = self._done + 1 if self._total is None else min(self._done + 1, self._total)
             self._seconds.append(trial.duration.total_seconds() if trial.duration else 0.0)
         if state == "complete" and (self._best is None or trial.value > self._best[0]):
             self._best = (trial.value, trial.number)
@@ -125,7 +126,9 @@ def plan_lines(forecast: Any) -> list[str]:
         f"Plan: an epoch takes about {f.seconds_per_epoch:.3g} s; a trial {_duration(f.seconds_per_trial)}: "
         f"{f.epochs_per_trial:.0f} of at most {f.max_epochs} epochs on average, with {pruned}.",
     ]
-    if f.rungs:
+    if f.keep:
+        lines.append(f"  Each trial has {f.rungs[0][0]} epochs; at the end the best {f.keep} of them go on.")
+    elif f.rungs:
         brackets = "; ".join(", ".join(map(str, rungs)) or "never" for rungs in f.rungs)
         lines.append(f"  {len(f.rungs)} bracket{'s' * (len(f.rungs) > 1)}, trials compared after epoch {brackets}.")
     if f.n_trials is None or f.seconds is None:

@@ -97,15 +97,17 @@ def _recipe(space: "SearchSpace") -> dict[str, str] | None:
 def _searched_table(space: "SearchSpace") -> Table:
     from hrnn_hpo.search.parameter import show as spelled
 
-    table = _table(f"{space.name}: searched", ["hyperparameter", "kind", "type", "values", "default", "meaning"])
+    priors = space.priors()
+    columns = ["hyperparameter", "kind", "type", "values", "default", *(["prior"] if priors else []), "meaning"]
+    table = _table(f"{space.name}: searched", columns)
     for name, parameter in space.searched.items():
         conditions = [
             f"{other} is {' or '.join(spelled(choice) for choice in choices)}"
             for other, choices in parameter.when.items()
         ]
         values = parameter.describe() + (f" when {' and '.join(conditions)}" if conditions else "")
-        cells = [name, parameter.kind, parameter.type, values, spelled(parameter.default), parameter.doc]
-        table.add_row(*cells)
+        prior = [priors.get(name, "")] if priors else []
+        table.add_row(name, parameter.kind, parameter.type, values, spelled(parameter.default), *prior, parameter.doc)
     return table
 
 

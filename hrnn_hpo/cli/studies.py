@@ -42,7 +42,8 @@ def status(study: options.Study, storage: options.Storage = None, json: options.
         f"{trials.running} running, {trials.waiting} waiting, {trials.failed} failed"
     )
     if found.best_trial is not None:
-        best = f"trial {found.best_trial}, {found.objective} {found.best_value:.4f} (validation users)"
+        error = "" if found.best_standard_error is None else f" ± {found.best_standard_error:.4f}"
+        best = f"trial {found.best_trial}, {found.objective} {found.best_value:.4f}{error} (validation users)"
         results.print(f"Best of the search: {best}")
     if found.trials_per_hour is not None:
         left = f", about {found.seconds_left / 60:.0f} min left" if found.seconds_left is not None else ""

@@ -37,8 +37,11 @@ def tune(
     seed: Annotated[int | None, options.of_study("seed", min=0)] = None,
     sampler: Annotated[str | None, options.of_study("sampler", metavar="tpe|random|gp|qmc|cma-es|grid")] = None,
     pruner: Annotated[
-        str | None, options.of_study("pruner", metavar="median|hyperband|successive-halving|patient|none")
+        str | None,
+        options.of_study("pruner", metavar="median|paired|hyperband|successive-halving|patient|epochs:K|none"),
     ] = None,
+    priors: Annotated[bool | None, options.of_study("priors", off=True)] = None,
+    keep: Annotated[int | None, options.of_study("keep", min=1, metavar="N")] = None,
     enqueue: Annotated[list[Path] | None, options.of_study("enqueue", metavar="FILE")] = None,
     warm_start: Annotated[str | None, options.of_study("warm_start", metavar="STUDY")] = None,
     solution_config: Annotated[Path | None, options.of_study("solution_config", metavar="FILE")] = None,
@@ -103,6 +106,8 @@ def tune(
         seed=seed,
         sampler=sampler,
         pruner=pruner,
+        keep=keep,
+        priors=priors,
         enqueue=enqueue,
         warm_start=warm_start,
         solution_config=solution_config,

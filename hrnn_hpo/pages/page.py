@@ -40,6 +40,7 @@ svg .grid { stroke: var(--line); stroke-width: 1; } svg .axis { stroke: var(--so
 svg polyline { fill: none; stroke-linejoin: round; } svg .curve { stroke-width: 1; opacity: .75; }
 svg .complete { fill: var(--blue); stroke: none; } svg .pruned, svg .other { fill: var(--grey); }
 svg polyline.complete { stroke: var(--blue); fill: none; }
+svg polyline.error { stroke: var(--grey); stroke-width: 1; opacity: 0.6; fill: none; }
 svg polyline.pruned, svg polyline.other { stroke: var(--grey); fill: none; }
 svg .winner { fill: var(--red); } svg .best { stroke: var(--red); stroke-width: 2.2; opacity: 1; }
 svg .bar { fill: var(--blue); } svg [class*=shade] { stroke: var(--blue); }

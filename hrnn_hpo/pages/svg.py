@@ -84,6 +84,10 @@ class Plot:
                 f'<circle class="{style}" cx="{at[0]:.1f}" cy="{at[1]:.1f}" r="{radius}">{_tip(tip)}</circle>'
             )
 
+    def range(self, x: Any, low: float, high: float, style: str) -> None:
+        """Add an upright line from a low to a high value, such as a score with its standard error either way."""
+        self.line([(x, max(low, self.y.low)), (x, min(high, self.y.high))], style)
+
     def line(self, points: Sequence[tuple[Any, Any]], style: str, tip: str = "") -> None:
         """Add a line through points."""
         places = [at for at in (self._at(x, y) for x, y in points) if at is not None]

@@ -23,10 +23,11 @@ from hrnn_hpo.search.parameter import (
     show_range,
     type_problem,
 )
+from hrnn_hpo.search.prior import read_prior
 from hrnn_hpo.search.recipes import NEVER_TUNED
 
-PARAMETER_KEYS = ["kind", "type", "range", "choices", "log", "step", "default", "tunable", "when", "doc"]
-TUNE_KEYS = ["range", "choices", "log", "step", "default"]
+PARAMETER_KEYS = ["kind", "type", "range", "choices", "log", "step", "default", "tunable", "when", "doc", "prior"]
+TUNE_KEYS = ["range", "choices", "log", "step", "default", "prior"]
 _SYNONYMS = {"int": "integer", "float": "continuous", "double": "continuous", "number": "continuous"}
 _SYNONYMS |= {"bool": "categorical", "boolean": "categorical", "string": "categorical", "choice": "categorical"}
 _FITTING = {bool: ["categorical"], str: ["categorical"]}
@@ -79,7 +80,7 @@ class Entry:
             parameter = self._numbers(parameter)
         if len(self.document.problems) > n_before:
             return None
-        return self._with_default(parameter)
+        return self._with_default(self._with_prior(parameter))
 
     def problem(self, entry: str, text: str) -> None:
         """Add a problem of one of the entry's keys."""
@@ -226,6 +227,21 @@ class Entry:
             )
             self.problem("step" if "step" in self.spec else "log", text)
         return int(step) if parameter.type == "integer" else float(step)
+
+    def _with_prior(self, parameter: Parameter) -> Parameter:
+        """Return the parameter with its prior. An inherited one holds for the values that it was made for alone."""
+        if "prior" not in self.spec:
+            base = self.base
+            unchanged = base is not None and (base.range, base.choices, base.log) == (
+                parameter.range,
+                parameter.choices,
+                parameter.log,
+            )
+            return replace(parameter, prior=base.prior) if base is not None and unchanged else parameter
+        prior, wrong = read_prior(parameter, self.spec["prior"])
+        for text in wrong:
+            self.problem("prior", text)
+        return replace(parameter, prior=prior)
 
     def _with_default(self, parameter: Parameter) -> Parameter | None:
         default = self.spec.get("default", parameter.default)

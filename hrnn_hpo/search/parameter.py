@@ -4,7 +4,7 @@ A Parameter knows which values it admits and how Optuna sees it; reading it from
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import cache
@@ -25,8 +25,28 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 TYPES: tuple[Type, ...] = get_args(Type)
 
 _YAML_WORDS = ("true", "false", "null", "yes", "no", "on", "off", "y", "n")  # text only in quotes
+DEFAULT_WIDTH = 0.2  # of a prior: its standard deviation as a share of the range, on the parameter's scale
 # Optuna's own tolerance for "this value is a step of the range".
 _STEP_TOLERANCE = 1e-8
+
+
+@dataclass(frozen=True)
+class Prior:
+    """Where good values lie: numbers have a `center` and a `width`, choices have `weights`, one each in their order."""
+
+    center: float | None = None
+    width: float = DEFAULT_WIDTH
+    weights: tuple[float, ...] = ()
+
+    def content(self) -> dict[str, Any]:
+        """Return the prior as plain values in the YAML format."""
+        return {"weights": list(self.weights)} if self.weights else {"center": self.center, "width": self.width}
+
+    def describe(self, choices: Sequence[Value]) -> str:
+        """Return the prior in words: `around 0.002, width 0.15` or `control 3 : hierarchical 1`."""
+        if self.weights:
+            return " : ".join(f"{show(one)} {weight:g}" for one, weight in zip(choices, self.weights, strict=True))
+        return f"around {show(self.center)}, width {self.width:g}"
 
 
 @dataclass(frozen=True)
@@ -48,6 +68,7 @@ class Parameter:
     tunable: bool = True
     when: Mapping[str, tuple[Value, ...]] = field(default_factory=dict)
     doc: str = ""
+    prior: Prior | None = None  # where good values lie
 
     @property
     def low(self) -> float:
@@ -147,6 +168,8 @@ class Parameter:
         entry |= {"default": self.default, "tunable": self.tunable}
         if self.when:
             entry["when"] = {name: list(values) for name, values in self.when.items()}
+        if self.prior is not None:
+            entry["prior"] = self.prior.content()
         return entry | ({"doc": self.doc} if self.doc else {})
 
     def distribution(self) -> "BaseDistribution":

@@ -7,7 +7,7 @@ import hashlib
 import itertools
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -127,6 +127,19 @@ class SearchSpace(ParsedSpace):
                 found.append(f"{name}: {wrong}")
         return found
 
+    def priors(self) -> dict[str, str]:
+        """Return what the space says about where good values lie, in words, by searched hyperparameter."""
+        found = {name: (parameter, parameter.prior) for name, parameter in self.searched.items()}
+        return {name: prior.describe(one.choices) for name, (one, prior) in found.items() if prior is not None}
+
+    def draw(self, one: Callable[[Parameter], Value]) -> dict[str, Value]:
+        """Return the varied part of a configuration, drawn value by value, conditions honoured."""
+        values = self.defaults()
+        for name, parameter in self.searched.items():
+            if self.is_active(name, values):
+                values[name] = one(parameter)
+        return self.varied(values)
+
     def cardinality(self) -> int | None:
         """Return how many distinct configurations there are; None where a searched number is a continuum."""
         askable = {other for parameter in self.searched.values() for other in parameter.when}
@@ -181,6 +194,7 @@ class SearchSpace(ParsedSpace):
             entry = parameter.content()
             del entry["kind"], entry["tunable"]
             entry.pop("doc", None)
+            entry.pop("prior", None)  # it moves proposals, and takes no configuration away
             for key in ("choices", "when"):
                 if key in entry:
                     entry[key] = _ordered(entry[key])

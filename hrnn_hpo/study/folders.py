@@ -13,6 +13,7 @@ from hrnn_hpo.stores import mlruns_folder
 from hrnn_hpo.study.attributes import CONFIRMS, CONFIRMS_UID
 from hrnn_hpo.study.record import uid_of
 
+WIDENING = " (widening)"  # ends the name of the copy that is to take a study's place
 N_DIGEST = 8  # hexadecimal digits of a name: they tell a study from a copy that has another name and the same uid
 N_TRAINING_DIGEST = 16  # hexadecimal digits in a checkpoint's name
 _log = logging.getLogger(__name__)
@@ -46,6 +47,16 @@ def checkpoint_file(folder: Path, digest: str) -> Path:
     return file
 
 
+def files_key(uid: str, name: str) -> str:
+    """Return what tells the files and tables of one study from those of every other one."""
+    return f"{uid}-{hashlib.sha256(name.encode()).hexdigest()[:N_DIGEST]}"
+
+
+def files_keys_of(study: Study) -> list[str]:
+    """Return the key of a study, and after it that of the study whose name it is about to take, if there is one."""
+    uid, name = uid_of(study) or "without-record", study.study_name
+    return [files_key(uid, one) for one in dict.fromkeys([name, name.removesuffix(WIDENING)])]
+
+
 def _folder(uid: str, name: str) -> Path:
-    digest = hashlib.sha256(name.encode()).hexdigest()[:N_DIGEST]
-    return mlruns_folder() / "checkpoints" / f"{uid}-{digest}"
+    return mlruns_folder() / "checkpoints" / files_key(uid, name)

@@ -28,7 +28,7 @@ from hrnn_hpo.study.request.check import CheckedRequest, check_request
 from hrnn_hpo.study.request.request import StudyRequest, study_request
 from hrnn_hpo.study.resolution import PRIOR, REDRAWN_POOL, Design, Resolution, detectable_gain, resolution
 from hrnn_hpo.study.storage.database import has_study, load_study, open_storage
-from hrnn_hpo.study.trials import count_trials, read_confirmation
+from hrnn_hpo.study.trials import progress_of, read_confirmation
 
 READING = frozenset({*KEYWORDS, *ReadOptions.model_fields})  # what is said about the log, not about the study
 GOAL = 0.005  # a gain that is worth having, whose number of seeds a plan tells
@@ -86,7 +86,7 @@ def plan_ahead(
     None where nothing could be measured, and where so few trials are to come that measuring would take longer than it
     is worth.
     """
-    n_done = count_trials(study.get_trials(deepcopy=False)).done
+    n_done = progress_of(study).done
     few = checked.n_trials is not None and checked.n_trials - n_done < MIN_TRIALS_TO_MEASURE
     if few and stored_measure(study) is None:
         return None
@@ -107,7 +107,7 @@ def _forecast(
         n_threads = checked.n_threads or default_threads(checked.n_workers)
         known = measure(dataset, checked.space, checked.record, device=checked.request.device, n_threads=n_threads)
     companion = companion_of(study, storage) if study is not None and storage is not None else None
-    n_done = count_trials(study.get_trials(deepcopy=False)).done if study is not None else 0
+    n_done = progress_of(study).done if study is not None else 0
 
     def challengers(n_trials: int | None) -> int:
         k = n_confirmed(settings, n_trials or 0, checked.record)

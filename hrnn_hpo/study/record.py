@@ -43,6 +43,8 @@ class StudyRecord(BaseModel):
     seed: int
     sampler: str
     pruner: str
+    keep: int | None = None  # trials that the pruner `epochs:K` finishes
+    priors: bool = False  # whether trials also come from the space's priors; studies of earlier versions knew none
     user_fraction: float | None = None  # of the training users, in the search; all unless given
     deterministic: bool = False  # the same table for any number of workers
     n_held_back: int | None = None  # validation users for the confirmation alone; None: version 0.1.0 held none back

@@ -58,6 +58,11 @@ def was_stopped(trial: FrozenTrial) -> bool:
     return trial.state == TrialState.FAIL and "traceback" not in trial.user_attrs.get(FAILURE, {"traceback": ""})
 
 
+def progress_of(study: Study) -> "Progress":
+    """Return the number of a study's trials by state; one that was retried or taken up again counts once."""
+    return count_trials(last_attempts(study))
+
+
 @dataclass(frozen=True)
 class Progress:
     """How many trials of a study are in which state."""

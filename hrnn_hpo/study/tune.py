@@ -50,7 +50,14 @@ from hrnn_hpo.study.team.team import Addresses, Team
 from hrnn_hpo.study.team.worker import run_here
 from hrnn_hpo.study.team.workers import make_team, require_names, run_workers
 from hrnn_hpo.study.track.study_runs import StudyRuns
-from hrnn_hpo.study.trials import Progress, count_trials, last_attempts, read_confirmation, winner_trial
+from hrnn_hpo.study.trials import (
+    Progress,
+    count_trials,
+    last_attempts,
+    progress_of,
+    read_confirmation,
+    winner_trial,
+)
 from hrnn_hpo.tracking import Tracker, git_commit
 
 _log = logging.getLogger(__name__)
@@ -238,7 +245,7 @@ class _Work:
 
     def _run_trials(self, study: Study, n_trials: int | None, timeout: float | None = None) -> str:
         """Run a study's trials, the search's or its confirmation's, here or in workers; return why it ended."""
-        record, done = self.checked.record, count_trials(study.get_trials(deepcopy=False)).done
+        record, done = self.checked.record, progress_of(study).done
         self.observer.study_started(record.objective, n_trials, timeout, done)
         if self.team is not None:
             return run_workers(study, self.storage, n_trials, self.control, self.team, self.observer)

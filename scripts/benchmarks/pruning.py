@@ -84,8 +84,8 @@ def benchmark_space() -> SearchSpace:
     )
 
 
-def record(data: Path, file: Path) -> list[Curve]:
-    """Return the learning curves, training those that the file lacks."""
+def record(data: Path, file: Path, most: int = N_CURVES) -> list[Curve]:
+    """Return the learning curves, training those that the file lacks, `most` of them at most."""
     curves = [Curve(**entry) for entry in json.loads(file.read_text(encoding="utf-8"))] if file.exists() else []
     space = benchmark_space()
     points: list[dict[str, Value]] = []
@@ -98,15 +98,24 @@ def record(data: Path, file: Path) -> list[Curve]:
     assert all(curve.values == point for curve, point in zip(curves, points, strict=False)), f"{file}: another space"
     dataset = load_dataset(data) if len(curves) < N_CURVES else None
     torch.set_num_threads(1)
-    for number in range(len(curves), N_CURVES):
+    for number in range(len(curves), min(len(curves) + most, N_CURVES)):
         assert dataset
+        figures: dict[int, Any] = {}  # of each user, by epoch
         configuration = Configuration(
             hyperparameters=space.resolve(points[number]),
             protocol="leave-one-out",
             seed=trial_seed(0, number, stream=1),
             n_threads=1,
         )
-        result = run_experiment(prepare_experiment(dataset, configuration), device="cpu", objective=OBJECTIVE)
+        result = run_experiment(
+            prepare_experiment(dataset, configuration),
+            device="cpu",
+            objective=OBJECTIVE,
+            on_users=figures.__setitem__,
+        )
+        users = users_file(file, number)
+        users.parent.mkdir(parents=True, exist_ok=True)
+        np.save(users, np.stack([figures[epoch] for epoch in sorted(figures)]).astype(np.float16))
         curves.append(Curve(points[number], [report.metrics[OBJECTIVE] for report in result.history]))
         file.parent.mkdir(parents=True, exist_ok=True)
         draft = file.with_suffix(".partial")
@@ -117,6 +126,11 @@ def record(data: Path, file: Path) -> list[Curve]:
             flush=True,
         )
     return curves
+
+
+def users_file(file: Path, number: int) -> Path:
+    """Return the file beside the curves with one curve's figures of each user, (epochs, users)."""
+    return file.with_suffix("") / f"users-{number:03d}.npy"
 
 
 def trials_of(curves: list[Curve], sampler: str, pruner: str, seed: int) -> Iterator[SimulatedTrial]:
@@ -258,12 +272,16 @@ def main() -> None:
     parser = script_parser(__doc__, "pruning")
     parser.add_argument("data", type=Path)
     parser.add_argument("--curves", type=Path, help="file of the recorded curves; default: curves.json in --work")
+    parser.add_argument("--record", type=int, metavar="N", help="only train N more of the curves that are missing")
     parser.add_argument("--seeds", type=int, default=20, help="study seeds")
     parser.add_argument("--real", metavar="PRUNER", choices=PRUNERS, help="run a real study with this pruner instead")
     parser.add_argument("--seed", type=int, default=0, help="of the real study")
     options = parser.parse_args()
     results = Results("pruning", options)
     data = options.data.absolute()
+    if options.record:
+        record(data, options.curves or results.work / "curves.json", options.record)
+        return
     if options.real:
         settings = {"data": data.name, "pruner": options.real, "seed": options.seed}
         work = partial(real_study, data, options.real, options.seed)

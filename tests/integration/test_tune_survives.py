@@ -1,5 +1,6 @@
 """Real studies in real processes, killed and stopped; nothing finished is lost, nothing stays running."""
 
+import contextlib
 import json
 import os
 import signal
@@ -8,10 +9,14 @@ from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
-from real_studies import check_whole, finish, running_trial, start, study, write_project
+from optuna.trial import FrozenTrial, TrialState
+from real_studies import check_whole, finish, running_trial, start, study, wait_for, write_project
 
+from hrnn_hpo.errors import HRNNError
 from hrnn_hpo.stores import tracking_address
-from hrnn_hpo.study.attributes import STARTS, WORKER, epochs_of
+from hrnn_hpo.study.attributes import STARTS, TAKEN_UP, WORKER, epochs_of
+from hrnn_hpo.study.run.continuing import best_after
+from hrnn_hpo.study.trials import last_attempts
 
 
 @pytest.fixture
@@ -61,3 +66,30 @@ def test_ctrl_c_stops_after_the_epoch_and_the_same_command_continues(project: Pa
     assert parent.info.status == "KILLED"
     finish(start("--n-trials", "3", "--workers", workers))
     check_whole(3)
+
+
+@pytest.mark.slow
+def test_kills_while_the_best_trials_are_finished_lose_nothing(project: Path) -> None:
+    arguments = ("--pruner", "epochs:2", "--keep", "3", "--n-trials", "6", "--workers", "2", "--confirm", "0")
+    tune = start(*arguments)
+
+    def going_on() -> FrozenTrial | None:
+        with contextlib.suppress(HRNNError):
+            running = study().get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+            return next((t for t in running if TAKEN_UP in t.user_attrs and len(epochs_of(t)) > 2), None)
+        return None
+
+    os.kill(wait_for(going_on, tune).user_attrs[WORKER]["pid"], signal.SIGKILL)
+    time.sleep(1)
+    tune.kill()
+    tune.communicate()
+    result = finish(start(*arguments))
+    trials = last_attempts(study())
+    assert result["trials"]["complete"] + result["trials"]["pruned"] == len(trials) == 6
+    assert all(trial.state == TrialState.COMPLETE for trial in best_after(2, trials)[:3])
+    assert all(len(epochs_of(trial)) == (8 if trial.state == TrialState.COMPLETE else 2) for trial in trials)
+    client = MlflowClient(tracking_address())
+    experiment = client.get_experiment_by_name("hrnn-hpo").experiment_id
+    runs = client.search_runs([experiment], "tags.role = 'trial'")
+    assert sorted(run.data.tags["state"] for run in runs) == sorted(trial.state.name.lower() for trial in trials)
+    assert {run.info.status for run in runs} == {"FINISHED"}

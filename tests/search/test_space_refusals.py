@@ -53,7 +53,8 @@ CASES = {
     ),
     "tuning the kind": (
         "extends: aws-hrnn\ntune: {bptt: {tunable: false}}",
-        ":2: tune.bptt.tunable: cannot change under `tune`, which only narrows (range, choices, log, step, default).",
+        ":2: tune.bptt.tunable: cannot change under `tune`, which only narrows (range, choices, log, step, default, "
+        "prior).",
     ),
     "tuning without a mapping": (
         "extends: aws-hrnn\ntune: {bptt: [2, 8]}",

@@ -6,6 +6,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from hrnn_hpo.experiment import Experiment, ExperimentResult
 from hrnn_hpo.training.progress import EpochReport
 
@@ -17,12 +20,18 @@ def score(experiment: Experiment, epoch: int) -> float:
     return (1 - 0.5**epoch) / (1 + distance) + (experiment.configuration.seed % 1000) * 1e-6
 
 
+def user_scores(mean: float) -> NDArray[np.float64]:
+    """Return what each of twenty users scores: those of any two fake models differ by nearly the same."""
+    return mean + 0.01 * np.cos(np.arange(20) + 100 * mean)
+
+
 def fake_run(
     experiment: Experiment,
     before_epoch: Callable[[int], None],
     ran: Callable[[int], None],
     *,
     on_epoch: Callable[[EpochReport], None],
+    on_users: Callable[[int, NDArray[np.float64]], None] | None = None,
     checkpoint: Path,
     objective: str,
     **_: Any,
@@ -36,6 +45,8 @@ def fake_run(
     for report in reports[done:]:
         before_epoch(report.epoch)
         ran(report.epoch)
+        if on_users is not None:
+            on_users(report.epoch, user_scores(report.metrics[objective]))
         checkpoint.parent.mkdir(parents=True, exist_ok=True)
         checkpoint.write_text(json.dumps({"epoch": report.epoch}))
         on_epoch(report)

@@ -19,7 +19,7 @@ from optuna.trial import Trial
 
 from hrnn_hpo.study.forecast.measure import Measure
 from hrnn_hpo.study.forecast.simulation import simulate
-from hrnn_hpo.study.propose.pruners import ETA, WARMUP_EPOCHS, count_brackets, make_pruner
+from hrnn_hpo.study.propose.pruners import ETA, WARMUP_EPOCHS, count_brackets, epochs_before_pruning, make_pruner
 from hrnn_hpo.study.propose.samplers import name_of
 from hrnn_hpo.study.request.check import CheckedRequest
 from hrnn_hpo.study.resolution import Resolution
@@ -51,6 +51,7 @@ class Forecast:
     pruner: str
     measure: dict[str, float]
     resolution: Resolution | None = None  # what the confirmation can tell apart; None where it has no users to tell by
+    keep: int | None = None  # trials that the pruner `epochs:K` finishes at the end
 
     def content(self) -> dict[str, Any]:
         """Return it as plain values."""
@@ -69,14 +70,7 @@ def forecast(
     epochs = checked.space.max_epochs
     seconds_of = [
         [measured.setup_seconds + measured.epoch_seconds * n for n in simulated]
-        for simulated in (
-            list(
-                itertools.islice(
-                    _epochs(checked.pruner, epochs, checked.space.most("patience"), study, seed), N_SIMULATED
-                )
-            )
-            for seed in range(N_REPEATS)
-        )
+        for simulated in (_simulated(checked, study, seed) for seed in range(N_REPEATS))
     ]
     n_trials, seconds = _within_budget(checked, seconds_of, n_done)
     n_runs = confirm_runs(None if n_trials is None else n_done + n_trials)
@@ -94,6 +88,7 @@ def forecast(
         rungs=rungs(checked.pruner, epochs),
         pruner=name_of(checked.pruner),
         measure=asdict(measured),
+        keep=checked.keep,
     )
 
 
@@ -115,6 +110,9 @@ def rungs(pruner: str | BasePruner, epochs: int) -> list[list[int]]:
     """Return the epochs at which each bracket of Hyperband or successive halving compares trials."""
     first = {"hyperband": range(count_brackets(epochs, ETA)), "successive-halving": range(1)}.get(name_of(pruner))
     start = 1 if name_of(pruner) == "hyperband" else WARMUP_EPOCHS
+    n_epochs = epochs_before_pruning(name_of(pruner))
+    if n_epochs is not None:
+        return [[n_epochs]]
     if first is None:
         return []
     return [[n for n in (start * ETA**k for k in range(bracket, 40)) if n < epochs] for bracket in first]
@@ -126,6 +124,16 @@ def _unpruned_seconds(checked: CheckedRequest, measured: Measure, study: str) ->
     epochs = float(np.mean(list(itertools.islice(simulated, N_SIMULATED))))
     training = (measured.epoch_seconds - measured.validation_seconds) / (checked.record.user_fraction or 1.0)
     return measured.setup_seconds + epochs * (training + measured.validation_seconds)
+
+
+def _simulated(checked: CheckedRequest, study: str, seed: int) -> list[float]:
+    """Return the epochs of each trial of one simulated study; the last ones stand for those that go on at its end."""
+    epochs, patience = checked.space.max_epochs, checked.space.most("patience")
+    found: list[float] = list(itertools.islice(_epochs(checked.pruner, epochs, patience, study, seed), N_SIMULATED))
+    if checked.keep is None:
+        return found
+    whole = list(itertools.islice(_epochs("none", epochs, patience, study, seed), checked.keep))
+    return [*_extended(found, max((checked.n_trials or N_SIMULATED) - checked.keep, 1)), *whole]
 
 
 def _epochs(pruner: str | BasePruner, epochs: int, patience: int, study: str, seed: int) -> Iterator[int]:
@@ -176,7 +184,7 @@ def _ends(run: list[float], n_done: int, n: int, n_workers: int) -> list[float]:
     return ends
 
 
-def _extended(run: list[float], n: int) -> list[float]:
+def _extended(run: Sequence[float], n: int) -> list[float]:
     """Return the first n durations; those beyond the simulated ones repeat its last third."""
     last = run[-max(len(run) // 3, 1) :]
     return [*run, *itertools.islice(itertools.cycle(last), max(n - len(run), 0))][:n]

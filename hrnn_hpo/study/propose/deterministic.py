@@ -13,6 +13,7 @@ from optuna.samplers import BaseSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
+from hrnn_hpo.study.attributes import TAKEN_UP
 from hrnn_hpo.study.propose.views import in_its_place, view_of
 from hrnn_hpo.study.seeds import ordinals
 
@@ -71,7 +72,10 @@ def batch_to_start(trials: list[FrozenTrial]) -> tuple[bool, bool]:
     A trial that waits behind the next one, because its worker was killed, holds up nobody: Optuna takes them in order.
     """
     places = ordinals(trials)
-    following = next((trial.number for trial in trials if trial.state == TrialState.WAITING), len(trials))
+    waiting = next((trial for trial in trials if trial.state == TrialState.WAITING), None)
+    if waiting is not None and TAKEN_UP in waiting.user_attrs:  # its end is no longer a matter of what others did
+        return True, False
+    following = waiting.number if waiting is not None else len(trials)
     place = places.get(following, len(set(places.values())))
     first = place - place % BATCH
     ahead = (trial for trial in trials if places[trial.number] < first and trial.number < following)

@@ -79,11 +79,7 @@ class DistinctSampler(BaseSampler):
         return min(free, key=lambda candidate: self._space.distance(proposal, candidate), default=proposal)
 
     def _draw(self, generator: np.random.Generator) -> dict[str, Value]:
-        values = self._space.defaults()
-        for name, parameter in self._space.searched.items():
-            if self._space.is_active(name, values):
-                values[name] = parameter.nth(int(generator.integers(parameter.n_values() or 1)))
-        return self._space.varied(values)
+        return self._space.draw(lambda parameter: parameter.nth(int(generator.integers(parameter.n_values() or 1))))
 
 
 def tried(study: Study, space: SearchSpace, *, but: int | None = None) -> set[str]:

@@ -19,9 +19,12 @@ from hrnn_hpo.config import nearest
 from hrnn_hpo.errors import ConfigError
 from hrnn_hpo.study.optuna_quiet import experimental_allowed
 from hrnn_hpo.study.propose.deterministic import BatchPruner
+from hrnn_hpo.study.propose.paired import FiguresOf, Paired
 from hrnn_hpo.study.propose.views import in_its_place, view_of
 
-PRUNERS = ("median", "hyperband", "none", "patient", "successive-halving")
+PRUNERS = ("median", "hyperband", "none", "paired", "patient", "successive-halving")
+AFTER_EPOCHS = "epochs:"  # followed by a number
+DEFAULT_KEEP = 5  # trials that `epochs:K` finishes
 # No trial is pruned before it has had this many epochs, nor before this many trials have ended.
 WARMUP_EPOCHS = 2
 STARTUP_TRIALS = 4
@@ -57,6 +60,19 @@ class Hyperband(BasePruner):
         return self._halvings[bracket].prune(own, trial)
 
 
+class AfterEpochs(BasePruner):
+    """End every trial after so many epochs; the search finishes the best of them at its end (run/continuing.py).
+
+    Discarding after a constant number of epochs is "i-Epoch" of Egele et al. (2024), hard to beat by cleverer rules.
+    """
+
+    def __init__(self, n_epochs: int) -> None:
+        self.n_epochs = n_epochs
+
+    def prune(self, study: Study, trial: FrozenTrial) -> bool:
+        return trial.last_step is not None and trial.last_step + 1 >= self.n_epochs
+
+
 class WithoutRetries(BasePruner):
     """A pruner that compares a trial with the last attempts of the others: one that was retried counts once."""
 
@@ -67,20 +83,25 @@ class WithoutRetries(BasePruner):
         return self.inner.prune(view_of(study), trial)
 
 
-def make_pruner(pruner: str | BasePruner, max_epochs: int, *, deterministic: bool = False) -> BasePruner:
+def make_pruner(
+    pruner: str | BasePruner, max_epochs: int, *, deterministic: bool = False, figures: FiguresOf | None = None
+) -> BasePruner:
     """Return a pruner by name for runs of at most `max_epochs`, or the object as it is where it may see all trials.
 
-    Raises ConfigError for an unknown name.
+    `figures` are the trials' by user, which `paired` compares; without them it ends nothing. Raises ConfigError for an
+    unknown name.
     """
     if isinstance(pruner, BasePruner) and not deterministic:
         return pruner
-    made = _make_pruner(pruner, max_epochs)
+    made = _make_pruner(pruner, max_epochs, figures)
     return BatchPruner(made) if deterministic else WithoutRetries(made)
 
 
-def _make_pruner(pruner: str | BasePruner, max_epochs: int) -> BasePruner:
+def _make_pruner(pruner: str | BasePruner, max_epochs: int, figures: FiguresOf | None) -> BasePruner:
     if isinstance(pruner, BasePruner):
         return pruner
+    if pruner == "paired":
+        return Paired(figures or (lambda place, epoch: None), max_epochs, WARMUP_EPOCHS)
     if pruner == "median":
         return MedianPruner(n_startup_trials=STARTUP_TRIALS, n_warmup_steps=WARMUP_EPOCHS)
     if pruner == "hyperband":
@@ -92,9 +113,26 @@ def _make_pruner(pruner: str | BasePruner, max_epochs: int) -> BasePruner:
             return PatientPruner(MedianPruner(STARTUP_TRIALS, WARMUP_EPOCHS), patience=WARMUP_EPOCHS)
     if pruner == "none":
         return NopPruner()
+    n_epochs = epochs_before_pruning(pruner)
+    if n_epochs is not None:
+        return AfterEpochs(n_epochs)
     raise ConfigError(
-        f"--pruner must be one of {', '.join(PRUNERS)}, but got {pruner!r}{nearest(pruner, list(PRUNERS))}"
+        f"--pruner must be one of {', '.join(PRUNERS)} or {AFTER_EPOCHS}K with a whole number K > 0, but got "
+        f"{pruner!r}{nearest(pruner, list(PRUNERS))}"
     )
+
+
+def epochs_before_pruning(pruner: str) -> int | None:
+    """Return K of the pruner `epochs:K`, None for any other text."""
+    number = pruner.removeprefix(AFTER_EPOCHS)
+    if number == pruner or not (number.isascii() and number.isdigit()) or int(number) == 0:
+        return None
+    return int(number)
+
+
+def is_pruner(name: str) -> bool:
+    """Return whether there is a pruner of this name."""
+    return name in PRUNERS or epochs_before_pruning(name) is not None
 
 
 def count_brackets(max_epochs: int, eta: int) -> int:

@@ -27,6 +27,8 @@ from hrnn_hpo.search.space import SearchSpace
 from hrnn_hpo.study.optuna_quiet import experimental_allowed
 from hrnn_hpo.study.propose.deterministic import BatchSampler
 from hrnn_hpo.study.propose.distinct import DistinctSampler
+from hrnn_hpo.study.propose.mixing import MixingSampler
+from hrnn_hpo.study.propose.views import without_superseded
 from hrnn_hpo.study.seeds import ordinal, trial_seed
 
 SAMPLERS = ("tpe", "random", "gp", "qmc", "cma-es", "grid")
@@ -57,17 +59,17 @@ class SeededSampler(BaseSampler):
         self._sampler.before_trial(study, trial)
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        return self._sampler.infer_relative_search_space(study, trial)
+        return self._sampler.infer_relative_search_space(without_superseded(study), trial)
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        return self._sampler.sample_relative(study, trial, search_space)
+        return self._sampler.sample_relative(without_superseded(study), trial, search_space)
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
-        return self._sampler.sample_independent(study, trial, param_name, param_distribution)
+        return self._sampler.sample_independent(without_superseded(study), trial, param_name, param_distribution)
 
     def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
         self._sampler.after_trial(study, trial, state, values)
@@ -78,12 +80,18 @@ class SeededSampler(BaseSampler):
 
 
 def make_sampler(
-    sampler: SamplerLike, seed: int, space: SearchSpace | None = None, *, deterministic: bool = False
+    sampler: SamplerLike,
+    seed: int,
+    space: SearchSpace | None = None,
+    *,
+    deterministic: bool = False,
+    priors: bool = True,
 ) -> BaseSampler:
     """Return a sampler by name, from a factory that takes a seed, or the object as it is.
 
-    Over a finite space, names and factories give one that repeats no configuration. Raises ConfigError for an unknown
-    name, and for a grid over a space that has no finite one.
+    With `priors`, names other than grid and factories give one that also draws from the space's priors, where it has
+    any; over a finite space, one that repeats no configuration. Raises ConfigError for an unknown name, and for a grid
+    over a space that has no finite one.
     """
     if deterministic and sampler not in DETERMINISTIC:
         raise ConfigError(
@@ -93,6 +101,8 @@ def make_sampler(
     if isinstance(sampler, BaseSampler):
         return sampler
     made = _make_sampler(sampler, seed, space)
+    if priors and space is not None and sampler != "grid" and space.priors():
+        made = MixingSampler(made, space, seed)
     if deterministic:
         made = BatchSampler(made)
     if space is None or sampler == "grid" or space.cardinality() is None:

@@ -1,6 +1,7 @@
 """A study as samplers and pruners are to see it: some of its trials, and none that was retried.
 
 A retry takes its original's place, so that a worker that dies changes neither what is proposed next nor what is pruned.
+A pruned trial that was taken up again gives its place away when it has come to its new end.
 """
 
 import copy
@@ -10,6 +11,7 @@ from typing import Any, cast
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
+from hrnn_hpo.study.attributes import TAKEN_UP
 from hrnn_hpo.study.seeds import ordinals
 
 
@@ -34,12 +36,24 @@ class StudyView:
 
     def _select(self, trials: list[FrozenTrial], states: Container[TrialState] | None) -> list[FrozenTrial]:
         places = ordinals(trials)
-        last = {places[trial.number]: trial for trial in trials}
+        last = {places[trial.number]: trial for trial in trials if not _is_going_on(trial)}
         numbered = [_numbered(last[place], place) for place in sorted(last)]
         return [trial for trial in numbered if (states is None or trial.state in states) and self.shown(trial)]
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.whole, name)
+
+
+def without_superseded(study: Study) -> Study:
+    """Return a study in which each trial counts once; as it is while no pruned one was taken up again."""
+    whole = study.whole if isinstance(study, StudyView) else study
+    taken_up = any(TAKEN_UP in trial.user_attrs for trial in whole.get_trials(deepcopy=False))
+    return view_of(study) if taken_up else study
+
+
+def _is_going_on(trial: FrozenTrial) -> bool:
+    """Return whether a trial was taken up again without having come to a new end: the attempt before it counts."""
+    return TAKEN_UP in trial.user_attrs and trial.state not in (TrialState.COMPLETE, TrialState.PRUNED)
 
 
 def view_of(study: Study, shown: Callable[[FrozenTrial], bool] = lambda trial: True) -> Study:

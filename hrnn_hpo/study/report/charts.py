@@ -11,7 +11,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from hrnn_hpo.pages.svg import PAGE, Axis, Plot, in_rows, label, number_axis, picture, polyline, text_width
 from hrnn_hpo.search.parameter import Parameter, show
-from hrnn_hpo.study.attributes import epochs_of
+from hrnn_hpo.study.attributes import epochs_of, standard_error_of
 from hrnn_hpo.study.trials import best_trial
 
 MAX_CURVE_POINTS = 100
@@ -20,7 +20,7 @@ N_SHADES = 5  # of a trial's rank in parallel coordinates
 
 
 def history_chart(trials: Sequence[FrozenTrial], shown: Sequence[FrozenTrial], objective: str) -> str:
-    """Return each trial's score and the best so far, over all trials; dots for those shown."""
+    """Return each trial's score and the best so far, over all trials; dots with standard errors for those shown."""
     scored = [trial for trial in trials if score(trial) is not None]
     if not scored:
         return ""
@@ -28,8 +28,11 @@ def history_chart(trials: Sequence[FrozenTrial], shown: Sequence[FrozenTrial], o
     plot = Plot(
         "Score of each trial and best so far",
         number_axis("trial", numbers, margin=0.02, whole=True),
-        number_axis(f"{objective} (validation)", [score(trial) or 0.0 for trial in scored]),
+        number_axis(f"{objective} (validation)", [end for trial in scored for end in _range(trial)]),
     )
+    for trial in shown:
+        if score(trial) is not None and standard_error_of(trial) is not None:
+            plot.range(trial.number, *_range(trial), "error")
     steps: list[tuple[float, float]] = []
     for trial in scored:
         value = score(trial)
@@ -200,6 +203,12 @@ def _curve(trial: FrozenTrial, objective: str) -> list[tuple[int, float]]:
 
 def _style(trial: FrozenTrial) -> str:
     return {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned"}.get(trial.state, "other")
+
+
+def _range(trial: FrozenTrial) -> tuple[float, float]:
+    """Return a trial's score less and plus its standard error."""
+    value, error = score(trial) or 0.0, standard_error_of(trial) or 0.0
+    return value - error, value + error
 
 
 def _rank(trial: FrozenTrial) -> Any:

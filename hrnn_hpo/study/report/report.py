@@ -19,7 +19,16 @@ from hrnn_hpo.files import write_text
 from hrnn_hpo.pages.page import Html, chart, element, folded, page, section, table
 from hrnn_hpo.search.parameter import Parameter, show
 from hrnn_hpo.search.space import SearchSpace
-from hrnn_hpo.study.attributes import COMMIT, CONFIGURATION, FAILURE, ROLE, SUMMARY, epochs_of
+from hrnn_hpo.study.attributes import (
+    COMMIT,
+    CONFIGURATION,
+    FAILURE,
+    PROPOSED_BY,
+    ROLE,
+    SUMMARY,
+    epochs_of,
+    standard_error_of,
+)
 from hrnn_hpo.study.confirm.leaderboard import read_leaderboard
 from hrnn_hpo.study.objectives import pareto_front, values_of
 from hrnn_hpo.study.record import StudyRecord, read_record
@@ -150,7 +159,8 @@ def _charts(story: _Story, shares: dict[str, float]) -> list[Html]:
     return [
         section(
             "History",
-            f"Score of each trial on the validation users, and the best so far (red). Grey trials were pruned.{some}",
+            "Score of each trial on the validation users, with its standard error either way, and the best so far "
+            f"(red). Grey trials were pruned.{some}",
             chart(history_chart(story.trials, shown, objective)),
         ),
         section(
@@ -196,15 +206,28 @@ def _advice(story: _Story, shares: dict[str, float]) -> Html:
 
 def _trials(story: _Story) -> Html:
     names = list(story.parameters)
-    columns = ["trial", "state", story.record.objective, "best epoch", "epochs", "seconds", *names, "note"]
+    columns = [
+        "trial",
+        "state",
+        story.record.objective,
+        "standard error",
+        "best epoch",
+        "epochs",
+        "seconds",
+        *names,
+        "note",
+    ]
     rows = []
     for trial in story.shown:
         summary = trial.user_attrs.get(SUMMARY, {})
         seconds = round(trial.duration.total_seconds()) if trial.duration else None
         reason = str(trial.user_attrs.get(FAILURE, {}).get("reason", ""))
-        row = [trial.number, trial.state.name.lower(), score(trial), summary.get("best_epoch"), len(epochs_of(trial))]
+        error = standard_error_of(trial) if score(trial) is not None else None
+        row = [trial.number, trial.state.name.lower(), score(trial), error, summary.get("best_epoch")]
+        row.append(len(epochs_of(trial)))
         note = reason if len(reason) <= MAX_REASON else reason[:MAX_REASON] + "…"
-        rows.append([*row, seconds, *map(trial.params.get, names), note or trial.user_attrs.get(ROLE, "")])
+        origin = trial.user_attrs.get(ROLE) or _ORIGINS.get(trial.user_attrs.get(PROPOSED_BY, ""), "")
+        rows.append([*row, seconds, *map(trial.params.get, names), note or origin])
     marked = next((index for index, trial in enumerate(story.shown) if trial is story.best), None)
     return section(
         "Trials",
@@ -252,6 +275,9 @@ def _repeat(story: _Story) -> Html:
         *notes,
         folded(f"The search space as the study recorded it.{own}", element("pre", content)),
     )
+
+
+_ORIGINS = {"prior": "from the prior", "incumbent": "near the best so far"}  # the sampler's own say nothing
 
 
 def _shown(trials: list[FrozenTrial]) -> list[FrozenTrial]:

@@ -13,7 +13,7 @@ from hrnn_hpo.search.space import SearchSpace
 from hrnn_hpo.study.attributes import CONFIGURATION, ROLE
 from hrnn_hpo.study.confirm.settings import DEFAULT_SEEDS
 from hrnn_hpo.study.confirm.verdict import default_n_confirmed
-from hrnn_hpo.study.propose.pruners import PRUNERS
+from hrnn_hpo.study.propose.pruners import is_pruner
 from hrnn_hpo.study.propose.samplers import SAMPLERS
 from hrnn_hpo.study.record import StudyRecord
 from hrnn_hpo.study.request.budget import BUDGET_KEY
@@ -38,7 +38,8 @@ def commands(
         *(("--objective", name) for name in record.objectives),
         ("--seed", record.seed),
         ("--sampler", record.sampler if record.sampler in SAMPLERS else None),
-        ("--pruner", record.pruner if record.pruner in PRUNERS else None),
+        ("--pruner", record.pruner if is_pruner(record.pruner) else None),
+        ("--keep", record.keep),
         ("--seen", record.seen),
         ("--user-fraction", record.user_fraction),
         ("--threads", best.user_attrs.get(CONFIGURATION, {}).get("n_threads") if best else None),
@@ -55,6 +56,7 @@ def commands(
     ]
     options = [word for option, value in told if value is not None for word in (option, value)]
     options += ["--deterministic"] if record.deterministic else []
+    options += ["--no-priors"] if space.priors() and not record.priors else []
     options += [word for trial in enqueued for word in ("--enqueue", f"trial-{trial.number}.yaml")]
     lines = [*exports, ["tune", record.data, *options, *place]]
     if best is not None:
@@ -71,9 +73,9 @@ def rerun_notes(study: Study, record: StudyRecord, trials: Sequence[FrozenTrial]
     if _side_by_side(trials):
         notes.append("Trials ran side by side, so what was proposed depended on which ended first.")
     used = study.user_attrs.get(BUDGET_KEY, {})
-    for key, known in (("sampler", SAMPLERS), ("pruner", PRUNERS)):
+    for key, is_known in (("sampler", SAMPLERS.__contains__), ("pruner", is_pruner)):
         began = getattr(record, key)
-        if began not in known:
+        if not is_known(began):
             notes.append(f"The {key} was code of its own, {began}: repeat it from Python.")
         if used.get(key, began) != began:
             notes.append(f"The study began with the {key} {began} and went on with {used[key]}.")

@@ -15,6 +15,7 @@ from hrnn_hpo.study.request.check import CheckedRequest, existing_record
 from hrnn_hpo.study.request.widening import widen
 from hrnn_hpo.study.storage.database import create_study
 from hrnn_hpo.study.storage.locks import holding
+from hrnn_hpo.study.storage.user_figures import UserFigures, create_table
 
 
 def begin_or_continue(storage: RDBStorage, checked: CheckedRequest) -> Study:
@@ -27,11 +28,20 @@ def begin_or_continue(storage: RDBStorage, checked: CheckedRequest) -> Study:
         recorded = existing_record(name, storage)
         if recorded is not None and recorded.space_fingerprint != record.space_fingerprint:
             widen(name, storage, record)
+        create_table(storage)
+        max_epochs = checked.space.max_epochs
+        figures = UserFigures(storage, record.uid, name, max_epochs).read
         study = create_study(
             name,
             storage,
-            sampler=make_sampler(checked.sampler, record.seed, checked.space, deterministic=record.deterministic),
-            pruner=make_pruner(checked.pruner, checked.space.max_epochs, deterministic=record.deterministic),
+            sampler=make_sampler(
+                checked.sampler,
+                record.seed,
+                checked.space,
+                deterministic=record.deterministic,
+                priors=record.priors,
+            ),
+            pruner=make_pruner(checked.pruner, max_epochs, deterministic=record.deterministic, figures=figures),
             directions=directions(record.objectives),
         )
         if KEY not in study.user_attrs:
@@ -55,5 +65,6 @@ def start_clock(study: Study, checked: CheckedRequest) -> None:
         deadline=None if timeout is None else time.time() + timeout,
         patience_trials=checked.request.patience_trials,
         target=checked.request.target,
+        keep=checked.keep,
     )
     write_budget(study, budget)

@@ -17,6 +17,7 @@ class Budget:
     deadline: float | None = None  # seconds since 1970
     patience_trials: int | None = None  # trials in a row, complete or pruned, without a better value
     target: float | None = None  # the value to reach
+    keep: int | None = None  # trials that the pruner `epochs:K` finishes
 
 
 def write_budget(study: Study, budget: Budget) -> None:

@@ -14,12 +14,13 @@ from hrnn_hpo.data.ingest import check_minimum
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.data.splits import LEAST_VALIDATION, REDRAWN, make_split, n_to_hold_back
 from hrnn_hpo.errors import ConfigError, StudyError
+from hrnn_hpo.evaluation.metrics import COVERAGE
 from hrnn_hpo.evaluation.protocols import resolve_seen
 from hrnn_hpo.experiment import prepare_experiment
 from hrnn_hpo.search.personalize import SolutionConfig, read_solution_config
 from hrnn_hpo.search.space import SearchSpace, Value, load_space
 from hrnn_hpo.study.objectives import NO_PRUNER, check_objectives, check_several
-from hrnn_hpo.study.propose.pruners import make_pruner
+from hrnn_hpo.study.propose.pruners import AFTER_EPOCHS, DEFAULT_KEEP, epochs_before_pruning, make_pruner
 from hrnn_hpo.study.propose.samplers import make_sampler, name_of
 from hrnn_hpo.study.record import KEY, StudyRecord, check_same, in_space, new_record, read_record, require_comparable
 from hrnn_hpo.study.request.enqueue import enqueued
@@ -45,6 +46,7 @@ class CheckedRequest:
     n_trials: int | None
     n_workers: int
     n_threads: int | None
+    keep: int | None = None  # trials that the pruner `epochs:K` finishes; None with other pruners
     first: list[tuple[str, dict[str, Value]]] = field(default_factory=list)  # role and parameters of enqueued trials
     notes: tuple[str, ...] = ()
 
@@ -73,8 +75,11 @@ def check_request(
         raise ConfigError("`--ensemble` averages refits of a confirmed winner: `--confirm >= 1` must hold, but got 0.")
     sampler, pruner = request.sampler or record.sampler, request.pruner or record.pruner
     check_several(record.objectives, name_of(sampler), name_of(pruner))
-    make_sampler(sampler, record.seed, space, deterministic=record.deterministic)
+    make_sampler(sampler, record.seed, space, deterministic=record.deterministic, priors=record.priors)
     make_pruner(pruner, space.max_epochs)
+    if pruner == "paired" and record.objective == COVERAGE:
+        raise ConfigError(f"--pruner paired compares users, but {COVERAGE} is no mean over users: choose another one.")
+    keep = _keep(request, record, pruner, space.max_epochs)
     prepare_experiment(dataset, record.configuration(space.resolve({})), record.seen)  # raises where it cannot be split
     if recorded is None and request.confirm != 0:
         notes += _hold_back_notes(record)
@@ -94,9 +99,31 @@ def check_request(
         n_trials=n_trials,
         n_workers=request.n_workers or 1,
         n_threads=threads_of(record, request.n_threads),
+        keep=keep,
         first=first,
         notes=tuple(notes),
     )
+
+
+def _keep(request: StudyRequest, record: StudyRecord, pruner: PrunerLike, max_epochs: int) -> int | None:
+    """Return how many trials are finished after all had K epochs; None where the pruner is not `epochs:K`."""
+    n_epochs = epochs_before_pruning(pruner) if isinstance(pruner, str) else None
+    if n_epochs is None:
+        if request.keep is not None:
+            raise ConfigError(
+                f"--keep says how many trials --pruner {AFTER_EPOCHS}K finishes, but the pruner is {name_of(pruner)}."
+            )
+        return None
+    if n_epochs >= max_epochs:
+        raise ConfigError(
+            f"--pruner {AFTER_EPOCHS}K: `K < {max_epochs}`, the most epochs of a trial, must hold, but got {n_epochs}."
+        )
+    if request.timeout is not None or request.patience_trials is not None:
+        raise ConfigError(
+            f"With --pruner {pruner} no trial is at its end before all have begun: only --n-trials may limit the "
+            "search, neither --timeout nor --patience-trials."
+        )
+    return request.keep or record.keep or DEFAULT_KEEP
 
 
 def existing_record(name: str, storage: RDBStorage | None) -> StudyRecord | None:
@@ -142,6 +169,7 @@ def _asked_facts(dataset: Dataset, request: StudyRequest, objectives: Sequence[s
     facts["objective"] = objectives[0] if objectives else None
     if objectives:
         facts["more_objectives"] = list(objectives[1:])
+    facts["priors"] = request.priors
     return facts | {"deterministic": request.deterministic or None, "user_fraction": request.user_fraction}
 
 
@@ -158,6 +186,8 @@ def _continued(
     check_same(request.study, record, None if wider else asked, data_hash=dataset.content_hash, **facts)
     if wider and asked is not None:
         return in_space(record, asked), widening_notes(record, wider)
+    if asked is not None and asked.priors() != record.search_space().priors():
+        return record, ["The study goes on with the priors that it began with, not with those of the space given now."]
     return record, []
 
 
@@ -174,6 +204,7 @@ def _new(
     facts |= {key: value for key, value in defaults.items() if facts[key] is None}
     facts["seen"] = facts["seen"] or resolve_seen(dataset, "auto")
     facts["deterministic"] = request.deterministic
+    facts["priors"] = request.priors is not False
     check_minimum(dataset)
     return new_record(
         asked,
@@ -182,6 +213,7 @@ def _new(
         n_held_back=n_to_hold_back(make_split(dataset, facts["protocol"], facts["split_seed"])),
         sampler=name_of(request.sampler or "tpe"),
         pruner=name_of(request.pruner or ("median" if len(objectives) < 2 else NO_PRUNER)),
+        keep=request.keep,
         **facts,
     )
 

@@ -76,7 +76,22 @@ class StudyRequest(BaseModel):
     # How trials are proposed and ended.
     seed: Annotated[int | None, Field(ge=0, description="Draws what the sampler proposes.")] = None
     sampler: Annotated[SamplerLike | None, Field(description="How to propose trials. Default: tpe.")] = None
-    pruner: Annotated[PrunerLike | None, Field(description="When to cut a trial short. Default: median.")] = None
+    priors: Annotated[
+        bool | None,
+        Field(description="Whether to also draw from what the space says about good values. Default: yes."),
+    ] = None
+    pruner: Annotated[
+        PrunerLike | None,
+        Field(description="When to cut a trial short. Default: median. epochs:3 trains all for 3 epochs; see --keep."),
+    ] = None
+    keep: Annotated[
+        int | None,
+        Field(
+            gt=0,
+            description="With --pruner epochs:K: when --n-trials have had K epochs, so many of the best go on to their "
+            "end. Default: 5.",
+        ),
+    ] = None
     deterministic: Annotated[
         bool,
         Field(

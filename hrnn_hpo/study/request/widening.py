@@ -11,6 +11,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from hrnn_hpo.errors import StudyError
 from hrnn_hpo.search.continuation import Continuation, carry_over, carry_params, continuation
 from hrnn_hpo.search.space import SearchSpace
+from hrnn_hpo.study.folders import WIDENING
 from hrnn_hpo.study.objectives import directions
 from hrnn_hpo.study.optuna_quiet import optuna_quiet
 from hrnn_hpo.study.record import KEY, StudyRecord, read_record, write_record
@@ -113,4 +114,4 @@ def _delete(name: str, storage: RDBStorage) -> None:
 
 
 def _beside(name: str) -> str:
-    return f"{name} (widening)"
+    return name + WIDENING

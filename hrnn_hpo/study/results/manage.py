@@ -9,10 +9,12 @@ from optuna.study import Study
 from hrnn_hpo.errors import StudyError
 from hrnn_hpo.study.attributes import CONFIRMS, STOP_KEY
 from hrnn_hpo.study.confirm.runs import companion_of
+from hrnn_hpo.study.folders import files_keys_of
 from hrnn_hpo.study.record import KEY, read_record
 from hrnn_hpo.study.run.recovery import Recovery
 from hrnn_hpo.study.run.trial_files import drop_all_files, drop_files
 from hrnn_hpo.study.storage.database import load_study, open_storage, study_names
+from hrnn_hpo.study.storage.user_figures import drop_figures, studies_with_figures
 from hrnn_hpo.study.track.study_runs import StudyRuns
 from hrnn_hpo.study.trials import count_trials
 from hrnn_hpo.tracking import Tracker
@@ -46,13 +48,18 @@ def delete_study(study: str, *, storage: str | None = None, tracking_uri: str | 
         StudyRuns(Tracker(tracking_uri), study, read_record(found)).delete_runs()
     for one in reversed(both):
         drop_all_files(one)
+        drop_figures(database, files_keys_of(one)[0])
         optuna.delete_study(study_name=one.study_name, storage=database)
 
 
 def clean_up(*, storage: str | None = None) -> list[str]:
-    """Requeue the trials of dead workers, delete files that nothing needs; return the names of the studies."""
+    """Requeue the trials of dead workers, delete what nothing needs any more; return the names of the studies."""
     database = open_storage(storage)
+    kept = studies_with_figures(database)  # before the names: a study that begins meanwhile is not among them
     names = study_names(database)
+    there = {key for name in names for key in files_keys_of(load_study(name, database))}
+    for key in set(kept) - there:
+        drop_figures(database, key)
     for name in names:
         Recovery(name, database).run()
         drop_files(load_study(name, database))

@@ -9,6 +9,7 @@ from optuna.storages import RDBStorage
 from optuna.study import Study
 from optuna.trial import TrialState
 
+from hrnn_hpo.study.attributes import standard_error_of
 from hrnn_hpo.study.confirm.runs import companion_of, confirmation_runs
 from hrnn_hpo.study.confirm.test_part import openings
 from hrnn_hpo.study.forecast.forecast import seconds_per_trial
@@ -34,6 +35,7 @@ class Status:
     n_trials: int | None  # the goal of the newest `tune`
     best_trial: int | None
     best_value: float | None
+    best_standard_error: float | None  # over its validation users
     trials_per_hour: float | None
     seconds_left: float | None
     test_openings: int
@@ -93,6 +95,7 @@ def _status(study: Study, storage: RDBStorage) -> Status:
         n_trials=goal,
         best_trial=best.number if best else None,
         best_value=best.value if best else None,
+        best_standard_error=standard_error_of(best) if best else None,
         trials_per_hour=rate,
         seconds_left=left,
         test_openings=openings(study),

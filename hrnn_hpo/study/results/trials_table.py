@@ -6,7 +6,7 @@ from typing import Any
 
 from optuna.study import Study
 
-from hrnn_hpo.study.attributes import CONFIGURATION, FAILURE, ROLE, SUMMARY, epochs_of
+from hrnn_hpo.study.attributes import CONFIGURATION, FAILURE, PROPOSED_BY, ROLE, SUMMARY, epochs_of, standard_error_of
 from hrnn_hpo.study.record import read_record
 from hrnn_hpo.study.seeds import original_number
 
@@ -31,7 +31,20 @@ def trial_rows(study: Study) -> tuple[list[str], list[dict[str, Any]]]:
     more = read_record(study).more_objectives
     params = sorted({name for trial in trials for name in trial.params})
     metrics = list(dict.fromkeys(name for t in trials for name in t.user_attrs.get(SUMMARY, {}).get("metrics", {})))
-    fixed = ["trial", "state", "value", "role", "retry_of", "started", "seconds", "epochs", "best_epoch", "seed"]
+    fixed = [
+        "trial",
+        "state",
+        "value",
+        "standard_error",
+        "role",
+        "retry_of",
+        "proposed_by",
+        "started",
+        "seconds",
+        "epochs",
+        "best_epoch",
+        "seed",
+    ]
     fixed += [f"objective_{name}" for name in more]
     rows = []
     for trial in trials:
@@ -43,8 +56,10 @@ def trial_rows(study: Study) -> tuple[list[str], list[dict[str, Any]]]:
                 "state": trial.state.name,
                 "value": None if trial.values is None else trial.values[0],
                 **{f"objective_{name}": v for name, v in zip(more, (trial.values or [])[1:], strict=False)},
+                "standard_error": standard_error_of(trial) if trial.values is not None else None,
                 "role": trial.user_attrs.get(ROLE),
                 "retry_of": None if original == trial.number else original,
+                "proposed_by": trial.user_attrs.get(PROPOSED_BY),
                 "started": trial.datetime_start,
                 "seconds": trial.duration.total_seconds() if trial.duration else None,
                 "epochs": len(epochs_of(trial)),

@@ -19,13 +19,14 @@ from hrnn_hpo.study.objectives import leading
 from hrnn_hpo.study.optuna_quiet import optuna_quiet
 from hrnn_hpo.study.propose.deterministic import batch_to_start
 from hrnn_hpo.study.propose.distinct import is_exhausted
+from hrnn_hpo.study.run.continuing import cut_too_early, take_up, to_finish
 from hrnn_hpo.study.run.recovery import Recovery
 from hrnn_hpo.study.run.stop_rules import rule_that_stops
 from hrnn_hpo.study.run.trial import Objective
 from hrnn_hpo.study.run.trial_files import drop_files
 from hrnn_hpo.study.storage.locks import study_lock
 from hrnn_hpo.study.storage.stale_trials import retry_stale_trial
-from hrnn_hpo.study.trials import count_trials, was_stopped
+from hrnn_hpo.study.trials import progress_of, was_stopped
 
 MAX_FAILURES_IN_A_ROW = 5
 RECOVERY_SECONDS = 20.0
@@ -118,27 +119,38 @@ class Loop:
 
     def _has_room(self) -> bool | None:
         """Return whether another trial belongs to the budget; None while that depends on the running ones."""
-        trials = self._study.get_trials(deepcopy=False)
-        counts = count_trials(trials)
+        counts = progress_of(self._study)
         may_start, may_end = True, True
         if self._objective.context.record.deterministic:
             # A batch runs whole whoever runs it, so a limit that is reached within ends the search after it.
-            may_start, may_end = batch_to_start(trials)
+            may_start, may_end = batch_to_start(self._study.get_trials(deepcopy=False))
         if not may_start and (self._n_trials is None or counts.done < self._n_trials):
             return None
         reason = rule_that_stops(self._study) if may_end else None
         if reason is not None:
             self._control.stop(reason)
             return False
+        if may_end and not counts.waiting and self._go_on_with_pruned(cut_too_early(self._study)[:1]):
+            return True
         if self._n_trials is not None and counts.done >= self._n_trials:
+            if self._go_on_with_pruned(to_finish(self._study)):
+                return True
             self._control.stop("all trials are done")
             return False
         if not counts.waiting and is_exhausted(self._study, self._objective.context.space):
             if counts.running:
                 return None  # one that fails may be queued again
+            if self._go_on_with_pruned(to_finish(self._study)):
+                return True
             self._control.stop("every configuration of the space has been tried")
             return False
         return True if self._n_trials is None or counts.done + counts.running < self._n_trials else None
+
+    def _go_on_with_pruned(self, trials: list[FrozenTrial]) -> bool:
+        """Queue pruned trials again; return whether there are any."""
+        if trials:
+            take_up(self._study, trials)
+        return bool(trials)
 
     def _current_has_ended(self) -> bool:
         number = self._objective.current

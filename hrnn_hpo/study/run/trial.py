@@ -38,6 +38,7 @@ from hrnn_hpo.study.attributes import (
     RUN,
     STARTS,
     SUMMARY,
+    TAKEN_UP,
     WORKER,
     epoch_key,
     epochs_of,
@@ -49,6 +50,7 @@ from hrnn_hpo.study.run.control import Control, StopTrialError
 from hrnn_hpo.study.run.observer import Observer, Silent
 from hrnn_hpo.study.run.recovery import this_worker
 from hrnn_hpo.study.seeds import ordinal, original_number, trial_seed
+from hrnn_hpo.study.storage.user_figures import UserFigures
 from hrnn_hpo.study.track.study_runs import StudyRuns
 from hrnn_hpo.training.progress import EpochReport
 
@@ -79,6 +81,7 @@ class Objective:
     """
 
     context: TrialContext
+    figures: UserFigures | None = None  # where the users' figures of each epoch are kept
     claimed: Callable[[], None] = lambda: None
     role: ClassVar[str] = "search"
     current: int | None = None  # the trial that runs
@@ -106,13 +109,16 @@ class Objective:
         self.claimed()
         run = self._show_start(trial, configuration)
         several = len(trial.study.directions) > 1  # Optuna takes no reports of several objectives and prunes nothing
-        reported = set(before.intermediate_values)
+        reported, place = set(before.intermediate_values), ordinal(trial.study, before)
 
         def report(epoch: EpochReport) -> None:
             """Write an epoch's figures once: for the pruner, in the trial's attributes, in MLflow."""
             if epoch_key(epoch.epoch) in trial.user_attrs:
                 return
             figures = {name: value for name, value in asdict(epoch).items() if name not in ("epoch", "is_best")}
+            error = self._standard_error(experiment, place, epoch.epoch)
+            if error is not None:
+                figures["standard_error"] = error
             figures["time"] = round(time.time(), 3)
             if not several and epoch.epoch - 1 not in reported:  # Optuna counts steps from 0
                 trial.report(epoch.metrics[self.context.record.objective], step=epoch.epoch - 1)
@@ -120,11 +126,11 @@ class Objective:
             self.context.runs.log_epoch(run, epoch.epoch, figures)
 
         def prune(n_epochs: int) -> None:
-            # The defaults are the yardstick of the study and run to their end, as do a confirmation's runs; after the
-            # last epoch nothing is to be saved.
-            yardstick = trial.user_attrs.get(ROLE) in ("defaults", "confirmation")
+            # The defaults are the yardstick of the study and run to their end, as do a confirmation's runs and what
+            # was taken up again; after the last epoch nothing is to be saved.
+            to_the_end = trial.user_attrs.get(ROLE) in ("defaults", "confirmation") or TAKEN_UP in trial.user_attrs
             is_last = n_epochs >= configuration.hyperparameters.epochs
-            if not several and not yardstick and not is_last and trial.should_prune():
+            if not several and not to_the_end and not is_last and trial.should_prune():
                 raise TrialPruned(f"after epoch {n_epochs}")
 
         def after_epoch(epoch: EpochReport) -> None:
@@ -139,11 +145,13 @@ class Objective:
             prune(max(reported) + 1)
         experiment = self._experiment(before, configuration)
         folder = trial_folder(trial.study, original_number(before))
+        kept = self.figures
         digest = training_digest(experiment, self.context.record.objective, self.role)
         result = run_experiment(
             experiment,
             device=self.context.device,
             objective=self.context.record.objective,
+            on_users=None if kept is None else lambda epoch, users: kept.write(place, epoch, users),
             on_epoch=after_epoch,
             checkpoint=checkpoint_file(folder, digest),
             extra_metrics=self.context.extra_metrics,
@@ -181,6 +189,13 @@ class Objective:
         """Return the data and the split that the trial trains on."""
         return prepare_experiment(self.context.dataset, configuration, self.context.record.seen)
 
+    def _standard_error(self, experiment: Experiment, place: int, epoch: int) -> float | None:
+        """Return the standard error of an epoch's score over the validation users; None where it is no mean of them."""
+        part = experiment.split.validation
+        return (
+            None if self.figures is None or part is None else self.figures.standard_error(place, epoch, len(part.users))
+        )
+
     def _judged(self, experiment: Experiment, result: ExperimentResult) -> ExperimentResult:
         """Return the result with the figures that the trial is told with: those of its validation users."""
         return result
@@ -212,10 +227,12 @@ def frozen(trial: Trial) -> FrozenTrial:
 
 def _write_summary(trial: Trial, result: ExperimentResult) -> None:
     trial.set_user_attr(CONFIGURATION, dump_configuration(result.configuration))
+    error = epochs_of(frozen(trial)).get(result.best_epoch, {}).get("standard_error")
     summary = {
         "best_epoch": result.best_epoch,
         "epochs": len(result.history),
         "metrics": result.metrics,
+        **({} if error is None else {"standard_error": error}),
         "n_parameters": result.n_parameters,
         "seconds": round(result.seconds, 3),
         "time": round(time.time(), 3),

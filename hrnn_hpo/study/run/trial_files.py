@@ -1,4 +1,4 @@
-"""The files of a study's trials: checkpoints and models are kept for the best, the defaults and what is unfinished."""
+"""The files of a study's trials: checkpoints and models are kept for the best, the defaults and what may go on."""
 
 import shutil
 from pathlib import Path
@@ -8,8 +8,11 @@ from optuna.trial import FrozenTrial, TrialState
 
 from hrnn_hpo.study.attributes import FAILURE
 from hrnn_hpo.study.folders import study_folder, trial_folder
+from hrnn_hpo.study.run.continuing import may_go_on, to_finish
 from hrnn_hpo.study.seeds import original_number
 from hrnn_hpo.study.trials import best_trial, defaults_trial, last_attempts, winner_trial
+
+MOST_FROZEN_BYTES = 5_000_000_000  # of the checkpoints of pruned trials that may go on
 
 
 def model_folder(study: Study, trial: FrozenTrial) -> Path:
@@ -24,6 +27,8 @@ def drop_files(study: Study) -> None:
     found = [path for path in folder.iterdir() if path.is_dir() and path.name.isdigit()] if folder.is_dir() else []
     trials = last_attempts(study)
     wanted = {str(original_number(trial)) for trial in trials if _unfinished(trial)}
+    wanted |= {str(original_number(trial)) for trial in to_finish(study)}
+    wanted |= _within(MOST_FROZEN_BYTES, [folder / str(original_number(trial)) for trial in may_go_on(study, trials)])
     for trial in (best_trial(trials), winner_trial(study), defaults_trial(trials)):
         if trial is not None:
             wanted.add(str(original_number(trial)))
@@ -35,6 +40,17 @@ def drop_files(study: Study) -> None:
 def drop_all_files(study: Study) -> None:
     """Delete every checkpoint and model of a study, which the storage still holds."""
     shutil.rmtree(study_folder(study), ignore_errors=True)
+
+
+def _within(n_bytes: int, folders: list[Path]) -> set[str]:
+    """Return the names of the first folders whose files fit into so many bytes."""
+    kept = set()
+    for folder in folders:
+        n_bytes -= sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+        if n_bytes < 0:
+            break
+        kept.add(folder.name)
+    return kept
 
 
 def _unfinished(trial: FrozenTrial) -> bool:

@@ -1,5 +1,7 @@
 """What other processes do to a study, told to an observer as the storage shows it."""
 
+from dataclasses import fields
+
 from optuna.trial import FrozenTrial, TrialState
 
 from hrnn_hpo.study.attributes import epochs_of
@@ -7,6 +9,8 @@ from hrnn_hpo.study.objectives import leading
 from hrnn_hpo.study.run.observer import Observer
 from hrnn_hpo.study.trials import was_stopped
 from hrnn_hpo.training.progress import EpochReport
+
+_REPORTED = {one.name for one in fields(EpochReport)} - {"epoch", "is_best"}
 
 
 class Watcher:
@@ -32,7 +36,7 @@ class Watcher:
             for epoch, figures in epochs_of(trial).items():
                 if epoch > self._epochs[number]:
                     self._epochs[number] = epoch
-                    known = {name: figures[name] for name in figures if name != "time"}
+                    known = {name: figures[name] for name in figures if name in _REPORTED}
                     self._observer.epoch_ended(number, EpochReport(epoch=epoch, is_best=False, **known))
             if trial.state.is_finished():
                 self._ended.add(number)

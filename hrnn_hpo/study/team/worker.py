@@ -25,6 +25,7 @@ from hrnn_hpo.study.run.loop import Callback, Loop
 from hrnn_hpo.study.run.observer import Observer, Silent
 from hrnn_hpo.study.run.trial import Objective, TrialContext
 from hrnn_hpo.study.storage.database import load_study, open_storage
+from hrnn_hpo.study.storage.user_figures import UserFigures
 from hrnn_hpo.study.track.study_runs import StudyRuns
 from hrnn_hpo.tracking import Tracker, git_commit
 
@@ -60,8 +61,15 @@ def work(
     found = load_study(
         study,
         database,
-        sampler=make_sampler(budget.sampler, record.seed, space, deterministic=record.deterministic),
-        pruner=make_pruner(budget.pruner, space.max_epochs, deterministic=record.deterministic),
+        sampler=make_sampler(
+            budget.sampler, record.seed, space, deterministic=record.deterministic, priors=record.priors
+        ),
+        pruner=make_pruner(
+            budget.pruner,
+            space.max_epochs,
+            deterministic=record.deterministic,
+            figures=UserFigures(database, record.uid, study, space.max_epochs).read,
+        ),
     )
     left = None if budget.deadline is None else budget.deadline - time.time()
     control = Control(left, parent)
@@ -101,6 +109,7 @@ def run_here(
 
     Raises what Loop.run raises.
     """
-    confirms = CONFIRMS in study.user_attrs
-    objective = (ConfirmObjective if confirms else Objective)(context)
-    return (ConfirmLoop if confirms else Loop)(study, storage, objective, n_trials, callbacks).run()
+    if CONFIRMS in study.user_attrs:
+        return ConfirmLoop(study, storage, ConfirmObjective(context), n_trials, callbacks).run()
+    figures = UserFigures(storage, context.record.uid, study.study_name, context.space.max_epochs)
+    return Loop(study, storage, Objective(context, figures), n_trials, callbacks).run()

@@ -15,6 +15,7 @@ from hrnn_hpo.errors import ConfigError, RunFailedError
 from hrnn_hpo.study.attributes import STOP_KEY
 from hrnn_hpo.study.request.check import CheckedRequest
 from hrnn_hpo.study.request.request import StudyRequest, objects_of
+from hrnn_hpo.study.run.continuing import to_finish
 from hrnn_hpo.study.run.control import Control
 from hrnn_hpo.study.run.observer import Observer
 from hrnn_hpo.study.run.recovery import Recovery
@@ -22,7 +23,7 @@ from hrnn_hpo.study.run.stop_rules import rule_that_stops
 from hrnn_hpo.study.team.local_team import LocalTeam
 from hrnn_hpo.study.team.team import Addresses, Team
 from hrnn_hpo.study.team.watcher import Watcher
-from hrnn_hpo.study.trials import count_trials
+from hrnn_hpo.study.trials import progress_of
 
 POLL_SECONDS = 1.0
 # A worker that dies is replaced; so many deaths without a finished trial in between end the study.
@@ -69,15 +70,16 @@ def run_workers(
             if control.reason is not None or study.user_attrs.get(STOP_KEY):
                 control.look_for_request(study)
                 break
-            counts = count_trials(trials)
+            n_now = progress_of(study).done
             dead = team.collect()
             if dead:
-                deaths = 1 if counts.done > n_done else deaths + len(dead)
-                n_done = counts.done
+                deaths = 1 if n_now > n_done else deaths + len(dead)
+                n_done = n_now
                 recovery.run()
                 if deaths >= MAX_DEATHS_IN_A_ROW:
                     raise RunFailedError(f"Worker processes keep dying ({dead[-1]}). Last words:\n{team.last_words()}")
-                if (n_trials is None or counts.done < n_trials) and not rule_that_stops(study):
+                left = n_trials is None or n_now < n_trials or to_finish(study)
+                if left and not rule_that_stops(study):
                     team.start(study)
     finally:
         try:

@@ -18,7 +18,9 @@ from hrnn_hpo.study.attributes import (
     SUMMARY,
     TRAIN_SEED,
     epochs_of,
+    standard_error_of,
 )
+from hrnn_hpo.study.propose.pruners import AFTER_EPOCHS
 from hrnn_hpo.study.record import StudyRecord
 from hrnn_hpo.study.seeds import original_number
 from hrnn_hpo.study.track.markdown import escaped
@@ -33,6 +35,9 @@ STATUS = {
     TrialState.RUNNING: "RUNNING",
     TrialState.WAITING: "SCHEDULED",
 }
+
+
+_ONCE = ("best_epoch", "standard_error", "n_parameters", "seconds")  # of a summary: what has one value
 
 
 class TrialRuns:
@@ -52,7 +57,7 @@ class TrialRuns:
         if run is not None:
             self._tracker.behind.add(run)  # its worker may have died between recording an epoch and telling MLflow
             self._tracker.set_tags(run, {"state": "running", "retry": str(trial.number)})
-            self._tracker.end_run(run, "RUNNING")
+            self._tracker.end_run(run, "RUNNING", self._name(trial))  # it may have been named a pruned one
             return str(run)
         return self._new_child(trial)
 
@@ -97,9 +102,7 @@ class TrialRuns:
             # The best epoch's weights are the model: its figures are the run's last ones, a step after the last epoch.
             self._tracker.log_metrics(run, summary["metrics"], summary["epochs"] + 1, summary["time"])
             # What has one value is no curve: MLflow draws a chart for each metric.
-            self._tracker.set_tags(
-                run, numbers({key: summary[key] for key in ("best_epoch", "n_parameters", "seconds")})
-            )
+            self._tracker.set_tags(run, numbers({key: summary[key] for key in _ONCE if key in summary}))
         if trial.user_attrs.get(CONFIGURATION):
             self._tracker.log_text(run, as_yaml(trial.user_attrs[CONFIGURATION]), "configuration.yaml")
         if failure:
@@ -113,9 +116,14 @@ class TrialRuns:
         """Return in a sentence or two what came of a trial, as Markdown."""
         objective, epochs = escaped(self._record.objective), epochs_of(trial)
         values = trial.values or [None]
-        score = "" if values[0] is None else f" {objective} {values[0]:.4f} on the validation users."
+        error = standard_error_of(trial)
+        range_ = "" if error is None else f" ± {error:.4f}"
+        score = "" if values[0] is None else f" {objective} {values[0]:.4f}{range_} on the validation users."
         if trial.state == TrialState.PRUNED:
-            return f"**Pruned** after epoch {max(epochs, default=0)}, where it was behind the other trials.{score}"
+            why = ", where it was behind the other trials"
+            if self._record.pruner.startswith(AFTER_EPOCHS):
+                why = ", as every trial is; the best of them go on when all have had as many"
+            return f"**Pruned** after epoch {max(epochs, default=0)}{why}.{score}"
         if trial.state == TrialState.FAIL:
             reason = trial.user_attrs.get(FAILURE, {}).get("reason", "its worker is gone")
             return f"**Failed**: {escaped(str(reason)[:1_000])}"

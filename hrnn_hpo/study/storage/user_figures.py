@@ -1,0 +1,109 @@
+"""What each trial scored for each validation user after each epoch, in a table of the study's own database.
+
+So every worker reaches the figures, wherever it runs. They stay outside Optuna's attributes, which samplers and pages
+read whole. Trials go by their place in the study, which retries and continuations share.
+"""
+
+import math
+import zlib
+
+import numpy as np
+from numpy.typing import NDArray
+from optuna.storages import RDBStorage
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    and_,
+    delete,
+    insert,
+    inspect,
+    select,
+)
+from sqlalchemy.exc import DBAPIError
+
+from hrnn_hpo.study.folders import files_key
+from hrnn_hpo.study.storage.retrying import retried
+
+MOST_BYTES = 2_000_000  # of a trial's figures, before they are compressed
+_BYTES = 2  # of a float16: a figure in [0, 1] to three digits
+_TABLE = Table(
+    "hrnn_hpo_user_figures",
+    MetaData(),
+    Column("study", String(64), primary_key=True),  # folders.files_key: uid and name
+    Column("trial", Integer, primary_key=True, autoincrement=False),  # its place
+    Column("epoch", Integer, primary_key=True, autoincrement=False),  # counts from 1
+    Column("figures", LargeBinary, nullable=False),
+)
+
+
+class UserFigures:
+    """The figures of one study's trials, read and written by place and epoch."""
+
+    def __init__(self, storage: RDBStorage, uid: str, name: str, max_epochs: int) -> None:
+        self._engine = storage.engine
+        self._study = files_key(uid, name)
+        self._most_users = max(MOST_BYTES // (_BYTES * max_epochs), 1)
+
+    def write(self, place: int, epoch: int, figures: NDArray[np.floating]) -> None:
+        """Keep an epoch's figures, (R,); of more users than fit every second, third, … one, always the same."""
+        every = math.ceil(len(figures) / self._most_users)
+        content = zlib.compress(figures[::every].astype(np.float16).tobytes(), 1)
+        row = {"study": self._study, "trial": place, "epoch": epoch, "figures": content}
+
+        def replace() -> None:
+            with self._engine.begin() as connection:
+                connection.execute(delete(_TABLE).where(self._is(place, epoch)))
+                connection.execute(insert(_TABLE).values(**row))
+
+        retried(replace)()
+
+    def read(self, place: int, epoch: int) -> NDArray[np.float64] | None:
+        """Return an epoch's figures, the same users in the same order for all trials; None where none were kept."""
+
+        def find() -> bytes | None:
+            with self._engine.connect() as connection:
+                found: bytes | None = connection.scalar(select(_TABLE.c.figures).where(self._is(place, epoch)))
+                return found
+
+        content = retried(find)()
+        return None if content is None else np.frombuffer(zlib.decompress(content), np.float16).astype(np.float64)
+
+    def standard_error(self, place: int, epoch: int, n_users: int) -> float | None:
+        """Return the standard error of the mean of an epoch's figures over `n_users`, some of which may be kept.
+
+        It is their standard deviation over the root of their number, what a bootstrap over users estimates by drawing.
+        """
+        figures = self.read(place, epoch)
+        known = np.empty(0) if figures is None else figures[~np.isnan(figures)]
+        return None if len(known) < 2 else float(known.std(ddof=1)) / math.sqrt(n_users)
+
+    def _is(self, place: int, epoch: int) -> ColumnElement[bool]:
+        return and_(_TABLE.c.study == self._study, _TABLE.c.trial == place, _TABLE.c.epoch == epoch)
+
+
+def create_table(storage: RDBStorage) -> None:
+    """Create the table where the database lacks it."""
+    try:
+        retried(_TABLE.create)(storage.engine, checkfirst=True)
+    except DBAPIError:  # another process was first
+        _TABLE.create(storage.engine, checkfirst=True)
+
+
+def studies_with_figures(storage: RDBStorage) -> list[str]:
+    """Return the keys (`files_key`) of all studies that the table holds figures of."""
+    if not inspect(storage.engine).has_table(_TABLE.name):
+        return []
+    with storage.engine.connect() as connection:
+        return list(connection.scalars(select(_TABLE.c.study).distinct()))
+
+
+def drop_figures(storage: RDBStorage, key: str) -> None:
+    """Delete the figures of the study with this key."""
+    if inspect(storage.engine).has_table(_TABLE.name):
+        with storage.engine.begin() as connection:
+            connection.execute(delete(_TABLE).where(_TABLE.c.study == key))

@@ -1,0 +1,219 @@
+"""How soon a search has a truly good incumbent when few users judge it: recorded curves, replayed user by user.
+
+Run: .venv/bin/python scripts/benchmarks/races.py DATA [--curves FILE] [--seeds N]
+
+The curves are those of pruning.py, with every user's figures. A study sees the figures of some users alone, 94 of them
+drawn anew for each study seed, as many as `personalize` gives ml-100k. What the other users score is the truth about a
+configuration, which nothing in the study sees. A search has arrived when its incumbent's truth is within .002 of the
+best among 40 random trials' of the same seed; what counts are the epochs until then, as a share of theirs.
+"""
+
+import itertools
+import math
+import statistics
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cache, partial
+from pathlib import Path
+
+import numpy as np
+import optuna
+from filelock import FileLock
+from numpy.typing import NDArray
+from optuna.pruners import BasePruner, WilcoxonPruner
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+from pruning import EPOCHS, MOST_TRIALS, N_RANDOM, Curve, benchmark_space, record, users_file
+from rows import Cell, Figures, Results, Rows, script_parser
+from tables import table
+
+from hrnn_hpo.study.forecast.simulation import simulate
+from hrnn_hpo.study.optuna_quiet import experimental_allowed, optuna_quiet
+from hrnn_hpo.study.propose.pruners import WARMUP_EPOCHS, epochs_before_pruning, make_pruner
+from hrnn_hpo.study.propose.samplers import make_sampler
+from hrnn_hpo.study.trials import best_trials
+
+CLOSE = 0.002
+KEEP = 5
+PRUNERS = ("none", "median", "hyperband", "epochs:1", "epochs:3", "wilcoxon", "paired")
+N_USERS = {"94": 94, "all": None}
+Users = NDArray[np.float64]  # (configurations, epochs, users)
+
+
+@dataclass
+class Replay:
+    """One study seed's view of the recorded curves: what its users score, and what the others do."""
+
+    curves: list[Curve]
+    seen: Users
+    truth: NDArray[np.float64]  # (configurations, epochs)
+    seed: int
+    scores: NDArray[np.float64] = field(init=False)  # (configurations, epochs)
+    chosen: list[int] = field(default_factory=list)  # the configuration of each trial
+
+    def __post_init__(self) -> None:
+        self.scores = self.seen.mean(axis=2)
+
+    def true_score(self, index: int) -> float:
+        """Return the truth about a configuration's model: that of its best epoch, as the study sees epochs."""
+        return float(self.truth[index, int(self.scores[index].argmax())])
+
+    def trials(self, sampler: str, pruner: BasePruner | str) -> Iterator[tuple[int, bool, int]]:
+        """Yield the trials of a study: configuration, whether it was pruned, epochs."""
+        space = benchmark_space()
+        self.chosen = []
+
+        def curve(trial: optuna.Trial) -> list[float]:
+            values = space.suggest(trial)
+            distances = [space.distance(one.values, values) for one in self.curves]
+            self.chosen.append(int(np.argmin(distances)))
+            return [float(score) for score in self.scores[self.chosen[-1]]]
+
+        found = simulate(
+            curve,
+            sampler=make_sampler(sampler, self.seed, space),
+            pruner=make_pruner(pruner, EPOCHS, figures=self.figures),
+            patience=EPOCHS,
+            study=f"races-{self.seed}",
+            first=space.varied(space.defaults()),
+        )
+        for trial in found:
+            yield self.chosen[-1], trial.pruned, trial.n_epochs
+
+    def figures(self, place: int, epoch: int) -> NDArray[np.float64]:
+        """Return what the users score in a trial after an epoch."""
+        return self.seen[self.chosen[place], epoch - 1]
+
+
+class Wilcoxon(BasePruner):
+    """Optuna's WilcoxonPruner with an epoch's users as its instances: its own test at its own level, at every epoch."""
+
+    def __init__(self, replay: Replay) -> None:
+        self._replay = replay
+        with experimental_allowed():
+            self._inner = WilcoxonPruner(p_threshold=0.1)
+
+    def prune(self, study: Study, trial: FrozenTrial) -> bool:
+        epoch = (trial.last_step or 0) + 1
+        complete = best_trials(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)))
+        if epoch <= WARMUP_EPOCHS or not complete:
+            return False
+        best, ours = (self._replay.figures(number, epoch) for number in (complete[0].number, trial.number))
+        with optuna_quiet():
+            pair = optuna.create_study(direction="maximize", pruner=self._inner)
+        pair.add_trial(optuna.trial.create_trial(value=float(best.mean()), intermediate_values=dict(enumerate(best))))
+        asked = optuna.trial.create_trial(state=TrialState.RUNNING, intermediate_values=dict(enumerate(ours)))
+        return self._inner.prune(pair, asked)
+
+
+def incumbents(replay: Replay, sampler: str, pruner: str) -> Iterator[tuple[int, int]]:
+    """Yield the configuration of the incumbent each time it may have changed, with the epochs spent until then."""
+    spent, best = 0, -math.inf
+    n_epochs = epochs_before_pruning(pruner)
+    made = Wilcoxon(replay) if pruner == "wilcoxon" else pruner
+    halted: list[int] = []
+    most = MOST_TRIALS if n_epochs is None else N_RANDOM  # `epochs:K` finishes the best when its trials are used up
+    for index, pruned, epochs in itertools.islice(replay.trials(sampler, made), most):
+        spent += epochs
+        if pruned:
+            halted.append(index)
+        elif replay.scores[index].max() > best:
+            best = replay.scores[index].max()
+            yield index, spent
+    if n_epochs is None:
+        return
+    ranked = sorted(halted, key=lambda index: -replay.scores[index, :n_epochs].max())
+    for index in ranked[:KEEP]:
+        spent += EPOCHS - n_epochs
+        if replay.scores[index].max() > best:
+            best = replay.scores[index].max()
+            yield index, spent
+
+
+def share_of_epochs(replay: Replay, sampler: str, pruner: str) -> float:
+    """Return the epochs until a search arrives, as a share of the random search's; inf for never."""
+    random = [index for index, _, _ in itertools.islice(replay.trials("random", "none"), N_RANDOM)]
+    target = max(replay.true_score(index) for index in random) - CLOSE
+    for index, spent in incumbents(replay, sampler, pruner):
+        if replay.true_score(index) >= target:
+            return spent / (N_RANDOM * EPOCHS)
+    return math.inf
+
+
+def replays(curves: list[Curve], users: Users, n_users: int | None, n_seeds: int) -> Iterator[Replay]:
+    """Yield a replay for each study seed, with users of its own."""
+    for seed in range(n_seeds):
+        order = np.random.default_rng([seed, 16]).permutation(users.shape[2])
+        seen, others = order[:n_users], order if n_users is None else order[n_users:]
+        yield Replay(curves, users[:, :, seen], users[:, :, others].mean(axis=2), seed)
+
+
+def measure(curves: list[Curve], users: Users, n_users: int | None, sampler: str, pruner: str, seeds: int) -> Figures:
+    """Return the shares of a sampler and a pruner by study seed, None for never."""
+    shares = [share_of_epochs(one, sampler, pruner) for one in replays(curves, users, n_users, seeds)]
+    spent = []
+    for one in itertools.islice(replays(curves, users, n_users, seeds), 5):
+        made = Wilcoxon(one) if pruner == "wilcoxon" else pruner
+        spent += [epochs for _, _, epochs in itertools.islice(one.trials(sampler, made), N_RANDOM)]
+    median = statistics.median(shares)
+    return {
+        "median_share": median if math.isfinite(median) else None,
+        "n_arrived": sum(math.isfinite(share) for share in shares),
+        "epochs_per_trial": statistics.mean(spent),
+        "shares": [share if math.isfinite(share) else None for share in shares],
+    }
+
+
+def report(rows: Rows) -> str:
+    """Return a table of all rows, one line each."""
+    lines: list[list[object]] = []
+    for row in rows.values():
+        asked, told = row.settings, row.figures
+        share = math.inf if told["median_share"] is None else float(told["median_share"])
+        arrived = f"{told['n_arrived']} of {asked['seeds']}"
+        lines.append([asked["users"], asked["sampler"], asked["pruner"], share, arrived, told["epochs_per_trial"]])
+    columns = ["validation users", "sampler", "pruner", "median share of epochs", "seeds that arrive", "epochs a trial"]
+    told = (
+        f"Epochs until a search's incumbent is truly within {CLOSE} of the best of {N_RANDOM} random trials, as a "
+        f"share of their epochs. `epochs:K` stops after {N_RANDOM} trials and the {KEEP} that it finishes, the others "
+        f"after {MOST_TRIALS} trials."
+    )
+    return f"{told}\n\n{table(columns, lines)}"
+
+
+def load(data: Path, file: Path) -> tuple[list[Curve], Users]:
+    """Return the recorded curves and what each user scored, (configurations, epochs, users)."""
+    curves = record(data, file)
+    return curves, np.stack([np.load(users_file(file, number)).astype(np.float64) for number in range(len(curves))])
+
+
+def main() -> None:
+    parser = script_parser(__doc__, "races")
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--curves", type=Path, help="file of pruning.py's curves; default: curves.json in --work")
+    parser.add_argument("--seeds", type=int, default=20, help="study seeds")
+    options = parser.parse_args()
+    results = Results("races", options)
+    data, file = options.data.absolute(), options.curves or results.work / "curves.json"
+
+    @cache
+    def recorded() -> tuple[list[Curve], Users]:
+        with FileLock(results.work / "recording.lock"):
+            return load(data, file)
+
+    def run(n_users: int | None, sampler: str, pruner: str) -> Figures:
+        return measure(*recorded(), n_users, sampler, pruner, options.seeds)
+
+    cells = {
+        f"{users}-{sampler}-{pruner}": Cell(
+            {"data": data.name, "users": users, "sampler": sampler, "pruner": pruner, "seeds": options.seeds},
+            partial(run, n_users, sampler, pruner),
+        )
+        for (users, n_users), sampler, pruner in itertools.product(N_USERS.items(), ("tpe", "random"), PRUNERS)
+    }
+    results.run(cells)
+    results.show(report)
+
+
+if __name__ == "__main__":
+    main()

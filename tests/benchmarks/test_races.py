@@ -1,0 +1,61 @@
+"""Replays user by user: what a study sees, what is true, and when its incumbent has arrived."""
+
+import math
+
+import numpy as np
+import pytest
+import races
+from pruning import EPOCHS, Curve
+from races import Replay, incumbents, replays, share_of_epochs
+from rows import Row
+
+
+@pytest.fixture(scope="module")
+def recorded() -> tuple[list[Curve], races.Users]:
+    """Return four configurations of 60 users, each better than the one before and rising with the epochs."""
+    curves = [
+        Curve({"hidden_dimension": 16 * (n + 1), "output_dropout": 0.1 * n, "learning_rate": 0.001 * (n + 1)}, [])
+        for n in range(4)
+    ]
+    rng = np.random.default_rng(0)
+    rise = np.linspace(0.5, 1.0, EPOCHS)[None, :, None]
+    level = np.array([0.1, 0.2, 0.3, 0.4])[:, None, None]
+    return curves, level * rise + rng.normal(0.0, 0.01, (4, EPOCHS, 60))
+
+
+def test_a_study_sees_some_users_and_the_others_are_the_truth(recorded: tuple[list[Curve], races.Users]) -> None:
+    curves, users = recorded
+    one, other = replays(curves, users, 20, 2)
+    assert one.seen.shape == (4, EPOCHS, 20)
+    np.testing.assert_allclose(one.scores * 20 + one.truth * 40, users.sum(axis=2))
+    assert not np.allclose(one.scores, other.scores)  # another seed draws others
+    assert one.true_score(3) == one.truth[3, one.scores[3].argmax()]
+    [everyone] = replays(curves, users, None, 1)
+    np.testing.assert_allclose(everyone.scores, everyone.truth)
+
+
+def test_a_search_arrives_with_the_first_good_incumbent(recorded: tuple[list[Curve], races.Users]) -> None:
+    curves, users = recorded
+    [replay] = replays(curves, users, 20, 1)
+    found = list(incumbents(replay, "random", "none"))
+    assert [index for index, _ in found] == sorted({index for index, _ in found})  # better and better
+    arrived = next(spent for index, spent in found if index == 3)
+    assert share_of_epochs(replay, "random", "none") == arrived / (races.N_RANDOM * EPOCHS)
+
+
+@pytest.mark.parametrize("pruner", ["epochs:3", "wilcoxon", "paired"])
+def test_rivals_arrive_with_fewer_epochs_where_users_tell(
+    recorded: tuple[list[Curve], races.Users], pruner: str
+) -> None:
+    [replay] = replays(*recorded, 20, 1)
+    assert isinstance(replay, Replay)
+    spent = max(spent for _, spent in incumbents(replay, "random", pruner))
+    assert spent < races.MOST_TRIALS * EPOCHS / 2
+    assert math.isfinite(share_of_epochs(replay, "random", pruner))
+
+
+def test_rows_are_told_with_never_as_inf() -> None:
+    settings = {"users": "94", "sampler": "tpe", "pruner": "paired", "seeds": 20}
+    figures = {"median_share": None, "n_arrived": 9, "epochs_per_trial": 12.5}
+    row = Row(date="", processor="", threads=1, versions={}, command="", settings=settings, figures=figures)
+    assert races.report({"94-tpe-paired": row}).endswith("| 94 | tpe | paired | inf | 9 of 20 | 12.5 |")
