@@ -29,5 +29,6 @@ def test_a_studys_model_is_evaluated_as_it_was(tmp_path: Path) -> None:
     model = next((folder / "mlruns" / "artifacts" / "models").glob("*/artifacts/data/model"))
     found = evaluate(model, folder / "log", again=True)
     assert (found.n_users, found.seen, found.n_openings) == (told["n_users"], told["seen"], told["n_openings"])
-    assert found.model.metrics == pytest.approx(told["metrics"], rel=1e-4)
+    metrics = {name: found.model.metrics[name] for name in told["metrics"]}  # those of repeats and new items came later
+    assert metrics == pytest.approx(told["metrics"], rel=1e-4)
     assert load_model(model).split.test_openings == told["n_openings"]
