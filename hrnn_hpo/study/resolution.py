@@ -4,10 +4,10 @@ Numbers in, numbers out, before or after anything is trained. A paired differenc
 
     gain + what the user likes of the challenger + the luck of the run + the rest,
 
-three independent deviations. Over R runs of U users their sums give the variance of the mean, and the degrees of
-freedom of the verdict's interval (confirm/intervals.py). A gain is seen with POWER where it exceeds the interval's half
-width by as many of the mean's deviations. Measured deviations come from a confirmation's runs; before there are any,
-PRIOR stands in.
+three independent deviations. Over R runs of U users their sums give the variance of the mean, and what the verdict's
+interval (confirm/intervals.py) makes of it: few runs tell their own luck badly, so its width is drawn too. A gain is
+detectable where it is seen with POWER over these draws. Measured deviations come from a confirmation's runs; before
+there are any, PRIOR stands in.
 """
 
 import math
@@ -17,11 +17,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm, t
+from scipy.optimize import brentq
+from scipy.stats import chi2, norm, t
 
 POWER = 0.8
 REDRAWN_POOL = 9  # users for each one of a run, where a tenth of all validates and the test users' tenth stays closed
 MAX_SEEDS = 200
+N_POINTS = 101  # of the distribution of what runs show of their luck
 
 
 @dataclass(frozen=True)
@@ -100,15 +102,34 @@ def resolution(
 
 def detectable_gain(design: Design, spread: Spread, n_seeds: int) -> float:
     """Return the gain that is called better with POWER, the challenger being as good as that and no other one."""
-    deviation, freedom = _mean_difference(design, spread, n_seeds)
-    width = float(t.isf(design.alpha / design.n_challengers / 2.0, freedom))
-    return (width + float(norm.ppf(POWER))) * deviation
+    most = 1.0
+    while power(design, spread, n_seeds, most) < POWER:
+        most *= 4.0
+    return float(brentq(lambda gain: power(design, spread, n_seeds, gain) - POWER, 0.0, most, xtol=1e-7))
 
 
 def seeds_for(design: Design, spread: Spread, gain: float) -> int | None:
     """Return the fewest seeds, 2 at least, that see a gain with POWER; None for more than MAX_SEEDS."""
-    counts = range(2, MAX_SEEDS + 1)
-    return next((n for n in counts if detectable_gain(design, spread, n) <= gain), None)
+    return next((n for n in range(2, MAX_SEEDS + 1) if power(design, spread, n, gain) >= POWER), None)
+
+
+def power(design: Design, spread: Spread, n_seeds: int, gain: float) -> float:
+    """Return the chance that the interval of a challenger with this gain lies above zero."""
+    n, again = n_seeds * design.n_users, design.n_users / design.n_pool  # chance that a user is drawn in another run
+    same_user = n * (n_seeds - 1) * again  # ordered pairs of one user's figures
+    of_users = ((spread.user**2 + spread.rest**2) * n + spread.user**2 * same_user) / n**2
+    of_runs = spread.run**2 / n_seeds
+    # The runs' share is estimated from the variance of their means, in which users and rest have a part.
+    part = (spread.rest**2 + (1.0 - again) * spread.user**2) / n
+    drawn = chi2.ppf((np.arange(N_POINTS) + 0.5) / N_POINTS, n_seeds - 1) / (n_seeds - 1)
+    estimated = np.maximum((of_runs + part) * drawn - part, 0.0)  # (N_POINTS,)
+    variance = of_users + estimated
+    n_different = max(design.n_pool * (1.0 - (1.0 - again) ** n_seeds), 2.0)
+    lost = of_users**2 / (n_different - 1.0) + estimated * variance / (n_seeds - 1)
+    freedom = np.divide(variance**2, lost, out=np.full(N_POINTS, 1e6), where=lost > 0.0)
+    width = t.isf(design.alpha / design.n_challengers / 2.0, freedom) * np.sqrt(variance)
+    deviation = max(math.sqrt(of_users + of_runs), 1e-12)
+    return float(norm.cdf((gain - width) / deviation).mean())
 
 
 def spread_of(differences: NDArray[np.float64], users: NDArray[np.integer], runs: NDArray[np.integer]) -> Spread | None:
@@ -152,20 +173,6 @@ def _share_of_same(rows: NDArray[np.integer], columns: NDArray[np.integer], size
     counts = np.bincount(rows).astype(np.float64)
     n_runs = len(sizes)
     return float(np.sum(counts * (counts - 1.0)) / (n_runs - 1) / np.sum(sizes)) if n_runs > 1 else 0.0
-
-
-def _mean_difference(design: Design, spread: Spread, n_seeds: int) -> tuple[float, float]:
-    """Return the deviation of the mean difference, and the degrees of freedom of its interval, both as expected."""
-    n = n_seeds * design.n_users
-    same_user = n_seeds * (n_seeds - 1) * design.n_users**2 / design.n_pool  # ordered pairs
-    of_users = ((spread.user**2 + spread.rest**2) * n + spread.user**2 * same_user) / n**2
-    of_runs = spread.run**2 / n_seeds
-    variance = of_users + of_runs
-    if variance == 0.0:
-        return 0.0, 1.0
-    n_different = design.n_pool * (1.0 - (1.0 - design.n_users / design.n_pool) ** n_seeds)
-    lost = of_users**2 / max(n_different - 1.0, 1.0) + of_runs * variance / (n_seeds - 1)
-    return math.sqrt(variance), variance**2 / lost
 
 
 def seeds_in_words(n: int | None) -> str:

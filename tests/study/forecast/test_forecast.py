@@ -12,7 +12,7 @@ from hrnn_hpo.cli.progress import plan_lines
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.data.synthetic import markov
 from hrnn_hpo.errors import ConfigError, SpaceError
-from hrnn_hpo.search.space import SearchSpace
+from hrnn_hpo.search.space import SearchSpace, load_space
 from hrnn_hpo.study.forecast.forecast import FORECAST_KEY, Forecast, rungs, seconds_per_trial
 from hrnn_hpo.study.forecast.measure import Measure, measure
 from hrnn_hpo.study.forecast.simulation import simulate
@@ -127,7 +127,10 @@ def record_for(log: Dataset, space: SearchSpace) -> StudyRecord:
     )
 
 
-def test_a_measured_epoch_is_positive_and_larger_models_take_longer(log: Dataset, space: SearchSpace) -> None:
+def test_a_measured_epoch_is_positive_and_larger_models_take_longer(log: Dataset, space_file: Path) -> None:
+    space_file.write_text(space_file.read_text(encoding="utf-8").replace("range: [8, 64]", "range: [8, 256]"))
+    space = load_space(space_file)
+
     def seconds(**fix: Any) -> Measure:
         narrowed = space.narrow({}, {"hidden_dimension": 8, **fix}, "test")
         record = record_for(log, narrowed)
