@@ -207,11 +207,10 @@ def run_experiment(
     def validate_model(model: HRNN) -> Validation:
         assert part is not None
         evaluation = evaluate_model(model, experiment, part, extra_metrics=extra_metrics)
-        return Validation(evaluation.metrics, evaluation.per_user.get(objective))
-
-    def tell_users(epoch: int, found: Validation) -> None:
-        if on_users is not None and found.per_user is not None:
-            on_users(epoch, found.per_user)
+        users = evaluation.per_user.get(objective)
+        if on_users is None or users is None:
+            return Validation(evaluation.metrics, users)
+        return Validation(evaluation.metrics, users, keep=lambda epoch: on_users(epoch, users))
 
     with undisturbed_caller(n_threads, place):
         torch.manual_seed(configuration.seed)
@@ -228,7 +227,6 @@ def run_experiment(
             evaluate=None if part is None else validate_model,
             objective=objective,
             floor=floor,
-            on_validation=tell_users,
             on_epoch=on_epoch,
             on_update=on_update,
             checkpoint=checkpoint,

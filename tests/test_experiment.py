@@ -53,6 +53,20 @@ def test_a_run_reports_validation_metrics_of_its_best_epoch() -> None:
     assert result.n_parameters == sum(parameter.numel() for parameter in result.model.parameters())
 
 
+def test_each_epochs_users_are_told_and_their_mean_is_its_score() -> None:
+    told: dict[int, Any] = {}
+    experiment, result = run_small(DATASET)
+    run_experiment(experiment, device="cpu", on_users=told.__setitem__)
+    assert experiment.split.validation is not None
+    assert {len(users) for users in told.values()} == {len(experiment.split.validation.users)}
+    assert {epoch: users.mean() for epoch, users in told.items()} == pytest.approx(
+        {report.epoch: report.metrics["ndcg_at_10"] for report in result.history}
+    )
+    told.clear()
+    run_experiment(experiment, device="cpu", objective="coverage", on_users=told.__setitem__)
+    assert told == {}  # which is no mean of them
+
+
 def test_the_model_that_comes_out_has_the_figures_that_were_reported() -> None:
     experiment, result = run_small(DATASET, weight_averaging=0.5)
     assert experiment.split.validation is not None

@@ -4,7 +4,7 @@ What the scores are, and which figure is the least to pass, is the caller's.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +21,7 @@ class Validation:
 
     metrics: Mapping[str, float]
     per_user: NDArray[np.float64] | None = None  # (R,), the same users in the same order each time
+    keep: Callable[[int], None] = lambda epoch: None  # called with the epoch before its checkpoint is written
 
 
 def wait_of(per_user: NDArray[np.float64] | None, best: NDArray[np.float64] | None) -> float:

@@ -74,7 +74,6 @@ def fit(
     evaluate: Callable[[HRNN], Validation] | None = None,
     objective: str = "ndcg_at_10",
     floor: float = -math.inf,
-    on_validation: Callable[[int, Validation], None] | None = None,
     on_epoch: Callable[[EpochReport], None] | None = None,
     on_update: Callable[[int], None] | None = None,
     checkpoint: Path | None = None,
@@ -88,9 +87,8 @@ def fit(
     falls. Without, or with `fixed_epochs`, it runs to the last epoch and keeps the last weights. `checkpoint` is a
     file: written after every epoch before `on_epoch` is called, in an epoch after the update by which
     `seconds_between_checkpoints` have passed since the last time, and resumed from when it exists, with the same result
-    bit for bit on a CPU. `on_validation` is told an epoch and what its validation found before the checkpoint is
-    written, so whoever keeps that misses no epoch. What `on_epoch` raises passes through. `on_update` is told the
-    targets learned from so far in the epoch.
+    bit for bit on a CPU. What `on_epoch` raises passes through. `on_update` is told the targets learned from so far in
+    the epoch.
 
     Raises RunFailedError when the loss stops being finite, ConfigError for a batch_size that is still `auto`.
     """
@@ -116,8 +114,7 @@ def fit(
         if evaluate is not None:
             with averaged.applied(model):
                 found = evaluate(model)
-            if on_validation is not None:
-                on_validation(state.epoch, found)
+            found.keep(state.epoch)  # before the checkpoint: a run that is resumed validates no epoch again
         metrics = dict(found.metrics)
         is_best = evaluate is None or fixed_epochs is not None or metrics[objective] > state.best_value
         if is_best:

@@ -159,6 +159,23 @@ def test_an_interrupted_and_resumed_run_equals_an_uninterrupted_one_bit_for_bit(
     assert figures(result.history) == figures(expected.history)
 
 
+def test_what_a_validation_found_is_kept_before_its_checkpoint(tmp_path: Path) -> None:
+    path, kept = tmp_path / "run.checkpoint", []
+
+    def evaluate(model: HRNN) -> Validation:
+        return Validation({"ndcg_at_10": 0.1}, keep=lambda epoch: kept.append((epoch, path.exists())))
+
+    def stop(report: EpochReport) -> None:
+        raise Interruption
+
+    arguments: dict[str, Any] = {"seed": 0, "checkpoint": path, "evaluate": evaluate}
+    with pytest.raises(Interruption):
+        fit(fresh(), data_of(DATASET), hyperparameters(), on_epoch=stop, **arguments)
+    assert kept == [(1, False)]
+    fit(fresh(), data_of(DATASET), hyperparameters(), **arguments)
+    assert kept == [(1, False), (2, True), (3, True)]  # no epoch is missed, and none is validated twice
+
+
 def test_a_finished_run_is_not_trained_again(tmp_path: Path) -> None:
     arguments: dict[str, Any] = {"seed": 0, "checkpoint": tmp_path / "run.checkpoint"}
     first = fresh()

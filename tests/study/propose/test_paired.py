@@ -30,7 +30,7 @@ def test_the_chance_is_students() -> None:
     assert chance_of_a_lead(-leads) == pytest.approx(1 - chance_of_a_lead(leads))
     assert chance_of_a_lead(np.append(leads, np.nan)) == chance_of_a_lead(leads)
     assert chance_of_a_lead(leads[:7]) == 1.0  # few users make no test
-    assert chance_of_a_lead(np.full(20, 0.1)) == 0.0
+    assert chance_of_a_lead(np.full(20, 0.125)) == 0.0
     assert chance_of_a_lead(np.zeros(20)) == 1.0
 
 

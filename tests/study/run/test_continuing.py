@@ -169,7 +169,8 @@ def test_a_continuation_that_loses_its_worker_is_queued_again(
     study = study_of()
     pruned = next(trial for trial in study.trials if trial.state == TrialState.PRUNED)
     take_up(study, [pruned])
-    study.ask()
+    with pytest.warns(UserWarning, match="Heartbeat"):  # Optuna expects `ask` inside `optimize`
+        study.ask()
     monkeypatch.setattr("hrnn_hpo.study.run.recovery.UNCLAIMED_SECONDS", -1)
     Recovery("s", open_storage()).run()
     again = study.trials[-1]
