@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from hrnn_hpo.config import RequestTimeParts
 from hrnn_hpo.data.featurize import N_CONTROL_SIGNALS, N_GAP_BUCKETS, NEW_SESSION
 from hrnn_hpo.data.requests import N_HOURS, N_WEEKDAYS, RequestTimes
+from hrnn_hpo.model.accelerator import send
 
 
 @dataclass(frozen=True)
@@ -87,4 +88,4 @@ def _sums(rows: Tensor | None, columns: Tensor | None, n_rows: int, n_columns: i
 
 
 def _on(device: torch.device, indices: NDArray[np.generic]) -> Tensor:
-    return torch.from_numpy(indices).to(device=device, dtype=torch.int64)
+    return send(indices, device, torch.int64)
