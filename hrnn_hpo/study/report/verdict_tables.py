@@ -94,14 +94,14 @@ def leaderboard_table(board: Leaderboard | None, record: StudyRecord) -> Html:
             rows[-1][2] = f"[{board.gain['low']:+.4f}, {board.gain['high']:+.4f}]"
         top = {(i, j if j == 1 else j + 1) for i, j in top}
     if board.differences:
-        columns += ["tuned minus", "95 % interval", "p"]
+        at = 2 if board.intervals else 1  # beside the objective
+        columns[at:at] = ["tuned minus (95 %)", "p"]
         for row in rows:
             found = board.differences.get(row[0])
-            row += (
-                [f"{found['difference']:+.4f}", "[{low:+.4f}, {high:+.4f}]".format(**found), found["p"]]
-                if found
-                else [None] * 3
+            row[at + 1 : at + 1] = (
+                ["{difference:+.4f} [{low:+.4f}, {high:+.4f}]".format(**found), found["p"]] if found else [None] * 2
             )
+        top = {(i, j if j <= at else j + 2) for i, j in top}
     notes = [ensemble_note(board), constants_note(board.constants), left_out_note(board.left_out), _apart_note(known)]
     return section(
         "Leaderboard",
