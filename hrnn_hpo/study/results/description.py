@@ -6,7 +6,7 @@ from hrnn_hpo.evaluation.metrics import APART_METRICS, METRICS
 from hrnn_hpo.study.confirm.leaderboard import WINNER, Leaderboard, baselines_ahead, read_leaderboard
 from hrnn_hpo.study.confirmation import sentences
 from hrnn_hpo.study.record import StudyRecord, read_record
-from hrnn_hpo.study.track.markdown import code, escaped, table
+from hrnn_hpo.study.track.markdown import escaped, table
 from hrnn_hpo.study.track.study_runs import StudyRuns
 from hrnn_hpo.study.trials import count_trials, last_attempts, read_confirmation, winner_trial
 
@@ -19,8 +19,8 @@ def description(study: Study, runs: StudyRuns) -> str:
     record, counts = read_record(study), count_trials(last_attempts(study))
     board, confirmation, winner = read_leaderboard(study), read_confirmation(study), winner_trial(study)
     parts = [
-        f"Study {code(study.study_name)}: space {code(str(record.space.get('name', '')))} on {code(record.data)}, "
-        f"protocol {record.protocol}, objective {escaped(record.objective)}. {counts.complete} trials complete, "
+        f"Study {escaped(study.study_name)}: space {escaped(str(record.space.get('name', '')))} on "
+        f"{escaped(record.data)}, protocol {record.protocol}, objective {escaped(record.objective)}. {counts.complete} trials complete, "
         f"{counts.pruned} pruned, {counts.failed} failed."
     ]
     if confirmation is not None:

@@ -12,11 +12,6 @@ def escaped(text: str) -> str:
     return _SYNTAX.sub(lambda found: f"&#{ord(found.group())};", " ".join(text.split()))
 
 
-def code(text: str) -> str:
-    """Return a text in the letters of a program, as it is and on one line."""
-    return f"<code>{escaped(text)}</code>"
-
-
 def table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     """Return a table: texts escaped, numbers with four decimals on the right."""
     lines = [f"| {' | '.join(escaped(column) for column in columns)} |"]
