@@ -20,8 +20,8 @@ def description(study: Study, runs: StudyRuns) -> str:
     board, confirmation, winner = read_leaderboard(study), read_confirmation(study), winner_trial(study)
     parts = [
         f"Study {escaped(study.study_name)}: space {escaped(str(record.space.get('name', '')))} on "
-        f"{escaped(record.data)}, protocol {record.protocol}, objective {escaped(record.objective)}. {counts.complete} trials complete, "
-        f"{counts.pruned} pruned, {counts.failed} failed."
+        f"{escaped(record.data)}, protocol {record.protocol}, objective {escaped(record.objective)}. "
+        f"{counts.complete} trials complete, {counts.pruned} pruned, {counts.failed} failed."
     ]
     if confirmation is not None:
         verdict, *rest = sentences(confirmation)
