@@ -142,5 +142,5 @@ def test_the_readmes_picture_is_made_of_a_finished_study(finished_home: Path) ->
     with Image.open(file) as picture:
         width, height = picture.size
     assert width == 1300
-    assert 900 < height < 4_000
-    assert file.stat().st_size < 300_000
+    assert 900 < height < 2_500
+    assert file.stat().st_size < 200_000

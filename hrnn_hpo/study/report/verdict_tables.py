@@ -1,6 +1,7 @@
 """Whether tuning paid, as far as the study knows: the words and the table at the head of a report."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from optuna.study import Study
@@ -8,7 +9,7 @@ from optuna.trial import FrozenTrial
 
 from hrnn_hpo.evaluation.baselines import constants_note, left_out_note
 from hrnn_hpo.evaluation.metrics import APART_METRICS, METRICS
-from hrnn_hpo.pages.page import Html, element, section, table
+from hrnn_hpo.pages.page import Html, element, folded, section, table
 from hrnn_hpo.study.confirm.leaderboard import (
     DEFAULTS,
     WINNER,
@@ -64,52 +65,76 @@ def confirmation_table(study: Study) -> Html:
 
 
 def leaderboard_table(board: Leaderboard | None, record: StudyRecord) -> Html:
-    """Return the test figures of winner, defaults and baselines, and the winner's gain; empty before they exist."""
+    """Return the test figures of winner, defaults and baselines, and the winner's gain; empty before they exist.
+
+    The objective stands with its intervals and differences; the other metrics open with a click.
+    """
     if board is None:
         return Html("")
     wanted = (*APART_METRICS, *METRICS)
     known = [name for name in wanted if any(name in metrics for metrics in board.metrics.values())]
     others = sorted({name for metrics in board.metrics.values() for name in metrics} - set(known))
-    columns = list(dict.fromkeys([record.objective, *known, *others]))
-    rows: list[list[Any]] = [
-        [name, *(metrics.get(column) for column in columns)] for name, metrics in board.metrics.items()
-    ]
-    top = set()
-    for j in range(1, len(columns) + 1):
-        values = {i: value for i, row in enumerate(rows) if isinstance(value := row[j], float)}
-        top |= {(i, j) for i, value in values.items() if value == max(values.values())}
-    tuned, defaults = board.metrics.get(WINNER, {}), board.metrics.get(DEFAULTS)
-    if defaults is not None:
-        gains = [tuned[c] - defaults[c] if c in tuned and c in defaults else None for c in columns]
-        rows.append(["tuned − defaults", *("–" if gain is None else f"{gain:+.4f}" for gain in gains)])
+    shown = [name for name in known if name in (f"{record.objective}_repeats", f"{record.objective}_new")]
+    objective = [_metric(board, record.objective), *_intervals(board, record.objective), *_differences(board)]
+    rest = [_metric(board, name) for name in [*known, *others] if name not in (record.objective, *shown)]
     chosen = f"the best of {board.n_done} on the validation users"
     if board.refit:
         chosen = f"the confirmed best of {board.n_done}; every row learned from the validation users too"
-    if board.intervals:
-        columns.insert(1, "95 % interval")
-        for row in rows:
-            low, high = board.intervals.get(row[0], {}).get(record.objective, (None, None))
-            row.insert(2, None if low is None else f"[{low:.4f}, {high:.4f}]")
-        if board.gain:
-            rows[-1][2] = f"[{board.gain['low']:+.4f}, {board.gain['high']:+.4f}]"
-        top = {(i, j if j == 1 else j + 1) for i, j in top}
-    if board.differences:
-        at = 2 if board.intervals else 1  # beside the objective
-        columns[at:at] = ["tuned minus (95 %)", "p"]
-        for row in rows:
-            found = board.differences.get(row[0])
-            row[at + 1 : at + 1] = (
-                ["{difference:+.4f} [{low:+.4f}, {high:+.4f}]".format(**found), found["p"]] if found else [None] * 2
-            )
-        top = {(i, j if j <= at else j + 2) for i, j in top}
     notes = [ensemble_note(board), constants_note(board.constants), left_out_note(board.left_out), _apart_note(known)]
     return section(
         "Leaderboard",
         f"{board.n_test_users} test users, protocol {record.protocol}, seen items: {record.seen}. "
         f"Tuned is trial {board.winner}, {chosen}. Bold: the highest.",
-        table(["", *columns], rows, marked=0, top=frozenset(top)),
+        _table(board, [*objective, *(_metric(board, name) for name in shown)]),
         *(note for note in notes if note is not None),
+        folded("All metrics", _table(board, rest)) if rest else "",
     )
+
+
+@dataclass(frozen=True)
+class _Column:
+    title: str
+    cells: list[Any]  # a row for each model, then one for the gain over the defaults where these are there
+    highest: frozenset[int] = frozenset()  # rows
+
+
+def _table(board: Leaderboard, columns: Sequence[_Column]) -> Html:
+    names = [*board.metrics, *(["tuned − defaults"] if DEFAULTS in board.metrics else [])]
+    rows = [[name, *cells] for name, *cells in zip(names, *(column.cells for column in columns), strict=True)]
+    top = frozenset((i, j) for j, column in enumerate(columns, start=1) for i in column.highest)
+    return table(["", *(column.title for column in columns)], rows, marked=0, top=top)
+
+
+def _metric(board: Leaderboard, name: str) -> _Column:
+    cells: list[Any] = [metrics.get(name) for metrics in board.metrics.values()]
+    values = {i: value for i, value in enumerate(cells) if isinstance(value, float)}
+    highest = frozenset(i for i, value in values.items() if value == max(values.values()))
+    if DEFAULTS in board.metrics:
+        tuned, defaults = (board.metrics.get(row, {}).get(name) for row in (WINNER, DEFAULTS))
+        cells.append("–" if tuned is None or defaults is None else f"{tuned - defaults:+.4f}")
+    return _Column(name, cells, highest)
+
+
+def _intervals(board: Leaderboard, objective: str) -> list[_Column]:
+    """Return the column of the objective's intervals, none where the board has none."""
+    if not board.intervals:
+        return []
+    known = [board.intervals.get(name, {}).get(objective) for name in board.metrics]
+    cells = [None if found is None else "[{:.4f}, {:.4f}]".format(*found) for found in known]
+    if DEFAULTS in board.metrics:
+        cells.append("[{low:+.4f}, {high:+.4f}]".format(**board.gain) if board.gain else None)
+    return [_Column("95 % interval", cells)]
+
+
+def _differences(board: Leaderboard) -> list[_Column]:
+    """Return the columns of what the winner is ahead of each row, none where the board has none."""
+    if not board.differences:
+        return []
+    known = [board.differences.get(name) for name in board.metrics]
+    gaps = [None if found is None else "{difference:+.4f} [{low:+.4f}, {high:+.4f}]".format(**found) for found in known]
+    chances = [None if found is None else found["p"] for found in known]
+    last = [None] if DEFAULTS in board.metrics else []
+    return [_Column("tuned minus (95 %)", [*gaps, *last]), _Column("p", [*chances, *last])]
 
 
 def _apart_note(known: Sequence[str]) -> str | None:
