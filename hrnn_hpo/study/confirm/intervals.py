@@ -13,11 +13,9 @@ interval is the mean -+ t sqrt(V), with V^2 / (V_users^2 / (U - 1) + V_runs V / 
 the users where runs hardly differ, those of the runs where they alone matter. (Satterthwaite 1946 has V_runs^2 in place
 of V_runs V, which takes an estimate from three runs for surer than it is.)
 
-In simulations with 3, 5 and 10 runs, users once or in each run, and runs from without luck to 20 times the users' share
-of the variance, one side of a 95 % interval misses in .013 to .053 of all studies (worst with 3 runs; .033 with 5). A
-bootstrap that draws users and runs anew (Owen 2007) misses in .001 to .105: it counts the rest three times where runs
-have no luck, and has too few runs to draw where they have much. scripts/benchmarks/false_yes.py has the rates of whole
-verdicts.
+scripts/benchmarks/intervals.py simulates how often one side misses, beside the bootstrap that draws users and runs
+anew (Owen 2007): it counts the rest three times where runs have no luck, and has too few runs to draw where they have
+much.
 """
 
 import math
