@@ -4,49 +4,23 @@ So a trial's proposal and its end depend on the study's seed and its place, not 
 on how many of them died.
 """
 
-from collections.abc import Sequence
-from typing import Any
-
-from optuna.distributions import BaseDistribution
 from optuna.pruners import BasePruner
-from optuna.samplers import BaseSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from hrnn_hpo.study.attributes import TAKEN_UP
 from hrnn_hpo.study.propose.views import in_its_place, view_of
+from hrnn_hpo.study.propose.wrapping import WrappingSampler
 from hrnn_hpo.study.seeds import ordinals
 
 BATCH = 4
 
 
-class BatchSampler(BaseSampler):
+class BatchSampler(WrappingSampler):
     """A sampler that draws from the trials of earlier batches."""
 
-    def __init__(self, inner: BaseSampler) -> None:
-        self._inner = inner
-
-    def __str__(self) -> str:
-        return f"BatchSampler({self._inner})"
-
-    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
-        self._inner.before_trial(study, trial)
-
-    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        return self._inner.infer_relative_search_space(earlier_batches(study, trial), trial)
-
-    def sample_relative(
-        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
-        return self._inner.sample_relative(earlier_batches(study, trial), trial, search_space)
-
-    def sample_independent(
-        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
-    ) -> Any:
-        return self._inner.sample_independent(earlier_batches(study, trial), trial, param_name, param_distribution)
-
-    def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
-        self._inner.after_trial(study, trial, state, values)
+    def _seen(self, study: Study, trial: FrozenTrial) -> Study:
+        return earlier_batches(study, trial)
 
 
 class BatchPruner(BasePruner):

@@ -2,21 +2,22 @@
 
 import json
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 from optuna.study import Study
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from hrnn_hpo.search.space import SearchSpace, Value, distributions
+from hrnn_hpo.study.propose.wrapping import WrappingSampler
 
 MAX_ENUMERATED = 20_000  # in larger spaces the closest of so many random ones is taken, where repeats are rare anyway
 
 
-class DistinctSampler(BaseSampler):
+class DistinctSampler(WrappingSampler):
     """Propose what another sampler does, unless a trial of the study has it already.
 
     What stands in for a repeat depends on it and on the earlier trials alone, so a resumed study proposes the same.
@@ -24,15 +25,9 @@ class DistinctSampler(BaseSampler):
     """
 
     def __init__(self, inner: BaseSampler, space: SearchSpace) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._space = space
         self._distributions = distributions(space)
-
-    def __str__(self) -> str:
-        return f"DistinctSampler({self._inner})"
-
-    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
-        self._inner.before_trial(study, trial)
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         return self._distributions
@@ -43,14 +38,6 @@ class DistinctSampler(BaseSampler):
         proposal = self._propose(study, trial)
         taken = tried(study, self._space, but=trial.number)
         return proposal if _key(proposal) not in taken else self._closest(proposal, taken)
-
-    def sample_independent(
-        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
-    ) -> Any:
-        return self._inner.sample_independent(study, trial, param_name, param_distribution)
-
-    def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
-        self._inner.after_trial(study, trial, state, values)
 
     def _propose(self, study: Study, trial: FrozenTrial) -> dict[str, Value]:
         """Return the inner sampler's whole proposal, drawn as Optuna would draw it name by name."""

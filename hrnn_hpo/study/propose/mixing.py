@@ -13,12 +13,13 @@ import numpy as np
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 from optuna.study import Study
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from hrnn_hpo.search.prior import draw, draw_near
 from hrnn_hpo.search.space import SearchSpace, distributions
 from hrnn_hpo.study.attributes import PROPOSED_BY
 from hrnn_hpo.study.propose.views import in_its_place, view_of
+from hrnn_hpo.study.propose.wrapping import WrappingSampler
 from hrnn_hpo.study.seeds import trial_seed
 from hrnn_hpo.study.trials import DONE, best_trial
 
@@ -29,7 +30,7 @@ LEAST_TRIALS = 4  # that have ended, before there is an incumbent to search arou
 STREAM = 4  # of a trial's seeds
 
 
-class MixingSampler(BaseSampler):
+class MixingSampler(WrappingSampler):
     """Propose from the prior, from near the incumbent, or what another sampler does; the trial remembers which.
 
     The source and its draws depend on the study's seed, the trial's place and the trials that it sees, so a stopped and
@@ -37,21 +38,15 @@ class MixingSampler(BaseSampler):
     """
 
     def __init__(self, inner: BaseSampler, space: SearchSpace, seed: int) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._space = space
         self._seed = seed
         self._distributions = distributions(space)
 
-    def __str__(self) -> str:
-        return f"MixingSampler({self._inner})"
-
-    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
-        self._inner.before_trial(study, trial)
-
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         if self._source(study, trial)[0] != "sampler":
             return self._distributions
-        return self._inner.infer_relative_search_space(study, trial)
+        return super().infer_relative_search_space(study, trial)
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
@@ -66,15 +61,7 @@ class MixingSampler(BaseSampler):
             assert best is not None
             values = self._space.complete(best.params)
             return self._space.draw(lambda parameter: draw_near(parameter, values[parameter.name], rng))
-        return self._inner.sample_relative(study, trial, search_space)
-
-    def sample_independent(
-        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
-    ) -> Any:
-        return self._inner.sample_independent(study, trial, param_name, param_distribution)
-
-    def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
-        self._inner.after_trial(study, trial, state, values)
+        return super().sample_relative(study, trial, search_space)
 
     def _source(self, study: Study, trial: FrozenTrial) -> tuple[Source, np.random.Generator]:
         """Return who proposes a trial, and the generator that draws from there."""

@@ -5,10 +5,9 @@ fresh one before each trial, from the study's seed and the trial's number.
 """
 
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
-from optuna.distributions import BaseDistribution
 from optuna.samplers import (
     BaseSampler,
     BruteForceSampler,
@@ -19,7 +18,7 @@ from optuna.samplers import (
     TPESampler,
 )
 from optuna.study import Study
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from hrnn_hpo.config import nearest
 from hrnn_hpo.errors import ConfigError
@@ -29,6 +28,7 @@ from hrnn_hpo.study.propose.deterministic import BatchSampler
 from hrnn_hpo.study.propose.distinct import DistinctSampler
 from hrnn_hpo.study.propose.mixing import MixingSampler
 from hrnn_hpo.study.propose.views import without_superseded
+from hrnn_hpo.study.propose.wrapping import WrappingSampler
 from hrnn_hpo.study.seeds import ordinal, trial_seed
 
 SAMPLERS = ("tpe", "random", "gp", "qmc", "cma-es", "grid")
@@ -36,7 +36,7 @@ DETERMINISTIC = ("tpe", "random", "gp")  # qmc, cma-es and grid carry a state fr
 SamplerLike = str | BaseSampler | Callable[[int], BaseSampler]
 
 
-class SeededSampler(BaseSampler):
+class SeededSampler(WrappingSampler):
     """Build `factory(seed)` before each trial, the seed drawn from the study's seed and the trial's number.
 
     Retries are left out of the count, and a retry takes its original's seed, so that a study whose trials were
@@ -48,31 +48,15 @@ class SeededSampler(BaseSampler):
         self._factory = factory
         self._seed = seed
         self._one_seed = one_seed
-        self._sampler = self._build(seed)
-
-    def __str__(self) -> str:
-        return f"SeededSampler({self._sampler})"
+        super().__init__(self._build(seed))
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         if not self._one_seed:
-            self._sampler = self._build(trial_seed(self._seed, ordinal(study, trial)))
-        self._sampler.before_trial(study, trial)
+            self._inner = self._build(trial_seed(self._seed, ordinal(study, trial)))
+        super().before_trial(study, trial)
 
-    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        return self._sampler.infer_relative_search_space(without_superseded(study), trial)
-
-    def sample_relative(
-        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
-        return self._sampler.sample_relative(without_superseded(study), trial, search_space)
-
-    def sample_independent(
-        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
-    ) -> Any:
-        return self._sampler.sample_independent(without_superseded(study), trial, param_name, param_distribution)
-
-    def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
-        self._sampler.after_trial(study, trial, state, values)
+    def _seen(self, study: Study, trial: FrozenTrial) -> Study:
+        return without_superseded(study)
 
     def _build(self, seed: int) -> BaseSampler:
         with experimental_allowed():
