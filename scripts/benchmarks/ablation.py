@@ -10,15 +10,13 @@ more, gated branches, cosine scores, item tables with a gate, and a new order of
 row on a quiet core; an interrupted row resumes from its last epoch.
 """
 
-import contextlib
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import tricks
-from rows import Cell, Results, Row, Rows, script_parser
+from rows import Results, Row, Rows, script_parser
 from tables import all_of, mean_and_error, of_seeds, table
-from trainings import training_cell
+from trainings import variant_cells
 
 from hrnn_hpo.config import Configuration, parse_hyperparameters
 from hrnn_hpo.data.prepared import load_dataset
@@ -121,20 +119,7 @@ def main() -> None:
     options = parser.parse_args()
     results = Results("ablation", options)
     dataset = load_dataset(options.data)
-
-    def cell(variant: str, seed: int) -> Cell:
-        named = {"variant": variant}
-        plain = training_cell(
-            results.work, f"{variant}-{seed}", dataset, configuration_of(variant, seed), settings=named
-        )
-
-        def measure() -> dict[str, Any]:
-            with TRICKS.get(variant, contextlib.nullcontext)():
-                return plain.measure()
-
-        return replace(plain, measure=measure)
-
-    results.run({f"{variant}-{seed}": cell(variant, seed) for variant in VARIANTS for seed in SEEDS})
+    results.run(variant_cells(results.work, dataset, VARIANTS, SEEDS, configuration_of, TRICKS))
     results.show(report)
 
 

@@ -8,15 +8,13 @@ and without it; early stopping knows the answers without it alone. The same seed
 `none` are paired. Two to four minutes a row on a quiet core; an interrupted row resumes from its last epoch.
 """
 
-import contextlib
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from rows import ROOT, Cell, Results, Row, Rows, script_parser
+from rows import ROOT, Results, Row, Rows, script_parser
 from tables import all_of, mean_and_error, of_seeds, table
-from trainings import training_cell
+from trainings import variant_cells
 
 from hrnn_hpo.config import Configuration, load_configuration
 from hrnn_hpo.data.prepared import load_dataset
@@ -37,6 +35,8 @@ VARIANTS = {
     "clock": "clock",
     "quarter-unknown": ALL,
 }
+
+PATCHES = {"quarter-unknown": lambda: mock.patch.object(targets, "SHARE_UNKNOWN", 0.25)}
 
 
 def configuration_of(variant: str, seed: int) -> Configuration:
@@ -91,21 +91,7 @@ def main() -> None:
     options = parser.parse_args()
     results = Results("request_time", options)
     dataset = load_dataset(options.data)
-
-    def cell(variant: str, seed: int) -> Cell:
-        named = {"variant": variant}
-        plain = training_cell(
-            results.work, f"{variant}-{seed}", dataset, configuration_of(variant, seed), settings=named
-        )
-        quarter = mock.patch.object(targets, "SHARE_UNKNOWN", 0.25)
-
-        def measure() -> dict[str, Any]:
-            with quarter if variant == "quarter-unknown" else contextlib.nullcontext():
-                return plain.measure()
-
-        return replace(plain, measure=measure)
-
-    results.run({f"{variant}-{seed}": cell(variant, seed) for variant in VARIANTS for seed in SEEDS})
+    results.run(variant_cells(results.work, dataset, VARIANTS, SEEDS, configuration_of, PATCHES))
     results.show(report)
 
 

@@ -3,7 +3,9 @@
 import hashlib
 import json
 import statistics
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +46,30 @@ def training_cell(
         threads=configuration.n_threads or 1,
         leftovers=[checkpoint],
     )
+
+
+def variant_cells(
+    work: Path,
+    dataset: Dataset,
+    variants: Iterable[str],
+    seeds: Iterable[int],
+    configuration_of: Callable[[str, int], Configuration],
+    patches: Mapping[str, Callable[[], AbstractContextManager[Any]]],
+) -> dict[str, Cell]:
+    """Return the cell VARIANT-SEED of every variant's training; those with a patch train under it."""
+    seeds = list(seeds)
+
+    def cell(variant: str, seed: int) -> Cell:
+        configuration = configuration_of(variant, seed)
+        plain = training_cell(work, f"{variant}-{seed}", dataset, configuration, settings={"variant": variant})
+
+        def measure() -> Figures:
+            with patches.get(variant, nullcontext)():
+                return plain.measure()
+
+        return replace(plain, measure=measure)
+
+    return {f"{variant}-{seed}": cell(variant, seed) for variant in variants for seed in seeds}
 
 
 def _train(
