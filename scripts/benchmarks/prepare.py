@@ -15,11 +15,11 @@ import resource
 import shutil
 import subprocess
 import sys
-import threading
 import time
 from functools import partial
 from pathlib import Path
 
+from machine import most_memory
 from rows import Cell, Figures, Results, Rows, script_parser
 from tables import table, verdict
 
@@ -72,24 +72,11 @@ def measure(n_events: int, work: Path) -> Figures:
 
 def watched(work, log: Path, out: Path) -> dict[str, float]:  # type: ignore[no-untyped-def]
     """Return seconds, processor seconds and the most memory (GiB) of a piece of work in this process."""
-    most = {"VmRSS": 0, "RssAnon": 0}
-    over = threading.Event()
-
-    def watch() -> None:
-        while not over.wait(0.1):
-            for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
-                name, _, rest = line.partition(":")
-                if name in most:
-                    most[name] = max(most[name], int(rest.split()[0]) * 1024)
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    began, used = time.monotonic(), sum(resource.getrusage(resource.RUSAGE_SELF)[:2])
-    work(log, out)
-    seconds = time.monotonic() - began
-    processor = sum(resource.getrusage(resource.RUSAGE_SELF)[:2]) - used
-    over.set()
-    watcher.join()
+    with most_memory() as most:
+        began, used = time.monotonic(), sum(resource.getrusage(resource.RUSAGE_SELF)[:2])
+        work(log, out)
+        seconds = time.monotonic() - began
+        processor = sum(resource.getrusage(resource.RUSAGE_SELF)[:2]) - used
     return {
         "seconds": seconds,
         "processor_seconds": processor,

@@ -12,15 +12,16 @@ A row takes two to four minutes and 1.4 GB of disk in --work at 100 million even
 """
 
 import argparse
+import contextlib
 import json
 import shutil
 import subprocess
 import sys
-import threading
 from functools import partial
 from pathlib import Path
 
 import numpy as np
+from machine import most_memory
 from rows import Cell, Figures, Results, Rows, script_parser
 from tables import table, verdict
 
@@ -102,20 +103,6 @@ def write_log(folder: Path, n_users: int, length: int, n_items: int, repeating: 
 
 def train(folder: Path, repeats: str, updates: int) -> dict[str, float]:
     """Return the most anonymous and resident memory (MiB) of so many updates; called in a process of its own."""
-    most = {"RssAnon": 0, "VmRSS": 0}
-    over = threading.Event()
-
-    def watch() -> None:
-        done = False
-        while not done:  # a last look at the end: a short training would have none
-            done = over.wait(0.1)
-            for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
-                name, _, rest = line.partition(":")
-                if name in most:
-                    most[name] = max(most[name], int(rest.split()[0]) * 1024)
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
     n_done = 0
 
     def stop_after_the_last(n_targets: int) -> None:
@@ -124,18 +111,13 @@ def train(folder: Path, repeats: str, updates: int) -> dict[str, float]:
         if n_done == updates:
             raise Enough
 
-    try:
+    with most_memory() as most, contextlib.suppress(Enough):
         arrays = {file.stem: np.load(file, mmap_mode="r") for file in folder.glob("*.npy")}
         values = {"n_negatives": N_NEGATIVES, "repeats": repeats, "max_user_history_length_percentile": 1.0}
         hyperparameters = parse_hyperparameters(values, "training_memory.py")
         configuration = Configuration(hyperparameters=hyperparameters, n_threads=1)
         experiment = prepare_experiment(Dataset(**arrays, content_hash="made up"), configuration, "keep")
         run_experiment(experiment, device="cpu", fixed_epochs=1, validate=False, on_update=stop_after_the_last)
-    except Enough:
-        pass
-    finally:
-        over.set()
-        watcher.join()
     return {"anonymous": most["RssAnon"] / MIB, "resident": most["VmRSS"] / MIB, "updates": n_done}
 
 
