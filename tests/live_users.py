@@ -1,8 +1,12 @@
 """A stored log of five users, models of its shape, and requests to a server, imported by the tests of serving."""
 
+import contextlib
 import json
+import threading
+import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -63,3 +67,19 @@ def ask(address: str, body: Any = None) -> tuple[int, Any]:
     except urllib.error.HTTPError as error:
         with error:
             return error.code, json.load(error)
+
+
+@contextlib.contextmanager
+def serving_thread(app: Any) -> Iterator[str]:
+    """Serve an application from a thread, on a free port; gives its address."""
+    import uvicorn
+
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    deadline = time.monotonic() + 60
+    while not server.started and time.monotonic() < deadline:
+        time.sleep(0.02)
+    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    server.should_exit = True
+    thread.join(30)

@@ -48,15 +48,21 @@ def test_the_learning_rate_falls_to_a_tenth(monkeypatch: pytest.MonkeyPatch) -> 
     assert list(dict.fromkeys(rates)) == pytest.approx([peak, 0.55 * peak, 0.1 * peak])
 
 
-def test_late_targets_weigh_more_and_one_in_the_mean(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[trainer.TrainingData] = []
+@pytest.fixture
+def seen(monkeypatch: pytest.MonkeyPatch) -> list[trainer.TrainingData]:
+    """Return what each epoch to come learns from."""
+    found: list[trainer.TrainingData] = []
     train_epoch = trainer._train_epoch
 
     def noted(model: object, data: trainer.TrainingData, *rest: object) -> float:
-        seen.append(data)
+        found.append(data)
         return train_epoch(model, data, *rest)  # type: ignore[arg-type]
 
     monkeypatch.setattr(trainer, "_train_epoch", noted)
+    return found
+
+
+def test_late_targets_weigh_more_and_one_in_the_mean(seen: list[trainer.TrainingData]) -> None:
     with tricks.late_targets(0.5):
         run_experiment(prepare_experiment(markov(n_users=60), small_configuration(epochs=1)), device="cpu")
     data = seen[0]
@@ -77,15 +83,7 @@ def test_a_model_with_the_trick_learns(trick: Callable[[], AbstractContextManage
     assert losses_of_epochs[-1] < losses_of_epochs[0]
 
 
-def test_an_epochs_order_of_ties_keeps_times_users_and_what_is_not_trained_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[trainer.TrainingData] = []
-    train_epoch = trainer._train_epoch
-
-    def noted(model: object, data: trainer.TrainingData, *rest: object) -> float:
-        seen.append(data)
-        return train_epoch(model, data, *rest)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(trainer, "_train_epoch", noted)
+def test_an_epochs_order_of_ties_keeps_times_users_and_what_is_not_trained_on(seen: list[trainer.TrainingData]) -> None:
     log = markov(n_users=60)
     log = replace(log, timestamps=np.asarray(log.timestamps) // 40_000 * 40_000)  # so that there are ties
     experiment = prepare_experiment(log, small_configuration("leave-one-out", epochs=2))

@@ -2,7 +2,6 @@
 
 import json
 import math
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import Result
-from live_users import ITEMS, NOW, ask, log_of, recommender_for, scores, stored_histories
+from live_users import ITEMS, NOW, ask, log_of, recommender_for, scores, serving_thread, stored_histories
 from small_runs import run_small
 from typer.testing import CliRunner
 
@@ -225,18 +224,9 @@ def test_an_explanation_is_of_the_answer_at_that_time(architecture: str) -> None
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
     """Serve a model that reads the time, by a clock that stands an hour after NOW."""
-    import uvicorn
-
     app = serving.create_app(reading(True, architecture="hierarchical"), clock=lambda: NOW + 3600.7)
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    deadline = time.monotonic() + 60
-    while not server.started and time.monotonic() < deadline:
-        time.sleep(0.02)
-    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    server.should_exit = True
-    thread.join(30)
+    with serving_thread(app) as address:
+        yield address
 
 
 def served(url: str, user: str, **context: str) -> dict[str, float]:

@@ -4,7 +4,6 @@ import re
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -13,7 +12,7 @@ from typing import Any
 
 import pytest
 import torch
-from live_users import ITEMS, NOW, ask, log_of, recommender_for, scores, stored_histories
+from live_users import ITEMS, NOW, ask, log_of, recommender_for, scores, serving_thread, stored_histories
 from small_runs import run_small
 
 from hrnn_hpo.api import save_experiment
@@ -170,18 +169,9 @@ def test_who_was_longest_silent_is_forgotten_first(monkeypatch: pytest.MonkeyPat
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
     """Serve a small model from a thread, on a free port."""
-    import uvicorn
-
     app = serving.create_app(recommender_for(log_of(stored_histories(False))))
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    deadline = time.monotonic() + 60
-    while not server.started and time.monotonic() < deadline:
-        time.sleep(0.02)
-    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    server.should_exit = True
-    thread.join(30)
+    with serving_thread(app) as address:
+        yield address
 
 
 def event_body(**changes: Any) -> dict[str, Any]:

@@ -1,7 +1,8 @@
-"""Stand-ins for the slow parts of a study: training, and MLflow."""
+"""Stand-ins for the slow parts of a study, training and MLflow, and workers beside the one that a test starts."""
 
 import json
 import math
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.experiment import Experiment, ExperimentResult
+from hrnn_hpo.study.run.observer import Silent
+from hrnn_hpo.study.team.worker import work
 from hrnn_hpo.training.progress import EpochReport
 
 
@@ -141,3 +145,17 @@ class FakeTracker:
         if run is not None and self.down:
             self.behind.add(run)
         return run is not None and not self.down
+
+
+class Helpers(Silent):
+    """Three more workers, each a thread with a loop of its own, from the moment when the study has begun."""
+
+    def __init__(self, log: Dataset) -> None:
+        self._log = log
+        self.threads: list[threading.Thread] = []
+
+    def study_started(self, *_: Any) -> None:
+        if not self.threads:
+            self.threads = [threading.Thread(target=work, args=(self._log, "four")) for _ in range(3)]
+            for thread in self.threads:
+                thread.start()

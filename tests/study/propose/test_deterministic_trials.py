@@ -1,7 +1,6 @@
 """`--deterministic`: what a trial may see of the others, and the same table for one worker and for four."""
 
 import random
-import threading
 import time
 from collections.abc import Sequence
 from itertools import pairwise
@@ -10,6 +9,7 @@ from typing import Any
 import optuna
 import pytest
 from optuna.trial import TrialState
+from study_fakes import Helpers
 
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.errors import ConfigError, StudyError
@@ -17,11 +17,9 @@ from hrnn_hpo.search.space import SearchSpace
 from hrnn_hpo.study.propose.deterministic import batch_to_start, earlier_batches
 from hrnn_hpo.study.propose.pruners import make_pruner
 from hrnn_hpo.study.propose.samplers import make_sampler
-from hrnn_hpo.study.run.observer import Silent
 from hrnn_hpo.study.seeds import ordinals
 from hrnn_hpo.study.storage.database import load_study, open_storage
 from hrnn_hpo.study.storage.stale_trials import retry_stale_trial
-from hrnn_hpo.study.team.worker import work
 from hrnn_hpo.study.trials import last_attempts
 from hrnn_hpo.study.tune import tune
 
@@ -71,20 +69,6 @@ def test_a_trial_sees_earlier_batches_alone() -> None:
     seen = [len(earlier_batches(study, trial).get_trials()) for trial in study.trials]
     assert seen == [0, 0, 0, 0, 4, 4, 4, 4, 8, 8]
     assert earlier_batches(study, study.trials[5]).direction == study.direction
-
-
-class Helpers(Silent):
-    """Three more workers, each a thread with a loop of its own, from the moment when the study has begun."""
-
-    def __init__(self, log: Dataset) -> None:
-        self._log = log
-        self.threads: list[threading.Thread] = []
-
-    def study_started(self, *_: Any) -> None:
-        if not self.threads:
-            self.threads = [threading.Thread(target=work, args=(self._log, "four")) for _ in range(3)]
-            for thread in self.threads:
-                thread.start()
 
 
 def table(name: str) -> list[Any]:

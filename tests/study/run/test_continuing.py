@@ -1,14 +1,13 @@
 """Pruned trials that go on: the best of `--pruner epochs:K --keep N`, and those that were cut too early."""
 
 import signal
-import threading
 import time
 from typing import Any
 
 import optuna
 import pytest
 from optuna.trial import TrialState, create_trial
-from study_fakes import FakeTracker
+from study_fakes import FakeTracker, Helpers
 
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.errors import ConfigError
@@ -22,11 +21,9 @@ from hrnn_hpo.study.results.status import status
 from hrnn_hpo.study.results.sync import sync
 from hrnn_hpo.study.run import trial_files
 from hrnn_hpo.study.run.continuing import N_FROZEN, best_after, cut_too_early, may_go_on, take_up
-from hrnn_hpo.study.run.observer import Silent
 from hrnn_hpo.study.run.recovery import Recovery
 from hrnn_hpo.study.seeds import original_number
 from hrnn_hpo.study.storage.database import load_study, open_storage
-from hrnn_hpo.study.team.worker import work
 from hrnn_hpo.study.trials import last_attempts
 from hrnn_hpo.study.tune import tune
 
@@ -193,20 +190,6 @@ def test_the_next_best_takes_the_place_of_a_continuation_that_fails(
     assert (result.trials.failed, result.trials.done) == (1, 9)  # another trial came for it
     ends = [trial for trial in last_attempts(study_of()) if trial.state != TrialState.FAIL]
     assert all(trial.state == TrialState.COMPLETE for trial in best_after(2, ends)[:3])
-
-
-class Helpers(Silent):
-    """Three more workers, each a thread with a loop of its own, from the moment when the study has begun."""
-
-    def __init__(self, log: Dataset) -> None:
-        self._log = log
-        self.threads: list[threading.Thread] = []
-
-    def study_started(self, *_: Any) -> None:
-        if not self.threads:
-            self.threads = [threading.Thread(target=work, args=(self._log, "four")) for _ in range(3)]
-            for thread in self.threads:
-                thread.start()
 
 
 @pytest.mark.usefixtures("tracker")
