@@ -229,7 +229,9 @@ def evaluate(
     Raises ModelError for each of these, DataError for rankings that do not fit the test users, ConfigError for a model
     that does not read the time of a request.
     """
-    request_time: Literal["known", "unknown"] = reading.pop("request_time", "unknown")
+    request_time = reading.pop("request_time", "unknown")
+    if request_time not in ("known", "unknown"):
+        raise ConfigError(f"`request_time` must be known or unknown, but got {request_time!r}.")
     saved = _open(model, device)
     name, record = _name_of(saved), saved.split
     if record.protocol == "none":

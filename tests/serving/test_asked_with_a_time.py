@@ -16,7 +16,7 @@ from live_users import ITEMS, NOW, ask, log_of, recommender_for, scores, serving
 from small_runs import run_small
 from typer.testing import CliRunner
 
-from hrnn_hpo.api import save_experiment
+from hrnn_hpo.api import evaluate, save_experiment
 from hrnn_hpo.cli.main import app
 from hrnn_hpo.data.requests import NO_REQUEST_TIME
 from hrnn_hpo.data.synthetic import markov
@@ -354,6 +354,13 @@ def test_evaluate_shows_both_rows_and_the_rankings_are_of_the_known_one(
 
     table = run("evaluate", models[ALL], data, "--again", "--request-time", "known")
     assert "request time known" in " ".join(table.stdout.split())
+
+
+def test_a_misspelled_request_time_opens_no_test_users(models: dict[str, Path], data: Path) -> None:
+    before = json.loads((models[ALL] / "split.json").read_text())["test_openings"]
+    with pytest.raises(ConfigError, match="must be known or unknown, but got 'knwon'"):
+        evaluate(models[ALL], data, again=True, request_time="knwon")
+    assert json.loads((models[ALL] / "split.json").read_text())["test_openings"] == before
 
 
 def test_evaluate_refuses_known_times_before_the_test_users_are_opened(models: dict[str, Path], data: Path) -> None:
