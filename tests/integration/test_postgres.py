@@ -103,9 +103,9 @@ def test_the_start_lock_of_a_server_is_held_by_one_and_ends_with_its_connection(
     server.start()
     mine.acquire()  # its holder's connection is gone
     theirs.release()
-    wait_for(lambda: held(elsewhere) == 1)  # the server notices a closed connection a moment later
+    wait_for(lambda: held(elsewhere) == 1, seconds=10)  # the server notices a closed connection a moment later
     mine.release()
-    wait_for(lambda: held(elsewhere) == 0)
+    wait_for(lambda: held(elsewhere) == 0, seconds=10)
 
 
 @pytest.mark.parametrize("purpose", ["begin", "compare", "test"])
@@ -129,7 +129,7 @@ def test_what_one_command_alone_may_do_waits_on_every_machine(
             order.append("here")
     waiting.join()
     assert order == ["here", "there"]
-    wait_for(lambda: held(here) == 0)  # the server notices a closed connection a moment later
+    wait_for(lambda: held(here) == 0, seconds=10)  # the server notices a closed connection a moment later
 
 
 def held(storage: RDBStorage) -> int:
