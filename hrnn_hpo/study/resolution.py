@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.stats import chi2, norm, t
 
+from hrnn_hpo.evaluation.variances import variances_of
+
 POWER = 0.8
 REDRAWN_POOL = 9  # users for each one of a run, where a tenth of all validates and the test users' tenth stays closed
 MAX_SEEDS = 200
@@ -133,46 +135,15 @@ def power(design: Design, spread: Spread, n_seeds: int, gain: float) -> float:
 
 
 def spread_of(differences: NDArray[np.float64], users: NDArray[np.integer], runs: NDArray[np.integer]) -> Spread | None:
-    """Return the deviations that some differences show, by the method of moments; None for fewer than two runs.
+    """Return the deviations that some differences show; None for fewer than two runs, or runs of a single user.
 
     `differences` is (m, N): those of m challengers, whose variances are averaged; `users` and `runs` (N,) name them.
     """
-    _, rows = np.unique(users, return_inverse=True)
-    _, columns = np.unique(runs, return_inverse=True)
-    n_runs, n_users = int(columns.max()) + 1, int(rows.max()) + 1
-    sizes = np.bincount(columns).astype(np.float64)
-    if n_runs < 2 or sizes.min() < 2:
+    _, sizes = np.unique(runs, return_counts=True)
+    if len(sizes) < 2 or sizes.min() < 2:
         return None
-    found = np.array([_components(one, rows, columns, sizes) for one in differences]).mean(axis=0)
-    user, run, rest = (math.sqrt(max(float(variance), 0.0)) for variance in found)
-    return Spread(user, run, rest, n_users)
-
-
-def _components(
-    differences: NDArray[np.float64],
-    rows: NDArray[np.integer],
-    columns: NDArray[np.integer],
-    sizes: NDArray[np.float64],
-) -> tuple[float, float, float]:
-    """Return the variances of users, of runs and of the rest."""
-    means = np.bincount(columns, differences) / sizes
-    away = differences - means[columns]
-    within = float(np.sum(away**2) / np.sum(sizes - 1.0))  # user + rest
-    counts = np.bincount(rows)
-    sums, squares = np.bincount(rows, away), np.bincount(rows, away**2)
-    n_pairs = float(np.sum(counts * (counts - 1)))
-    user = float(np.sum(sums**2 - squares)) / n_pairs if n_pairs else 0.0  # products of a user's own pairs
-    user = min(max(user, 0.0), within)
-    shared = _share_of_same(rows, columns, sizes)
-    run = float(means.var(ddof=1)) - (within - shared * user) / float(sizes.mean())
-    return user, run, within - user
-
-
-def _share_of_same(rows: NDArray[np.integer], columns: NDArray[np.integer], sizes: NDArray[np.float64]) -> float:
-    """Return how much of a run's users another run has too: what they like moves no run's mean against the other's."""
-    counts = np.bincount(rows).astype(np.float64)
-    n_runs = len(sizes)
-    return float(np.sum(counts * (counts - 1.0)) / (n_runs - 1) / np.sum(sizes)) if n_runs > 1 else 0.0
+    user, run, rest = np.sqrt(np.mean([variances_of(one, users, runs) for one in differences], axis=0)).tolist()
+    return Spread(user, run, rest, len(np.unique(users)))
 
 
 def seeds_in_words(n: int | None) -> str:

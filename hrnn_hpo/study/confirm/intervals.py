@@ -2,16 +2,17 @@
 
 Numbers in, numbers out. What is compared, and what the verdict is called, is verdict's business.
 
-A difference d of user u in run r is a mean, a user's part, a run's part (the luck of a seed and a split, shared by all
-users of the run) and a rest, each with a variance of its own: crossed random effects. The variance of the mean is
+The variance of a mean of differences of users in runs is
 
     V = V_users + s_run^2 sum_r n_r^2 / N^2
 
-where V_users is the usual variance of a mean of clusters, the clusters being the users, and s_run^2 comes from
-Henderson's first method (1953; Searle, Casella & McCulloch 1992, section 5.3), 0 where it would be negative. The
-interval is the mean -+ t sqrt(V), with V^2 / (V_users^2 / (U - 1) + V_runs V / (R - 1)) degrees of freedom: those of
-the users where runs hardly differ, those of the runs where they alone matter. (Satterthwaite 1946 has V_runs^2 in place
-of V_runs V, which takes an estimate from three runs for surer than it is.)
+where V_users is the usual variance of a mean of clusters, the clusters being the users, and s_run^2 the variance
+between runs (evaluation/variances.py). The interval is the mean -+ t sqrt(V), with
+
+    V^2 / (V_users^2 / (U - 1) + V_runs V / (R - 1))
+
+degrees of freedom: those of the users where runs hardly differ, those of the runs where they alone matter.
+(Satterthwaite 1946 has V_runs^2 in place of V_runs V, which takes an estimate from three runs for surer than it is.)
 
 scripts/benchmarks/intervals.py simulates how often one side misses, beside the bootstrap that draws users and runs
 anew (Owen 2007): it counts the rest three times where runs have no luck, and has too few runs to draw where they have
@@ -23,6 +24,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
+
+from hrnn_hpo.evaluation.variances import variances_of
 
 Interval = tuple[float, float]
 
@@ -55,7 +58,7 @@ def _interval(
     of_runs, freedom = 0.0, float(n_users - 1)
     if 1 < n_runs < n:  # otherwise each run is one figure
         per_run = np.bincount(runs)  # (R,)
-        of_runs = _run_variance(centred, users, runs) * float(per_run @ per_run) / n**2
+        of_runs = variances_of(differences, users, runs).run * float(per_run @ per_run) / n**2
     variance = of_users + of_runs
     if variance == 0.0:
         return mean, mean
@@ -63,27 +66,3 @@ def _interval(
         freedom = variance**2 / (of_users**2 / (n_users - 1) + of_runs * variance / (n_runs - 1))
     half = float(stats.t.ppf((1.0 + level) / 2.0, freedom)) * math.sqrt(variance)
     return mean - half, mean + half
-
-
-def _run_variance(centred: NDArray[np.float64], users: NDArray[np.intp], runs: NDArray[np.intp]) -> float:
-    """Return the variance between runs of differences around their mean: Henderson's first method, at least 0.
-
-    Sums of squares within users, within runs and in all are set equal to what the three variances make of them. Where
-    no user stands in two runs, a user's part cannot be told from the rest, and need not be.
-    """
-    n = len(centred)
-    per_user, per_run = np.bincount(users), np.bincount(runs)  # (U,), (R,)
-    n_users, n_runs = len(per_user), len(per_run)
-    squares = [
-        float(centred @ centred),
-        float((np.bincount(users, weights=centred) ** 2 / per_user).sum()),
-        float((np.bincount(runs, weights=centred) ** 2 / per_run).sum()),
-    ]
-    shared_users, shared_runs = float(per_user @ per_user) / n, float(per_run @ per_run) / n
-    expected = [  # by variance of users, of runs, of the rest
-        [n - shared_users, n - shared_runs, n - 1],
-        [n - shared_users, n_users - shared_runs, n_users - 1],
-        [n_runs - shared_users, n - shared_runs, n_runs - 1],
-    ]
-    solution = np.linalg.lstsq(np.array(expected), np.array(squares), rcond=1e-9)[0]
-    return max(float(solution[1]), 0.0)
