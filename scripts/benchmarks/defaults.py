@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import optuna
 import pandas as pd
-from logs import frequent_items, some_users, write_copy
+from logs import fifth_of_journey, some_users, write_copy
 from made_up_logs import browsing
 from rows import Cell, Figures, Results, Row, Rows, script_parser
 from tables import table, verdict
@@ -53,11 +53,6 @@ def sampled_users(events: pd.DataFrame, n: int) -> pd.DataFrame:
     """Return all events of `n` users, drawn from their names in order."""
     chosen = random.Random(0).sample(sorted(events[USER_ID].unique()), n)
     return events[events[USER_ID].isin(chosen)]
-
-
-def fifth_of_journey(events: pd.DataFrame) -> pd.DataFrame:
-    """Return the frequent products of a fifth of the households: all products would be 300,000 events."""
-    return frequent_items(some_users(events, 0.2, seed=0), 10)
 
 
 COPIES: dict[str, tuple[str, Callable[[pd.DataFrame], pd.DataFrame]]] = {

@@ -1,136 +1,40 @@
 """How many epochs pruning saves: learning curves recorded once, then replayed under the product's samplers and pruners.
 
-Run: .venv/bin/python scripts/benchmarks/pruning.py DATA [--curves FILE] [--seeds N] [--real PRUNER]
+Run: .venv/bin/python scripts/benchmarks/pruning.py [--data data] [--seeds N] [--real PRUNER]
 
-Recording trains 100 configurations, spread evenly (QMC) over a space of small models, for all their epochs (about 40
-minutes of one core on ml-100k) and resumes after the last one that is finished. The protocol is leave-one-out: with
-every user in the validation part, scores tell configurations apart. The replay asks the product's own sampler for
+The curves are those of curves.py on ml-100k, recorded where they are missing. The protocol is leave-one-out: with every
+user in the validation part, scores tell configurations apart. The replay asks the product's own sampler for
 configurations and its pruner after every epoch; the answer is the curve of the recorded configuration that lies
 nearest.
 """
 
 import itertools
-import json
 import math
 import statistics
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import optuna
-import torch
-from filelock import FileLock
+from curves import EPOCHS, LOGS, OBJECTIVE, WORK, Curve, benchmark_space, record
 from machine import own_stores
 from rows import Cell, Figures, Results, Rows, script_parser
 from scipy.stats import spearmanr
 from tables import table
 
-from hrnn_hpo.config import Configuration
-from hrnn_hpo.data.prepared import load_dataset
-from hrnn_hpo.experiment import prepare_experiment, run_experiment
-from hrnn_hpo.search.space import SearchSpace, Value, load_space
 from hrnn_hpo.study.attributes import epochs_of
 from hrnn_hpo.study.forecast.simulation import SimulatedTrial, simulate
-from hrnn_hpo.study.optuna_quiet import optuna_quiet
 from hrnn_hpo.study.propose.pruners import PRUNERS, make_pruner
 from hrnn_hpo.study.propose.samplers import make_sampler
-from hrnn_hpo.study.seeds import trial_seed
 from hrnn_hpo.study.storage.database import load_study, open_storage
 from hrnn_hpo.study.trials import last_attempts
 from hrnn_hpo.study.tune import tune
 
-OBJECTIVE = "ndcg_at_10"
-EPOCHS = 18
+LOG = "ml-100k"
 N_RANDOM = 40  # trials of the unpruned random search whose best score is to be reached
 MOST_TRIALS = 100  # of the search that has to reach it
-N_CURVES = 100
-
-
-@dataclass(frozen=True)
-class Curve:
-    """A recorded training: the searched values, and the validation score after each epoch."""
-
-    values: dict[str, Value]
-    scores: list[float]
-
-
-def benchmark_space() -> SearchSpace:
-    """Return a space of small models, good ones and bad ones."""
-    return load_space("hrnn").narrow(
-        {
-            "hidden_dimension": {"range": [16, 64], "log": True, "default": 24},
-            "learning_rate": {"range": [0.0005, 0.03], "log": True, "default": 0.003},
-            "output_dropout": {"range": [0.0, 0.6], "default": 0.2},
-        },
-        {
-            "recency_mask": False,
-            "architecture": "control",
-            "n_blocks": 1,
-            "feed_forward": 2,
-            "bptt": 32,
-            "input_dropout": 0.2,
-            "hidden_dropout": 0.1,
-            "session_gap": 1800,
-            "batch_size": 64,
-            "weight_decay": 0.01,
-            "weight_averaging": 0.9,
-            "epochs": EPOCHS,
-            "patience": EPOCHS,
-        },
-        "pruning.py",
-    )
-
-
-def record(data: Path, file: Path, most: int = N_CURVES) -> list[Curve]:
-    """Return the learning curves, training those that the file lacks, `most` of them at most."""
-    curves = [Curve(**entry) for entry in json.loads(file.read_text(encoding="utf-8"))] if file.exists() else []
-    space = benchmark_space()
-    points: list[dict[str, Value]] = []
-    with optuna_quiet():
-        study = optuna.create_study(sampler=make_sampler("qmc", 0, space))
-        for _ in range(N_CURVES):
-            trial = study.ask()
-            points.append(space.varied(space.suggest(trial)))
-            study.tell(trial, 0.0)
-    assert all(curve.values == point for curve, point in zip(curves, points, strict=False)), f"{file}: another space"
-    dataset = load_dataset(data) if len(curves) < N_CURVES else None
-    torch.set_num_threads(1)
-    for number in range(len(curves), min(len(curves) + most, N_CURVES)):
-        assert dataset
-        figures: dict[int, Any] = {}  # of each user, by epoch
-        configuration = Configuration(
-            hyperparameters=space.resolve(points[number]),
-            protocol="leave-one-out",
-            seed=trial_seed(0, number, stream=1),
-            n_threads=1,
-        )
-        result = run_experiment(
-            prepare_experiment(dataset, configuration),
-            device="cpu",
-            objective=OBJECTIVE,
-            on_users=figures.__setitem__,
-        )
-        users = users_file(file, number)
-        users.parent.mkdir(parents=True, exist_ok=True)
-        np.save(users, np.stack([figures[epoch] for epoch in sorted(figures)]).astype(np.float16))
-        curves.append(Curve(points[number], [report.metrics[OBJECTIVE] for report in result.history]))
-        file.parent.mkdir(parents=True, exist_ok=True)
-        draft = file.with_suffix(".partial")
-        draft.write_text(json.dumps([asdict(curve) for curve in curves], indent=1), encoding="utf-8")
-        draft.replace(file)
-        print(
-            f"{len(curves)}/{N_CURVES}  {points[number]}  {max(curves[-1].scores):.4f}  {result.seconds:.0f} s",
-            flush=True,
-        )
-    return curves
-
-
-def users_file(file: Path, number: int) -> Path:
-    """Return the file beside the curves with one curve's figures of each user, (epochs, users)."""
-    return file.with_suffix("") / f"users-{number:03d}.npy"
 
 
 def trials_of(curves: list[Curve], sampler: str, pruner: str, seed: int) -> Iterator[SimulatedTrial]:
@@ -248,7 +152,7 @@ def report(rows: Rows) -> str:
         told = rows["curves"].figures
         ranks = ", ".join(f"{rank:.2f} after {n}" for n, rank in told["rank_correlations"].items())
         parts.append(
-            f"{N_CURVES} configurations, {EPOCHS} epochs each, best scores from {told['least']:.3f} to "
+            f"{LOGS[LOG].n_curves} configurations, {EPOCHS} epochs each, best scores from {told['least']:.3f} to "
             f"{told['most']:.3f} (median {told['median']:.3f}). Rank correlation of the best score so far with the "
             f"final one, by epoch: {ranks}."
         )
@@ -270,38 +174,28 @@ def tell_real(asked: Figures, told: Figures) -> str:
 
 def main() -> None:
     parser = script_parser(__doc__, "pruning")
-    parser.add_argument("data", type=Path)
-    parser.add_argument("--curves", type=Path, help="file of the recorded curves; default: curves.json in --work")
-    parser.add_argument("--record", type=int, metavar="N", help="only train N more of the curves that are missing")
+    parser.add_argument("--data", type=Path, default=Path("data"), help="folder of the fetched logs")
+    parser.add_argument("--curves", type=Path, default=WORK, help=f"folder of the recordings; default: {WORK}")
     parser.add_argument("--seeds", type=int, default=20, help="study seeds")
     parser.add_argument("--real", metavar="PRUNER", choices=PRUNERS, help="run a real study with this pruner instead")
     parser.add_argument("--seed", type=int, default=0, help="of the real study")
     options = parser.parse_args()
     results = Results("pruning", options)
-    data = options.data.absolute()
-    if options.record:
-        record(data, options.curves or results.work / "curves.json", options.record)
-        return
+    data, work = options.data.absolute(), options.curves.absolute()
     if options.real:
-        settings = {"data": data.name, "pruner": options.real, "seed": options.seed}
-        work = partial(real_study, data, options.real, options.seed)
-        results.run({f"real-{options.real}-{options.seed}": Cell(settings, work)})
+        settings = {"data": LOG, "pruner": options.real, "seed": options.seed}
+        measure = partial(real_study, data / LOG, options.real, options.seed)
+        results.run({f"real-{options.real}-{options.seed}": Cell(settings, measure)})
     else:
-        curves = options.curves or results.work / "curves.json"
-
-        @cache
-        def recorded() -> list[Curve]:
-            with FileLock(results.work / "recording.lock"):  # processes that share the rows record once
-                return record(data, curves)
-
+        recorded = cache(partial(record, LOG, data, work))
         cells = {
             f"{sampler}-{pruner}": Cell(
-                {"data": data.name, "sampler": sampler, "pruner": pruner, "seeds": options.seeds},
+                {"data": LOG, "sampler": sampler, "pruner": pruner, "seeds": options.seeds},
                 lambda sampler=sampler, pruner=pruner: replay(recorded(), sampler, pruner, options.seeds),
             )
             for sampler, pruner in itertools.product(("tpe", "random"), PRUNERS)
         }
-        results.run(cells | {"curves": Cell({"data": data.name}, lambda: describe(recorded()))})
+        results.run(cells | {"curves": Cell({"data": LOG}, lambda: describe(recorded()))})
     results.show(report)
 
 

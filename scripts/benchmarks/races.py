@@ -1,11 +1,13 @@
 """How soon a search has a truly good incumbent when few users judge it: recorded curves, replayed user by user.
 
-Run: .venv/bin/python scripts/benchmarks/races.py DATA [--curves FILE] [--seeds N]
+Run: .venv/bin/python scripts/benchmarks/races.py [--data data] [--rows 'personalize-*'] [--seeds N]
 
-The curves are those of pruning.py, with every user's figures. A study sees the figures of some users alone, 94 of them
-drawn anew for each study seed, as many as `personalize` gives ml-100k. What the other users score is the truth about a
-configuration, which nothing in the study sees. A search has arrived when its incumbent's truth is within .002 of the
-best among 40 random trials' of the same seed; what counts are the epochs until then, as a share of theirs.
+The curves are those of curves.py, recorded where they are missing. A study sees the figures of some users alone, and
+the truth about a configuration is what other users score: under leave-one-out those that the study does not see, 94 of
+them seen on ml-100k (as many as `personalize` gives it) and half of the households, drawn anew for each study seed;
+under `personalize` one of three draws of the validation users is seen, and the mean over all three is true. A search
+has arrived when its incumbent's truth is within .002 of the best among 40 random trials' of the same seed; what counts
+are the epochs until then, as a share of theirs.
 """
 
 import itertools
@@ -18,12 +20,12 @@ from pathlib import Path
 
 import numpy as np
 import optuna
-from filelock import FileLock
+from curves import EPOCHS, LOGS, WORK, Curve, Users, benchmark_space, record, recorded_users
 from numpy.typing import NDArray
 from optuna.pruners import BasePruner, WilcoxonPruner
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
-from pruning import EPOCHS, MOST_TRIALS, N_RANDOM, Curve, benchmark_space, record, users_file
+from pruning import MOST_TRIALS, N_RANDOM
 from rows import Cell, Figures, Results, Rows, script_parser
 from tables import table
 
@@ -36,8 +38,7 @@ from hrnn_hpo.study.trials import best_trials
 CLOSE = 0.002
 KEEP = 5
 PRUNERS = ("none", "median", "hyperband", "epochs:1", "epochs:3", "wilcoxon", "paired")
-N_USERS = {"94": 94, "all": None}
-Users = NDArray[np.float64]  # (configurations, epochs, users)
+N_SEEN = {"ml-100k-94": 94, "ml-100k-all": None, "personalize": None, "journey": 250}  # users; None: every one
 
 
 @dataclass
@@ -140,19 +141,25 @@ def share_of_epochs(replay: Replay, sampler: str, pruner: str) -> float:
     return math.inf
 
 
-def replays(curves: list[Curve], users: Users, n_users: int | None, n_seeds: int) -> Iterator[Replay]:
-    """Yield a replay for each study seed, with users of its own."""
+def replays(curves: list[Curve], draws: list[Users], n_users: int | None, n_seeds: int) -> Iterator[Replay]:
+    """Yield a replay for each study seed, with users of its own: of one draw some, or one of several draws."""
     for seed in range(n_seeds):
+        if len(draws) > 1:
+            yield Replay(
+                curves, draws[seed % len(draws)], np.mean([users.mean(axis=2) for users in draws], axis=0), seed
+            )
+            continue
+        [users] = draws
         order = np.random.default_rng([seed, 16]).permutation(users.shape[2])
         seen, others = order[:n_users], order if n_users is None else order[n_users:]
         yield Replay(curves, users[:, :, seen], users[:, :, others].mean(axis=2), seed)
 
 
-def measure(curves: list[Curve], users: Users, n_users: int | None, sampler: str, pruner: str, seeds: int) -> Figures:
+def measure(found: list[Replay], sampler: str, pruner: str) -> Figures:
     """Return the shares of a sampler and a pruner by study seed, None for never."""
-    shares = [share_of_epochs(one, sampler, pruner) for one in replays(curves, users, n_users, seeds)]
+    shares = [share_of_epochs(one, sampler, pruner) for one in found]
     spent = []
-    for one in itertools.islice(replays(curves, users, n_users, seeds), 5):
+    for one in found[:5]:
         made = Wilcoxon(one) if pruner == "wilcoxon" else pruner
         spent += [epochs for _, _, epochs in itertools.islice(one.trials(sampler, made), N_RANDOM)]
     median = statistics.median(shares)
@@ -171,8 +178,8 @@ def report(rows: Rows) -> str:
         asked, told = row.settings, row.figures
         share = math.inf if told["median_share"] is None else float(told["median_share"])
         arrived = f"{told['n_arrived']} of {asked['seeds']}"
-        lines.append([asked["users"], asked["sampler"], asked["pruner"], share, arrived, told["epochs_per_trial"]])
-    columns = ["validation users", "sampler", "pruner", "median share of epochs", "seeds that arrive", "epochs a trial"]
+        lines.append([asked["log"], asked["sampler"], asked["pruner"], share, arrived, told["epochs_per_trial"]])
+    columns = ["log, users seen", "sampler", "pruner", "median share of epochs", "seeds that arrive", "epochs a trial"]
     told = (
         f"Epochs until a search's incumbent is truly within {CLOSE} of the best of {N_RANDOM} random trials, as a "
         f"share of their epochs. `epochs:K` stops after {N_RANDOM} trials and the {KEEP} that it finishes, the others "
@@ -181,37 +188,33 @@ def report(rows: Rows) -> str:
     return f"{told}\n\n{table(columns, lines)}"
 
 
-def load(data: Path, file: Path) -> tuple[list[Curve], Users]:
-    """Return the recorded curves and what each user scored, (configurations, epochs, users)."""
-    curves = record(data, file)
-    return curves, np.stack([np.load(users_file(file, number)).astype(np.float64) for number in range(len(curves))])
-
-
 def main() -> None:
     parser = script_parser(__doc__, "races")
-    parser.add_argument("data", type=Path)
-    parser.add_argument("--curves", type=Path, help="file of pruning.py's curves; default: curves.json in --work")
+    parser.add_argument("--data", type=Path, default=Path("data"), help="folder of the fetched logs")
+    parser.add_argument("--curves", type=Path, default=WORK, help=f"folder of the recordings; default: {WORK}")
     parser.add_argument("--seeds", type=int, default=20, help="study seeds")
     options = parser.parse_args()
-    results = Results("races", options)
-    data, file = options.data.absolute(), options.curves or results.work / "curves.json"
+    data, work = options.data.absolute(), options.curves.absolute()
 
     @cache
-    def recorded() -> tuple[list[Curve], Users]:
-        with FileLock(results.work / "recording.lock"):
-            return load(data, file)
+    def replayed(log: str) -> list[Replay]:
+        name = next(name for name in LOGS if log.startswith(name))
+        curves = record(name, data, work)
+        return list(replays(curves, recorded_users(work, name, len(curves)), N_SEEN[log], options.seeds))
 
-    def run(n_users: int | None, sampler: str, pruner: str) -> Figures:
-        return measure(*recorded(), n_users, sampler, pruner, options.seeds)
+    def run(log: str, sampler: str, pruner: str) -> Figures:
+        return measure(replayed(log), sampler, pruner)
 
-    cells = {
-        f"{users}-{sampler}-{pruner}": Cell(
-            {"data": data.name, "users": users, "sampler": sampler, "pruner": pruner, "seeds": options.seeds},
-            partial(run, n_users, sampler, pruner),
-        )
-        for (users, n_users), sampler, pruner in itertools.product(N_USERS.items(), ("tpe", "random"), PRUNERS)
-    }
-    results.run(cells)
+    results = Results("races", options)
+    results.run(
+        {
+            f"{log}-{sampler}-{pruner}": Cell(
+                {"log": log, "sampler": sampler, "pruner": pruner, "seeds": options.seeds},
+                partial(run, log, sampler, pruner),
+            )
+            for log, sampler, pruner in itertools.product(N_SEEN, ("tpe", "random"), PRUNERS)
+        }
+    )
     results.show(report)
 
 

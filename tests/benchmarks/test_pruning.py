@@ -1,6 +1,7 @@
 """The report of the pruning benchmark, of the rows that are finished."""
 
 import pruning
+from curves import EPOCHS, Curve
 from rows import Row
 
 
@@ -27,7 +28,7 @@ def test_curves_and_real_studies_are_told_without_a_replay() -> None:
 
 
 def test_the_curves_are_described_by_their_best_scores() -> None:
-    rising = [pruning.Curve({}, [0.01 * k * epoch for epoch in range(1, pruning.EPOCHS + 1)]) for k in (1, 2, 3)]
+    rising = [Curve({}, [0.01 * k * epoch for epoch in range(1, EPOCHS + 1)]) for k in (1, 2, 3)]
     told = pruning.describe(rising)
     assert (round(told["least"], 2), round(told["median"], 2), round(told["most"], 2)) == (0.18, 0.36, 0.54)
     assert set(told["rank_correlations"].values()) == {1.0}

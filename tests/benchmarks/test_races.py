@@ -5,13 +5,13 @@ import math
 import numpy as np
 import pytest
 import races
-from pruning import EPOCHS, Curve
+from curves import EPOCHS, Curve, Users
 from races import Replay, incumbents, replays, share_of_epochs
 from rows import Row
 
 
 @pytest.fixture(scope="module")
-def recorded() -> tuple[list[Curve], races.Users]:
+def recorded() -> tuple[list[Curve], Users]:
     """Return four configurations of 60 users, each better than the one before and rising with the epochs."""
     curves = [
         Curve({"hidden_dimension": 16 * (n + 1), "output_dropout": 0.1 * n, "learning_rate": 0.001 * (n + 1)}, [])
@@ -23,20 +23,29 @@ def recorded() -> tuple[list[Curve], races.Users]:
     return curves, level * rise + rng.normal(0.0, 0.01, (4, EPOCHS, 60))
 
 
-def test_a_study_sees_some_users_and_the_others_are_the_truth(recorded: tuple[list[Curve], races.Users]) -> None:
+def test_a_study_sees_some_users_and_the_others_are_the_truth(recorded: tuple[list[Curve], Users]) -> None:
     curves, users = recorded
-    one, other = replays(curves, users, 20, 2)
+    one, other = replays(curves, [users], 20, 2)
     assert one.seen.shape == (4, EPOCHS, 20)
     np.testing.assert_allclose(one.scores * 20 + one.truth * 40, users.sum(axis=2))
     assert not np.allclose(one.scores, other.scores)  # another seed draws others
     assert one.true_score(3) == one.truth[3, one.scores[3].argmax()]
-    [everyone] = replays(curves, users, None, 1)
+    [everyone] = replays(curves, [users], None, 1)
     np.testing.assert_allclose(everyone.scores, everyone.truth)
 
 
-def test_a_search_arrives_with_the_first_good_incumbent(recorded: tuple[list[Curve], races.Users]) -> None:
+def test_of_several_draws_a_study_sees_one_and_their_mean_is_true(recorded: tuple[list[Curve], Users]) -> None:
     curves, users = recorded
-    [replay] = replays(curves, users, 20, 1)
+    draws = [users[:, :, :20], users[:, :, 20:40], users[:, :, 40:]]
+    found = list(replays(curves, draws, None, 4))
+    for replay, draw in zip(found, [0, 1, 2, 0], strict=True):
+        np.testing.assert_array_equal(replay.seen, draws[draw])
+        np.testing.assert_allclose(replay.truth, users.mean(axis=2))
+
+
+def test_a_search_arrives_with_the_first_good_incumbent(recorded: tuple[list[Curve], Users]) -> None:
+    curves, users = recorded
+    [replay] = replays(curves, [users], 20, 1)
     found = list(incumbents(replay, "random", "none"))
     assert [index for index, _ in found] == sorted({index for index, _ in found})  # better and better
     arrived = next(spent for index, spent in found if index == 3)
@@ -44,10 +53,9 @@ def test_a_search_arrives_with_the_first_good_incumbent(recorded: tuple[list[Cur
 
 
 @pytest.mark.parametrize("pruner", ["epochs:3", "wilcoxon", "paired"])
-def test_rivals_arrive_with_fewer_epochs_where_users_tell(
-    recorded: tuple[list[Curve], races.Users], pruner: str
-) -> None:
-    [replay] = replays(*recorded, 20, 1)
+def test_rivals_arrive_with_fewer_epochs_where_users_tell(recorded: tuple[list[Curve], Users], pruner: str) -> None:
+    curves, users = recorded
+    [replay] = replays(curves, [users], 20, 1)
     assert isinstance(replay, Replay)
     spent = max(spent for _, spent in incumbents(replay, "random", pruner))
     assert spent < races.MOST_TRIALS * EPOCHS / 2
@@ -55,7 +63,7 @@ def test_rivals_arrive_with_fewer_epochs_where_users_tell(
 
 
 def test_rows_are_told_with_never_as_inf() -> None:
-    settings = {"users": "94", "sampler": "tpe", "pruner": "paired", "seeds": 20}
+    settings = {"log": "ml-100k-94", "sampler": "tpe", "pruner": "paired", "seeds": 20}
     figures = {"median_share": None, "n_arrived": 9, "epochs_per_trial": 12.5}
     row = Row(date="", processor="", threads=1, versions={}, command="", settings=settings, figures=figures)
-    assert races.report({"94-tpe-paired": row}).endswith("| 94 | tpe | paired | inf | 9 of 20 | 12.5 |")
+    assert races.report({"ml-100k-94-tpe-paired": row}).endswith("| ml-100k-94 | tpe | paired | inf | 9 of 20 | 12.5 |")
