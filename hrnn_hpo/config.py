@@ -105,6 +105,15 @@ class Hyperparameters(BaseModel):
             description="Each step learns one of the user's next so many events, drawn anew each epoch; 1: the next.",
         ),
     ] = 1
+    further_heads_weight: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=10,
+            description="Weight of an auxiliary loss beside the next event's: further heads on the same body predict "
+            "one of the next 2-4 or 5-10 events, drawn anew each epoch; 0 leaves them out.",
+        ),
+    ] = 0.0
     batch_size: Annotated[
         int | Literal["auto"],
         Field(

@@ -16,6 +16,7 @@ from hrnn_hpo.data.featurize import AS_IT_IS, N_CONTROL_SIGNALS, N_GAP_BUCKETS, 
 from hrnn_hpo.data.repeats import OwnItems
 from hrnn_hpo.model.accelerator import send
 from hrnn_hpo.model.dropout import Dropout
+from hrnn_hpo.model.further_heads import FurtherHeads
 from hrnn_hpo.model.inputs import PackedInputs
 from hrnn_hpo.model.recurrence import ControlGRU, HierarchicalGRU
 from hrnn_hpo.model.repeats import RepeatMixture
@@ -134,6 +135,7 @@ class HRNN(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.output_dropout = Dropout(hp.output_dropout)
         self.repeats = RepeatMixture(width) if hp.repeats == "mixed" else None
+        self.further_heads = FurtherHeads(width) if hp.further_heads_weight else None
         parts = parts_read(hp.request_time)
         self.request_time = RequestTime(width, parts) if parts else None
         self.opens_sessions = "session" in parts and hp.architecture == "hierarchical"

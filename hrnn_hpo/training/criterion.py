@@ -1,9 +1,12 @@
 """What an update minimizes: the softmax over all items, or over the target and a few negatives drawn for the update.
 
-Either may be mixed with the distribution over the user's own items.
+Either may be mixed with the distribution over the user's own items. Which event a step learns is targets' business.
 """
 
+from dataclasses import dataclass, replace
+
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
@@ -36,6 +39,53 @@ class NegativeSampler:
         items = np.unique(np.minimum(draws, len(self.cumulative) - 1))
         q = self.cumulative[items] - np.where(items > 0, self.cumulative[items - 1], 0.0)
         return items, np.log(-np.expm1(self.n_negatives * np.log1p(-q))).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Targets:
+    """The very next event of each of a window's N steps, and what is known of the steps."""
+
+    inputs: PackedInputs  # what they read
+    window: Window
+    rows: NDArray[np.int64]  # (N,) the events
+    weights: Tensor | None  # (N,) of the steps; None: all 1
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """The loss of a model's readouts: all items or negatives, with the user's own items where the model mixes them."""
+
+    model: HRNN
+    dataset: Dataset
+    occurrences: Occurrences | None  # of the whole log; wanted by a model that mixes in the user's own items
+    sampler: NegativeSampler | None  # None: all items
+
+    def __call__(
+        self, readouts: Tensor, at: Targets, ahead: NDArray[np.integer] | None, rng: np.random.Generator
+    ) -> Tensor:
+        """Return the mean weighted loss of readouts (N, H), a scalar, each learning the event `ahead` (N,) of the next.
+
+        None: each learns the next one, as with zeros.
+        """
+        learned = None if ahead is None else at.rows + ahead
+        items = self.dataset.items[at.rows if learned is None else learned]
+        targets = send(items, readouts.device, torch.int64)  # (N,)
+        shares = None
+        if self.model.repeats is not None:
+            assert self.occurrences is not None
+            shares = repeat_shares(
+                self.model.repeats, readouts, at.inputs, self.dataset, self.occurrences, at.window, learned
+            )
+        if self.sampler is None:
+            return full_softmax(self.model, readouts, targets, at.weights, shares)
+        return sampled_softmax(self.model, readouts, targets, at.weights, self.sampler, rng, shares)
+
+    def further(self, outputs: Tensor, at: Targets, ahead: NDArray[np.integer], rng: np.random.Generator) -> Tensor:
+        """Return the loss of the further heads' readouts, a scalar: a mean over all N steps, 0 where `ahead` is 0."""
+        assert self.model.further_heads is not None
+        counted = send((ahead > 0).astype(np.float32), outputs.device)  # (N,)
+        weights = counted if at.weights is None else counted * at.weights
+        return self(self.model.further_heads(outputs, ahead), replace(at, weights=weights), ahead, rng)
 
 
 def repeat_shares(

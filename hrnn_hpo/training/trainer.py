@@ -28,12 +28,12 @@ from hrnn_hpo.model.inputs import StepInputs, pack
 from hrnn_hpo.model.request_time import pack_requests
 from hrnn_hpo.training.averaging import AveragedWeights
 from hrnn_hpo.training.batches import epoch_windows, window_steps
-from hrnn_hpo.training.criterion import NegativeSampler, full_softmax, repeat_shares, sampled_softmax
+from hrnn_hpo.training.criterion import Criterion, NegativeSampler, Targets
 from hrnn_hpo.training.keeping import SECONDS_BETWEEN_CHECKPOINTS, Keeper, random_states
 from hrnn_hpo.training.optimizer import Optimizer
 from hrnn_hpo.training.progress import BegunEpoch, EpochReport, TrainingState
 from hrnn_hpo.training.stopping import Validation, is_over, wait_of
-from hrnn_hpo.training.targets import REQUESTS, draw_known, draw_targets
+from hrnn_hpo.training.targets import FURTHER, REQUESTS, draw_further, draw_known, draw_targets
 
 WARMUP_UPDATES = 50
 
@@ -172,9 +172,13 @@ def _train_epoch(
     if hp.targets_ahead > 1:
         drawing = np.random.default_rng((seed, state.epoch, hp.targets_ahead))
         ahead = draw_targets(data.dataset, data.train, hp.targets_ahead, drawing)
+    further = None
+    if model.further_heads is not None:
+        further = draw_further(data.dataset, data.train, np.random.default_rng((seed, state.epoch, *FURTHER)))
     known = None
     if model.request_time is not None:
         known = draw_known(data.dataset.n_events, np.random.default_rng((seed, state.epoch, *REQUESTS)))
+    criterion = Criterion(model, data.dataset, data.occurrences, sampler)
     total_loss = torch.zeros((), device=device)
     n_windows = n_done = 0
     windows = epoch_windows(starts[trains], data.train.stops[trains], hp.batch_size, window_steps(hp.bptt), rng)
@@ -183,9 +187,6 @@ def _train_epoch(
         n_windows, n_done = state.begun.n_windows, state.begun.n_targets
     for window in windows:
         inputs, rows = pack(data.inputs, window.starts, window.lengths, device)
-        learned = None if ahead is None else rows + ahead[rows]  # (N,) events; None: those of the rows
-        items = data.dataset.items[rows if learned is None else learned]
-        targets = send(items, device, torch.int64)  # (N,)
         weights = None if data.weights is None else send(data.weights[rows], device)  # (N,)
         order = send(window.lanes, device)
         lanes[:, send(window.lanes[window.fresh], device)] = 0.0  # a new user's lane forgets the last user
@@ -196,18 +197,15 @@ def _train_epoch(
                 assert data.requests is not None
                 requests = pack_requests(data.requests.take(rows), device, known[rows])
             outputs, final = model(inputs, lanes[:, order], hp.bptt, requests=requests)  # (N, H)
-            shares = None
-            if model.repeats is not None:
-                assert data.occurrences is not None
-                shares = repeat_shares(model.repeats, outputs, inputs, data.dataset, data.occurrences, window, learned)
-            if sampler is None:
-                loss = full_softmax(model, outputs, targets, weights, shares)
-            else:
-                loss = sampled_softmax(model, outputs, targets, weights, sampler, rng, shares)
+            at = Targets(inputs, window, rows, weights)
+            loss = criterion(outputs, at, None if ahead is None else ahead[rows], rng)
+            minimized = loss
+            if further is not None:
+                minimized = loss + hp.further_heads_weight * criterion.further(outputs, at, further[rows], rng)
         lanes[:, order] = final  # carried without gradient: the border of truncated back-propagation
 
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        minimized.backward()  # type: ignore[no-untyped-call]
         optimizer.clip_gradients(hp.gradient_clip)
         state.update += 1
         optimizer.step(warmup=min(1.0, state.update / WARMUP_UPDATES))

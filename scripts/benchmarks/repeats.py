@@ -5,7 +5,10 @@ Run: .venv/bin/python scripts/benchmarks/repeats.py [--users 0.1] [--epochs 4] [
 Where the household's own products are mixed in, a repeat gives the softmax nearly no gradient: new products are
 learned from new targets alone. The variants are patches of the product that add W times a loss of the softmax's own:
 `own-W` on every target, `new-W` on new products alone, and `cut-W` on every target while the mixture's gradient to the
-softmax is cut (its gate's to the states stays). `mixed` is the product, `ignored` has no mixture at all. The log is
+softmax is cut (its gate's to the states stays). `drop-P` lets a share P of the steps, drawn in each update, see no own
+products, so that the softmax must answer there alone. Variants without a patch change hyperparameters: `ahead-K` is
+`targets_ahead`, and `batch-B` takes B households an update, B / 64 of the targets and so many more updates. `mixed` is
+the product, `ignored` has no mixture at all. The log is
 hierarchy.py's (baskets of frequent products in random order, protocol `newest-tenth`), H = 64, 1,024 negatives. Every
 epoch is run, so that one sees when each part is at its best; `best_epoch` is the best on all validation truths.
 `baselines` have no training, and validation households choose their constants. About half a minute a row at 0.1 of the
@@ -13,6 +16,7 @@ households, on one core.
 """
 
 import contextlib
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,22 +35,33 @@ from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.experiment import compare_baselines, evaluate_model, prepare_experiment, run_experiment, test_part
 from hrnn_hpo.model.hrnn import HRNN
 from hrnn_hpo.model.losses import Shares, sampled_softmax_cross_entropy
-from hrnn_hpo.training import trainer
+from hrnn_hpo.training import criterion
 from hrnn_hpo.training.criterion import NegativeSampler
 
 SEEDS = (0, 1)
 ROLES = ("validation", "test")
 METRIC = "ndcg_at_10"
 PARTS = ("", "_repeats", "_new")
-VARIANTS = ("mixed", "own-1", "own-3", "new-1", "cut-1", "ignored")
+VARIANTS = (
+    *("mixed", "own-1", "own-3", "new-1", "cut-1", "drop-0.25", "drop-0.5"),
+    *("ahead-16", "batch-8", "batch-8-drop-0.5", "ignored", "batch-8-ignored"),
+)
+PATCHES = ("own", "new", "cut", "drop")
+HYPERPARAMETERS = {"ahead": "targets_ahead", "batch": "batch_size"}
 BASELINES = "baselines"
+
+
+def changes_of(variant: str) -> list[tuple[str, str]]:
+    """Return the (name, value) pairs that a variant's name is made of; words without a value make none."""
+    words = variant.split("-")
+    return [(name, value) for name, value in itertools.pairwise(words) if not value.isalpha() and name.isalpha()]
 
 
 @contextlib.contextmanager
 def patched(variant: str) -> Iterator[None]:
-    """Have training minimize what a variant adds to the mixture's loss."""
-    kind, _, weight = variant.partition("-")
-    plain = trainer.sampled_softmax
+    """Have training minimize what a variant makes of the mixture's loss."""
+    kind, weight = next(((one, number) for one, number in changes_of(variant) if one in PATCHES), ("", ""))
+    plain = criterion.sampled_softmax
 
     def both(
         model: HRNN,
@@ -58,6 +73,10 @@ def patched(variant: str) -> Iterator[None]:
         shares: Shares | None,
     ) -> Tensor:
         assert shares is not None
+        if kind == "drop":
+            seen = torch.from_numpy(rng.random(len(targets)) >= float(weight))
+            shares = (torch.where(seen, shares[0], 0.0), torch.where(seen, shares[1], float("-inf")))
+            return plain(model, outputs, targets, weights, sampler, rng, shares)
         drawn, log_q = sampler.draw(rng)
         negatives, own = torch.from_numpy(drawn), model.item_embedding
         bias = model.score_bias()
@@ -70,16 +89,17 @@ def patched(variant: str) -> Iterator[None]:
             outputs, scored = outputs.detach(), tuple(one.detach() for one in scored)
         return sampled_softmax_cross_entropy(outputs, *scored, *rest, weights, shares) + float(weight) * alone
 
-    trainer.sampled_softmax = both if weight else plain
+    criterion.sampled_softmax = both if weight else plain
     try:
         yield
     finally:
-        trainer.sampled_softmax = plain
+        criterion.sampled_softmax = plain
 
 
 def configuration_of(variant: str, seed: int, epochs: int) -> Configuration:
-    repeats = "ignored" if variant == "ignored" else "mixed"
+    repeats = "ignored" if variant.endswith("ignored") else "mixed"
     values = {**COMMON, "repeats": repeats, "hidden_dimension": 64, "epochs": epochs, "patience": epochs}
+    values |= {HYPERPARAMETERS[one]: int(number) for one, number in changes_of(variant) if one in HYPERPARAMETERS}
     return Configuration(
         hyperparameters=parse_hyperparameters(values, "repeats.py"),
         protocol="newest-tenth",

@@ -40,6 +40,8 @@ from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, ValidationError
 from tables import sources
 
+from hrnn_hpo.config import Hyperparameters
+
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "docs" / "results"
 LONGEST_SECONDS = 150 * 60  # of a row's measurement, on two cores
@@ -156,13 +158,20 @@ class Results:
         different = [
             f"{key} was {before.get(key)!r}, is {now.get(key)!r}"
             for key in sorted(before.keys() | now.keys())
-            if before.get(key) != now.get(key)
+            if before.get(key) != now.get(key) and not (key not in before and _came_later(key, now[key]))
         ]
         if different:
             raise SystemExit(
                 f"{self.file}: row {name} was made with other settings ({'; '.join(different)}). Measure it with "
                 f"--again to replace it, or keep both by --results FOLDER."
             )
+
+
+def _came_later(key: str, value: Any) -> bool:
+    """Return whether a setting is a hyperparameter at its default: rows from before it was one were made with that."""
+    fields = Hyperparameters.model_fields
+    section, _, name = key.rpartition(".")
+    return section == "hyperparameters" and name in fields and bool(value == fields[name].default)
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

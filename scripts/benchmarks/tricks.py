@@ -19,7 +19,7 @@ from hrnn_hpo import experiment
 from hrnn_hpo.config import Hyperparameters
 from hrnn_hpo.model import hrnn, losses
 from hrnn_hpo.model.losses import softmax_cross_entropy
-from hrnn_hpo.training import trainer
+from hrnn_hpo.training import criterion, trainer
 
 
 @contextmanager
@@ -158,7 +158,10 @@ def cosine_scores() -> Iterator[None]:
         outputs, items = model.scaled(outputs)
         return softmax_cross_entropy(outputs, items, model.score_bias(), targets, weights, shares)
 
-    with mock.patch.object(experiment, "HRNN", CosineScores), mock.patch.object(trainer, "full_softmax", full_softmax):
+    with (
+        mock.patch.object(experiment, "HRNN", CosineScores),
+        mock.patch.object(criterion, "full_softmax", full_softmax),
+    ):
         yield
 
 

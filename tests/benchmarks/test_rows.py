@@ -35,6 +35,16 @@ def test_a_finished_row_is_not_measured_again(tmp_path: Path) -> None:
     assert rows["a"].processor
 
 
+def test_a_hyperparameter_that_came_later_is_no_other_setting_at_its_default(tmp_path: Path) -> None:
+    found, before = Results("speed", options_in(tmp_path)), {"hyperparameters": {"bptt": 64}}
+    found.run({"a": Cell(before, lambda: {"speed": 3})})
+    found.run({"a": Cell({"hyperparameters": {"bptt": 64, "request_time": "none"}}, never)})
+    with pytest.raises(SystemExit, match="request_time was None, is 'gap'"):
+        found.run({"a": Cell({"hyperparameters": {"bptt": 64, "request_time": "gap"}}, never)})
+    with pytest.raises(SystemExit, match=r"hyperparameters\.bptt was 64, is 32"):
+        found.run({"a": Cell({"hyperparameters": {"bptt": 32}}, never)})
+
+
 def test_again_measures_a_finished_row_anew(tmp_path: Path) -> None:
     Results("speed", options_in(tmp_path)).run({"a": Cell({"n": 1}, lambda: {"speed": 3})})
     Results("speed", options_in(tmp_path, "--again")).run({"a": Cell({"n": 2}, lambda: {"speed": 4})})

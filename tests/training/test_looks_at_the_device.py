@@ -30,6 +30,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "averaged weights": {"weight_averaging": 0.9},
     "repeats": {"repeats": "mixed"},
     "recency": {"recency_mask": True},
+    "further heads": {"further_heads_weight": 0.5},
 }
 
 

@@ -48,8 +48,14 @@ def test_softmax_in_bfloat16_differs_by_rounding_alone(weighted: bool) -> None:
 
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"architecture": "hierarchical", "hierarchy": "all"}, {"n_negatives": 5}, {"repeats": "mixed"}],
-    ids=["control", "hierarchical", "sampled softmax", "repeats"],
+    [
+        {},
+        {"architecture": "hierarchical", "hierarchy": "all"},
+        {"n_negatives": 5},
+        {"repeats": "mixed"},
+        {"further_heads_weight": 0.5},
+    ],
+    ids=["control", "hierarchical", "sampled softmax", "repeats", "further heads"],
 )
 def test_training_in_bfloat16_learns_as_much(changes: dict[str, Any]) -> None:
     (exact, exact_fit), (rounded, rounded_fit) = trained("float32", **changes), trained("bfloat16", **changes)

@@ -33,6 +33,8 @@ KINDS: dict[str, dict[str, Any]] = {
     "sampled softmax": {"n_negatives": 5},
     "targets ahead": {"targets_ahead": 3},
     "targets ahead, repeats": {"targets_ahead": 3, "repeats": "mixed"},
+    "further heads": {"further_heads_weight": 0.5},
+    "further heads, repeats, hierarchical": {**HIERARCHICAL, "further_heads_weight": 0.5, "repeats": "mixed"},
     "request time": {"request_time": "gap+session+clock"},
     "request time, hierarchical": {**HIERARCHICAL, "request_time": "gap+session+clock"},
 }
