@@ -33,7 +33,7 @@ from tables import table, verdict
 
 from hrnn_hpo.data.prepared import load_dataset
 
-RIVALS = Path(__file__).parent / "rivals"
+DRIVERS = Path(__file__).parent / "drivers"
 OURS, OURS_TWO_LEVELS, RECBOLE, OFFICIAL = "hrnn-hpo, control", "hrnn-hpo, hierarchical", "RecBole", "official GRU4Rec"
 GOALS = {64: 30, 128: 20}  # hidden size: times RecBole's targets a second
 RECBOLE_NEEDS = ("torch==2.13.0", "recbole==1.2.1", "numpy<2", "pandas<3", "setuptools<81")
@@ -59,7 +59,7 @@ def train(name: str, python: Path | str, driver: str, settings: dict[str, Any], 
     environment = os.environ | ({"PYTHONPATH": str(path)} if path else {})
     environment |= {"OMP_NUM_THREADS": str(settings["threads"]), "THP_MEM_ALLOC_ENABLE": "1"}
     environment.pop("GOMP_SPINCOUNT", None)  # ours, set when hrnn_hpo was imported here: each waits in its own way
-    command = [str(python), "-W", "ignore", str(RIVALS / driver)]
+    command = [str(python), "-W", "ignore", str(DRIVERS / driver)]
     with subprocess.Popen(
         command,
         stdin=subprocess.PIPE,

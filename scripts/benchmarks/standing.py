@@ -4,9 +4,10 @@ Run: .venv/bin/python scripts/benchmarks/standing.py [--data data] [--rows 'ml-1
 
 Leave-one-out on ml-1m, with ties in time in the order of the file and shuffled, and `personalize` on ml-100k. Baselines
 are fitted on training events, their constants chosen on validation users. Our own rows come from the result files of
-movielens_1m.py and quality.py. Published figures stand beside what they really measured: in which order events of the
-same second were (it tells much on ml-1m), whether the model knew when the next event happens, whether it trained on the
-event that we hold back for validation, and how many items were ranked. A row takes one to five minutes of one core.
+movielens_1m.py and quality.py, rivals trained here from that of rivals.py. Published figures stand beside what they
+really measured: in which order events of the same second were (it tells much on ml-1m), whether the model knew when the
+next event happens, whether it trained on the event that we hold back for validation, and how many items were ranked. A
+row takes one to five minutes of one core.
 """
 
 import time
@@ -15,6 +16,7 @@ from functools import partial
 from pathlib import Path
 
 from logs import shuffle_ties, write_copy
+from rivals_report import NAMES, figure, systems_of
 from rows import RESULTS, Cell, Figures, Results, Rows, read_rows, script_parser
 from tables import mean_and_error, table
 
@@ -34,12 +36,30 @@ class Log:
     ties: str
     ours: tuple[str, str] | None = None  # result file and row of our own figures
     shuffled: bool = False
+    trained: str | None = None  # the log of rivals.json on the same split
+    draws_users: bool = False  # then seeds have other test users, and a rival must have them all
 
 
 LOGS = {
-    "ml-1m": Log("ml-1m", "leave-one-out", (0,), "file", ("movielens_1m", "loo")),
-    "ml-1m-ties": Log("ml-1m", "leave-one-out", (0, 1, 2), "shuffled", ("movielens_1m", "ties"), shuffled=True),
-    "ml-100k": Log("ml-100k", "personalize", (0, 1, 2, 3, 4), "file", ("quality", "ml-100k-personalize")),
+    "ml-1m": Log("ml-1m", "leave-one-out", (0,), "file", ("movielens_1m", "loo"), trained="ml-1m-loo"),
+    "ml-1m-ties": Log(
+        "ml-1m",
+        "leave-one-out",
+        (0, 1, 2),
+        "shuffled",
+        ("movielens_1m", "ties"),
+        shuffled=True,
+        trained="ml-1m-ties",
+    ),
+    "ml-100k": Log(
+        "ml-100k",
+        "personalize",
+        (0, 1, 2, 3, 4),
+        "file",
+        ("quality", "ml-100k-personalize"),
+        trained="ml-100k-personalize",
+        draws_users=True,
+    ),
 }
 
 
@@ -154,16 +174,16 @@ def _table(name: str, log: Log, rows: Rows) -> str:
         values = {metric: [figures["baselines"][baseline][metric] for figures in done] for metric in METRICS}
         told = [mean_and_error(of) if len(of) > 1 else f"{of[0]:.4f}" for of in values.values()]
         mean = sum(values[METRICS[0]]) / len(done)
-        lines.append((mean, [baseline, *told, log.ties, "no", "no", items, "", here]))
-    lines += _ours(log, items, done[0]["seen"])
+        lines.append((mean, [baseline, *told, log.ties, "no", "no", items, "", "", here]))
+    lines += _ours(log, items, done[0]["seen"]) + _trained_here(log)
     if log.data == "ml-1m" and not log.shuffled:
         lines += [_published(one) for one in PUBLISHED]
     lines.sort(key=lambda line: -line[0])
-    columns = ["system", *METRICS, "order of ties", "request time known", "trains on the last but one", "items"]
+    columns = ["system", *METRICS, "order of ties", "request time known", "trains on the last but one", "items", "size"]
     seconds = sum(figures["seconds"] for figures in done) / len(done)
     return (
         f"**{name}**, {log.protocol}, seen items {done[0]['seen']}\n\n"
-        f"{table([*columns, 'size', 'from'], [line for _, line in lines])}\n\n"
+        f"{table([*columns, 'core-minutes, processor', 'from'], [line for _, line in lines])}\n\n"
         f"All baselines of a seed together: {seconds:.0f} seconds of one core, the choice of their constants included."
     )
 
@@ -172,16 +192,38 @@ def _ours(log: Log, items: str, seen: str) -> list[tuple[float, list[object]]]:
     if log.ours is None:
         return []
     file, name = log.ours
-    found = read_rows(RESULTS / f"{file}.json")[name].figures
+    row = read_rows(RESULTS / f"{file}.json")[name]
+    found = row.figures
     tested = found[log.protocol][seen]["hrnn"] if log.protocol in found else found["test"][seen]
     cells = [f"{tested[metric]['mean']:.4f} ± {tested[metric]['error']:.4f}" for metric in METRICS]
     mean = float(tested[METRICS[0]]["mean"])
-    return [(mean, ["**hrnn-hpo**", *cells, log.ties, "no", "no", items, "best/ configuration", f"{file}.py"])]
+    spent = f"{found['seconds'] / 60:.1f}, {row.processor}"
+    return [(mean, ["**hrnn-hpo**", *cells, log.ties, "no", "no", items, "best/ configuration", spent, f"{file}.py"])]
+
+
+def _trained_here(log: Log) -> list[tuple[float, list[object]]]:
+    """Return the lines of rivals.json's trainers on the same split; of baselines this table has its own."""
+    found = [row for row in read_rows(RESULTS / "rivals.json").values() if row.settings["log"] == log.trained]
+    lines: list[tuple[float, list[object]]] = []
+    for system, done in systems_of(found).items():
+        seeds = [row.settings["seed"] for row in done]
+        if system not in NAMES or (log.draws_users and seeds != list(log.seeds)):
+            continue
+        first, settings = done[0].figures, done[0].settings
+        told = [figure([row.figures["test"][metric] for row in done]) for metric in METRICS]
+        known = ["yes" if settings[key] else "no" for key in ("knows_request_time", "trains_on_last_but_one")]
+        minutes = sum(row.figures["core_seconds"] for row in done) / len(done) / 60
+        size, items = f"{first['n_parameters']:,} parameters", f"{first['n_ranked_items']:,}"
+        spent = f"{minutes:.1f}, {done[0].processor}"
+        seed = f"rivals.py, seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
+        mean = sum(row.figures["test"][METRICS[0]] for row in done) / len(done)
+        lines.append((mean, [NAMES[system], *told, settings["ties"], *known, items, size, spent, seed]))
+    return lines
 
 
 def _published(one: Published) -> tuple[float, list[object]]:
     hit = "" if one.hit is None else f"{one.hit:.4f}"
-    known = [one.ties, one.knows_time, one.trains_on_last_but_one, one.items, one.size, one.source]
+    known = [one.ties, one.knows_time, one.trains_on_last_but_one, one.items, one.size, "", one.source]
     return one.ndcg, [one.system, f"{one.ndcg:.4f}", hit, *known]
 
 

@@ -1,8 +1,8 @@
 """The comparison with other libraries: one yardstick for all, the same as the product's own."""
 
 import numpy as np
+from drivers.common import Log
 from libraries import OURS, figures_of, line, report, seconds_to, speed
-from rivals.common import Log
 from rows import Row
 from strategies import dataset_of
 

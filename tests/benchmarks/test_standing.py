@@ -25,7 +25,7 @@ def test_lines_stand_by_their_figures_and_say_what_was_measured() -> None:
     assert systems.index("**hrnn-hpo**") == 0
     assert systems.index("LRURec") < systems.index("ease") < systems.index("HSTU-large")
     assert len(systems) == len(PUBLISHED) + 2
-    assert "| ease | 0.1900 | 0.4000 | file | no | no | 1,234 |  | here |" in text
+    assert "| ease | 0.1900 | 0.4000 | file | no | no | 1,234 |  |  | here |" in text
     assert "90 seconds of one core" in text
 
 
