@@ -42,6 +42,7 @@ class MixingSampler(WrappingSampler):
         self._space = space
         self._seed = seed
         self._distributions = distributions(space)
+        self._chosen: tuple[int, Source] | None = None  # the newest trial (its id) and who proposes it
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         if self._source(study, trial)[0] != "sampler":
@@ -64,14 +65,15 @@ class MixingSampler(WrappingSampler):
         return super().sample_relative(study, trial, search_space)
 
     def _source(self, study: Study, trial: FrozenTrial) -> tuple[Source, np.random.Generator]:
-        """Return who proposes a trial, and the generator that draws from there."""
+        """Return who proposes a trial, and the generator that draws from there.
+
+        Optuna asks twice, and a trial that ends in between in another worker moves the shares: the first answer holds.
+        """
         rng = np.random.default_rng(trial_seed(self._seed, in_its_place(study, trial).number, STREAM))
         drawn = float(rng.uniform())
-        for source, share in shares(view_of(study).get_trials(deepcopy=False)).items():
-            if drawn < share:
-                return source, rng
-            drawn -= share
-        return "sampler", rng
+        if self._chosen is None or self._chosen[0] != trial._trial_id:
+            self._chosen = (trial._trial_id, _pick(shares(view_of(study).get_trials(deepcopy=False)), drawn))
+        return self._chosen[1], rng
 
 
 def shares(trials: Sequence[FrozenTrial]) -> dict[Source, float]:
@@ -93,6 +95,15 @@ def shares(trials: Sequence[FrozenTrial]) -> dict[Source, float]:
     if len(before) < LEAST_TRIALS or best_trial(list(trials)) is None:
         found["incumbent"] = 0.0
     return found
+
+
+def _pick(found: dict[Source, float], drawn: float) -> Source:
+    """Return the source on which a number from [0, 1) falls."""
+    for source, share in found.items():
+        if drawn < share:
+            return source
+        drawn -= share
+    return "sampler"
 
 
 def is_given(trial: FrozenTrial) -> bool:

@@ -146,14 +146,20 @@ class Objective:
         experiment = self._experiment(before, configuration)
         folder = trial_folder(trial.study, original_number(before))
         kept = self.figures
-        digest = training_digest(experiment, self.context.record.objective, self.role)
+        checkpoint = checkpoint_file(folder, training_digest(experiment, self.context.record.objective, self.role))
+        if epochs_of(before) and not checkpoint.exists():
+            _log.warning(
+                "Trial %d starts again from its first epoch: the checkpoint of its %d epochs is not on this machine.",
+                original_number(before),
+                len(epochs_of(before)),
+            )
         result = run_experiment(
             experiment,
             device=self.context.device,
             objective=self.context.record.objective,
             on_users=None if kept is None else lambda epoch, users: kept.write(place, epoch, users),
             on_epoch=after_epoch,
-            checkpoint=checkpoint_file(folder, digest),
+            checkpoint=checkpoint,
             extra_metrics=self.context.extra_metrics,
         )
         for epoch in result.history:  # a worker may have died between an epoch's checkpoint and its report

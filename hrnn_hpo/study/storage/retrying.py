@@ -1,6 +1,7 @@
 """A storage that waits: a database that is away for a minute, or a disk that is full, costs time and no trial."""
 
 import functools
+import json
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -8,7 +9,8 @@ from typing import Any
 
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.storages import BaseStorage, RDBStorage
-from optuna.trial import TrialState
+from optuna.storages._rdb import models
+from optuna.trial import FrozenTrial, TrialState
 
 GIVE_UP_SECONDS = 600.0
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 10.0
@@ -33,6 +35,28 @@ class RetryingStorage(RDBStorage):
                 return True
 
         return bool(retried(set_state)())
+
+    def _get_prepared_new_trial(self, study_id: int, template_trial: FrozenTrial | None, session: Any) -> Any:
+        """Return the row of a new trial, or the one that there is where a trial is queued again a second time.
+
+        That happens when the commit went through while its answer was lost, and when two processes notice one dead
+        worker: two trials of one history would train the same at once. The study's row is locked meanwhile.
+        """
+        if template_trial is not None and template_trial.state == TrialState.WAITING:
+            history = template_trial.system_attrs.get("retry_history")
+            attribute = models.TrialSystemAttributeModel
+            there = (
+                None
+                if history is None
+                else session.query(models.TrialModel)
+                .join(attribute, attribute.trial_id == models.TrialModel.trial_id)
+                .filter(models.TrialModel.study_id == study_id)
+                .filter(attribute.key == "retry_history", attribute.value_json == json.dumps(history))
+                .first()
+            )
+            if there is not None:
+                return there
+        return super()._get_prepared_new_trial(study_id, template_trial, session)
 
 
 def retried(operation: Callable[..., Any]) -> Callable[..., Any]:

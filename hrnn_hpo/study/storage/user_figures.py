@@ -24,20 +24,22 @@ from sqlalchemy import (
     inspect,
     select,
 )
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
+from hrnn_hpo.errors import RunFailedError
 from hrnn_hpo.study.folders import files_key
 from hrnn_hpo.study.storage.retrying import retried
 
 MOST_BYTES = 2_000_000  # of a trial's figures, before they are compressed
 _BYTES = 2  # of a float16: a figure in [0, 1] to three digits
+_LARGEST = float(np.finfo(np.float16).max)  # a metric of one's own may pass it
 _TABLE = Table(
     "hrnn_hpo_user_figures",
     MetaData(),
     Column("study", String(64), primary_key=True),  # folders.files_key: uid and name
     Column("trial", Integer, primary_key=True, autoincrement=False),  # its place
     Column("epoch", Integer, primary_key=True, autoincrement=False),  # counts from 1
-    Column("figures", LargeBinary, nullable=False),
+    Column("figures", LargeBinary(MOST_BYTES), nullable=False),
 )
 
 
@@ -52,7 +54,8 @@ class UserFigures:
     def write(self, place: int, epoch: int, figures: NDArray[np.floating]) -> None:
         """Keep an epoch's figures, (R,); of more users than fit every second, third, … one, always the same."""
         every = math.ceil(len(figures) / self._most_users)
-        content = zlib.compress(figures[::every].astype(np.float16).tobytes(), 1)
+        kept = np.clip(figures[::every], -_LARGEST, _LARGEST).astype(np.float16)
+        content = zlib.compress(kept.tobytes(), 1)
         row = {"study": self._study, "trial": place, "epoch": epoch, "figures": content}
 
         def replace() -> None:
@@ -60,7 +63,10 @@ class UserFigures:
                 connection.execute(delete(_TABLE).where(self._is(place, epoch)))
                 connection.execute(insert(_TABLE).values(**row))
 
-        retried(replace)()
+        try:
+            retried(replace)()
+        except IntegrityError:  # a worker that was taken for dead wrote the same epoch in the same moment
+            retried(replace)()
 
     def read(self, place: int, epoch: int) -> NDArray[np.float64] | None:
         """Return an epoch's figures, the same users in the same order for all trials; None where none were kept."""
@@ -87,23 +93,43 @@ class UserFigures:
 
 
 def create_table(storage: RDBStorage) -> None:
-    """Create the table where the database lacks it."""
+    """Create the table where the database lacks it. Raises RunFailedError where that is not allowed."""
     try:
-        retried(_TABLE.create)(storage.engine, checkfirst=True)
-    except DBAPIError:  # another process was first
-        _TABLE.create(storage.engine, checkfirst=True)
+        try:
+            retried(_TABLE.create)(storage.engine, checkfirst=True)
+        except DBAPIError:  # another process was first
+            _TABLE.create(storage.engine, checkfirst=True)
+    except DBAPIError as error:
+        reason = str(error.orig).strip().splitlines()[0]
+        raise RunFailedError(
+            f"The table {_TABLE.name}, which keeps the users' figures, cannot be created in the study's storage: "
+            f"{reason}. Let whoever may create tables there run `tune` once."
+        ) from error
+
+
+def has_figures(storage: RDBStorage) -> bool:
+    """Return whether the database has the table: one that earlier versions alone have used lacks it."""
+    found: bool = retried(lambda: inspect(storage.engine).has_table(_TABLE.name))()
+    return found
 
 
 def studies_with_figures(storage: RDBStorage) -> list[str]:
     """Return the keys (`files_key`) of all studies that the table holds figures of."""
-    if not inspect(storage.engine).has_table(_TABLE.name):
-        return []
-    with storage.engine.connect() as connection:
-        return list(connection.scalars(select(_TABLE.c.study).distinct()))
+
+    def find() -> list[str]:
+        with storage.engine.connect() as connection:
+            return list(connection.scalars(select(_TABLE.c.study).distinct()))
+
+    found: list[str] = retried(find)() if has_figures(storage) else []
+    return found
 
 
 def drop_figures(storage: RDBStorage, key: str) -> None:
     """Delete the figures of the study with this key."""
-    if inspect(storage.engine).has_table(_TABLE.name):
+
+    def drop() -> None:
         with storage.engine.begin() as connection:
             connection.execute(delete(_TABLE).where(_TABLE.c.study == key))
+
+    if has_figures(storage):
+        retried(drop)()

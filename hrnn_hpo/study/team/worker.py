@@ -25,7 +25,7 @@ from hrnn_hpo.study.run.loop import Callback, Loop
 from hrnn_hpo.study.run.observer import Observer, Silent
 from hrnn_hpo.study.run.trial import Objective, TrialContext
 from hrnn_hpo.study.storage.database import load_study, open_storage
-from hrnn_hpo.study.storage.user_figures import UserFigures
+from hrnn_hpo.study.storage.user_figures import UserFigures, create_table
 from hrnn_hpo.study.track.study_runs import StudyRuns
 from hrnn_hpo.tracking import Tracker, git_commit
 
@@ -56,6 +56,7 @@ def work(
     budget = read_budget(load_study(study, database))
     if budget is None:
         raise StudyError(f"Study {study!r} has no budget yet: `hrnn-hpo tune` begins it, workers join.")
+    create_table(database)  # a study that an earlier version began has none
     space = record.search_space()
     n_threads = threads_of(record, n_threads)
     found = load_study(

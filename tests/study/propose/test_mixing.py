@@ -95,6 +95,32 @@ def test_a_good_prior_halves_the_trials_and_a_bad_one_costs_few(tmp_path: Path, 
     assert np.mean(taken["bad"]) <= np.mean(taken["without"]) + 10
 
 
+def test_a_trial_that_ends_while_another_is_proposed_changes_nothing_in_between(tmp_path: Path) -> None:
+    """Optuna asks a sampler for the names first and for the values then: both come from one source."""
+    made = space(tmp_path, GOOD)
+    sampler = make_sampler("tpe", 0, made)
+    study = optuna.create_study(direction="maximize", sampler=sampler)
+    study.add_trials([done(0.5), done(0.6), done(0.7)])
+    together = type(sampler).infer_relative_search_space
+    ended: list[int] = []
+
+    def infer_while_others_end(self: Any, *args: Any) -> Any:
+        found = together(self, *args)
+        study.add_trials([done(0.1, "prior")] * 4)  # in another worker, all at the prior's cost
+        ended.append(len(found))
+        return found
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(sampler), "infer_relative_search_space", infer_while_others_end)
+        for n in range(8):
+            with pytest.MonkeyPatch.context() as fresh:
+                fresh.setattr("hrnn_hpo.study.propose.mixing.FIRST_SHARES", {"prior": 0.9**n, "incumbent": 0.0})
+                trial = study.ask()
+            made.suggest(trial)  # Optuna refuses values of names that were not asked for
+            study.tell(trial, 0.5)
+    assert set(ended) == {0, len(made.searched)}  # the sampler, which names nothing, and the prior
+
+
 @pytest.mark.usefixtures("tracker", "fake_experiment")
 @pytest.mark.parametrize("deterministic", [False, True])
 def test_a_study_stopped_between_trials_proposes_the_same(log: Dataset, tmp_path: Path, deterministic: bool) -> None:

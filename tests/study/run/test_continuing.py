@@ -2,6 +2,7 @@
 
 import signal
 import time
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -133,6 +134,34 @@ def test_a_search_stopped_while_it_finishes_ends_with_the_same_table(
     assert not tune(log, study="parts", **ASKED).interrupted
     assert table("parts") == table("whole")
     assert len(fake_experiment.epochs) == n_epochs  # no epoch ran twice
+
+
+@pytest.mark.usefixtures("tracker")
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_the_best_are_finished_on_a_machine_that_lacks_their_checkpoints(
+    log: Dataset,
+    space: SearchSpace,
+    fake_experiment: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    deterministic: bool,
+) -> None:
+    monkeypatch.setenv("HRNN_HPO_STORAGE", f"sqlite:///{tmp_path}/shared.db")
+    tune(log, study="whole", space=space, deterministic=deterministic, **ASKED)
+    fake_experiment.configurations.clear()
+    fake_experiment.before_epoch = lambda run, now: signal.raise_signal(signal.SIGINT) if run == 8 else None
+    assert tune(log, study="parts", space=space, deterministic=deterministic, **ASKED).interrupted
+    monkeypatch.setenv("HRNN_HPO_HOME", str(tmp_path / "another-machine"))
+    fake_experiment.epochs.clear()
+    result = tune(log, study="parts", **ASKED)
+    assert table("parts") == table("whole")
+    assert result.trials.done == 9
+    assert "starts again from its first epoch: the checkpoint of its 2 epochs is not on this machine" in caplog.text
+    finished = [trial for trial in study_of("parts").trials if TAKEN_UP in trial.user_attrs]
+    assert len(finished) == 3
+    assert fake_experiment.epochs.count(1) >= 3  # from the first epoch, and no figure of it was told twice
+    assert all(list(epochs_of(trial)) == [1, 2, 3, 4] for trial in finished)
 
 
 class _Killed(BaseException):

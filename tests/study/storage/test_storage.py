@@ -22,6 +22,7 @@ from hrnn_hpo.stores import require_apart, sqlite_file, storage_address, trackin
 from hrnn_hpo.study.storage import retrying
 from hrnn_hpo.study.storage.database import create_study, load_study, open_storage, storage_label
 from hrnn_hpo.study.storage.locks import holding, study_lock
+from hrnn_hpo.study.storage.stale_trials import retry_stale_trial
 from hrnn_hpo.study.tune import tune
 
 
@@ -223,6 +224,31 @@ def test_a_state_that_was_set_though_the_answer_got_lost_counts_as_set(monkeypat
     assert study.trials[0].value == 0.5
     with pytest.raises(ValueError, match="COMPLETE"):
         study.tell(0, 0.6)
+
+
+def test_a_trial_is_queued_again_once_though_the_answer_got_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    study = create_study("s", open_storage(create=True))
+    with pytest.warns(UserWarning, match="Heartbeat"):
+        study.tell(study.ask(), state=TrialState.FAIL)
+    real = RDBStorage._create_new_trial
+    answers = [away()]
+
+    def create_and_lose_the_answer(*args: Any) -> Any:
+        made = real(*args)
+        if answers:
+            raise answers.pop()
+        return made
+
+    monkeypatch.setattr(retrying.RetryingStorage, "_create_new_trial", retrying.retried(create_and_lose_the_answer))
+    monkeypatch.setattr(retrying.time, "sleep", lambda seconds: None)
+    retry_stale_trial(study, study.trials[0])
+    assert answers == []
+    assert [trial.state for trial in study.trials] == [TrialState.FAIL, TrialState.WAITING]
+    retry_stale_trial(study, study.trials[0])  # by another process that notices the same
+    assert len(study.trials) == 2
+    study.enqueue_trial({"x": 1})
+    study.enqueue_trial({"x": 1})  # what has no history may be wanted twice
+    assert len(study.trials) == 4
 
 
 def test_the_start_lock_is_held_by_one_process_until_it_is_given_back() -> None:

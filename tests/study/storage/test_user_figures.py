@@ -3,12 +3,14 @@
 import numpy as np
 import pytest
 from optuna.storages import RDBStorage
+from sqlalchemy import text
 from study_fakes import user_scores
 
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.search.space import SearchSpace, space_from_content
 from hrnn_hpo.study.attributes import epochs_of
 from hrnn_hpo.study.record import read_record
+from hrnn_hpo.study.request.budget import Budget, write_budget
 from hrnn_hpo.study.results.manage import clean_up, delete_study
 from hrnn_hpo.study.storage.database import load_study, open_storage
 from hrnn_hpo.study.storage.user_figures import (
@@ -18,6 +20,7 @@ from hrnn_hpo.study.storage.user_figures import (
     drop_figures,
     studies_with_figures,
 )
+from hrnn_hpo.study.team.worker import work
 from hrnn_hpo.study.tune import tune
 
 
@@ -52,6 +55,13 @@ def test_a_trial_keeps_at_most_two_megabytes(storage: RDBStorage) -> None:
     assert read[0] == 0.5
 
 
+def test_figures_of_a_metric_of_ones_own_may_be_large_or_missing(storage: RDBStorage) -> None:
+    figures = UserFigures(storage, "uid", "s", 4)
+    figures.write(0, 1, np.array([1e6, -1e6, np.nan, 0.5]))
+    np.testing.assert_array_equal(figures.read(0, 1), [65504.0, -65504.0, np.nan, 0.5])
+    assert figures.standard_error(0, 1, 4) == pytest.approx(np.std([65504.0, -65504.0, 0.5], ddof=1) / 2)
+
+
 def test_figures_of_a_study_are_dropped_alone(storage: RDBStorage) -> None:
     for name in ("a", "b"):
         UserFigures(storage, "uid", name, 4).write(0, 1, np.ones(3))
@@ -59,6 +69,19 @@ def test_figures_of_a_study_are_dropped_alone(storage: RDBStorage) -> None:
     assert len(keys) == 2
     drop_figures(storage, keys[0])
     assert studies_with_figures(storage) == keys[1:]
+
+
+@pytest.mark.usefixtures("tracker", "fake_experiment")
+def test_a_worker_joins_a_study_that_an_earlier_version_began(log: Dataset, space: SearchSpace) -> None:
+    tune(log, study="s", space=space, n_trials=2, confirm=0)
+    storage = open_storage()
+    with storage.engine.begin() as connection:
+        connection.execute(text("DROP TABLE hrnn_hpo_user_figures"))
+    found = load_study("s", storage)
+    write_budget(found, Budget(4, "random", "median"))
+    work(log, "s")
+    assert [trial.state.name for trial in found.trials] == ["COMPLETE"] * 4
+    assert UserFigures(storage, read_record(found).uid, "s", 4).read(3, 4) is not None
 
 
 def test_a_storage_of_an_earlier_version_has_none() -> None:
