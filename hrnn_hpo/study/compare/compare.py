@@ -2,6 +2,8 @@
 
 Confirmations are the evidence: other seeds and other users than those that the search chose by. Where a study has only
 searched, its best score stands beside a warning, since the best of many noisy scores flatters, and nothing is decided.
+The search's figures of each user tell how much of such a lead the draw of users explains (all studies of one split have
+the same validation users, so they are paired), and nothing of what the choice among many trials adds to it.
 Test figures choose nothing; where the studies have opened their test users already they are shown.
 
 A study's winner is the best of its contenders by the very runs that are compared here, so chance helps whoever had more
@@ -24,10 +26,35 @@ from hrnn_hpo.evaluation.significance import bootstrap_interval, holm, paired_te
 from hrnn_hpo.study.compare.evidence import Entrant, Entry, Evidence, read_entrant, require_same_data
 from hrnn_hpo.study.compare.pairs import Difference, compare_runs
 from hrnn_hpo.study.confirm.verdict import ALPHA, NEGLIGIBLE
+from hrnn_hpo.study.propose.paired import LEAST_USERS
 from hrnn_hpo.study.record import StudyRecord
 from hrnn_hpo.study.storage.database import load_study, open_storage
 
 Finding = Literal["better", "alike", "undecided"]
+
+
+@dataclass(frozen=True)
+class InSearch:
+    """The best trials of two searches on the same validation users, by whose very figures both were chosen."""
+
+    ahead: str
+    behind: str
+    difference: float
+    low: float  # 95 %, users drawn by chance; it counts neither the choice among trials nor the luck of a training
+    high: float
+    p: float  # paired by user, likewise
+    n_users: int
+    n_trials: tuple[int, int]  # among which either was chosen
+
+    def sentence(self, objective: str) -> str:
+        """Return it in words, with what it does not count."""
+        first, second = self.n_trials
+        return (
+            f"On the {self.n_users:,} users of both searches the best trial of {self.ahead} is ahead by {objective} "
+            f"{self.difference:+.4f} [{self.low:+.4f}, {self.high:+.4f}], p {self.p:.3g} (paired by user). But these "
+            f"users chose both trials, the best of {first} and of {second}: that flatters either, the more the more "
+            "trials there were, and interval and p do not count it."
+        )
 
 
 @dataclass(frozen=True)
@@ -44,9 +71,16 @@ class Pair:
     p: float | None = None  # corrected likewise
     how: str = ""  # what was compared: "paired, 283 users, 5 runs"
     doubt: str | None = None  # why neither can be called better
+    in_search: InSearch | None = None  # the searches' best trials, user by user; it decides nothing
 
     def sentence(self, objective: str) -> str:
-        """Return it in words."""
+        """Return it in words, what the searches' users say where nothing is decided included."""
+        told = self._finding(objective)
+        if self.in_search is None or self.finding != "undecided":
+            return told
+        return f"{told.removesuffix('.')}. {self.in_search.sentence(objective)}"
+
+    def _finding(self, objective: str) -> str:
         gain = f"{objective} {self.difference:+.4f}"
         if self.evidence == "search":
             return (
@@ -140,7 +174,11 @@ def judge_pairs(entrants: Sequence[Entrant]) -> list[Pair]:
         for (first, second), (difference, _), p in zip(confirmed, found, adjusted, strict=True)
     }
     return [
-        judged.get((one.entry.study, other.entry.study)) or _searched(one.entry, other.entry) for one, other in both
+        replace(
+            judged.get((one.entry.study, other.entry.study)) or _searched(one.entry, other.entry),
+            in_search=_in_search(one, other),
+        )
+        for one, other in both
     ]
 
 
@@ -163,6 +201,30 @@ def _searched(first: Entry, second: Entry) -> Pair:
     if first.best_value < second.best_value:
         first, second = second, first
     return Pair(first.study, second.study, "search", "undecided", first.best_value - second.best_value)
+
+
+def _in_search(first: Entrant, second: Entrant) -> InSearch | None:
+    """Return the searches' best trials against each other; None where one has no figures of the same users."""
+    ours, theirs = first.search_figures, second.search_figures
+    if ours is None or theirs is None or ours.shape != theirs.shape:
+        return None
+    known = ~np.isnan(ours - theirs)
+    if known.sum() < LEAST_USERS:
+        return None
+    ours, theirs = ours[known], theirs[known]
+    if ours.mean() < theirs.mean():
+        first, second, ours, theirs = second, first, theirs, ours
+    low, high = bootstrap_interval(ours - theirs, 0)
+    return InSearch(
+        ahead=first.entry.study,
+        behind=second.entry.study,
+        difference=float((ours - theirs).mean()),
+        low=low,
+        high=high,
+        p=paired_test(ours, theirs),
+        n_users=len(ours),
+        n_trials=(first.entry.n_trials, second.entry.n_trials),
+    )
 
 
 def _test_pairs(entrants: Sequence[Entrant]) -> list[OnTestUsers]:

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from optuna.storages import RDBStorage
 from optuna.study import Study
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from hrnn_hpo.errors import StudyError
-from hrnn_hpo.study.attributes import CANDIDATE, TRAIN_SEED
+from hrnn_hpo.study.attributes import CANDIDATE, SUMMARY, TRAIN_SEED
 from hrnn_hpo.study.confirm.conclude import run_scores
 from hrnn_hpo.study.confirm.intervals import crossed_intervals
 from hrnn_hpo.study.confirm.leaderboard import Leaderboard, read_leaderboard
@@ -23,8 +23,9 @@ from hrnn_hpo.study.confirm.test_part import figures_on_test_users
 from hrnn_hpo.study.confirm.verdict import RunScores
 from hrnn_hpo.study.confirmation import Confirmation, Contender
 from hrnn_hpo.study.record import StudyRecord, read_record
-from hrnn_hpo.study.seeds import trial_seed
-from hrnn_hpo.study.trials import best_trial, last_attempts, read_confirmation
+from hrnn_hpo.study.seeds import ordinals, trial_seed
+from hrnn_hpo.study.storage.user_figures import UserFigures, has_figures
+from hrnn_hpo.study.trials import DONE, best_trial, last_attempts, read_confirmation
 
 Evidence = Literal["confirmation", "search"]
 SAME = ("data_hash", "protocol", "split_seed", "seen", "objective")  # what two studies must share
@@ -46,6 +47,7 @@ class Entry:
     n_contenders: int  # among which the winner was chosen by these very figures
     best_trial: int  # of the search
     best_value: float
+    n_trials: int  # complete and pruned, among which the best was chosen
     doubt: str | None  # why the winner's users are those that chose it
     test: dict[str, float] = field(default_factory=dict)  # the objective on test users, where they were opened
 
@@ -58,12 +60,16 @@ class Entrant:
     record: StudyRecord
     runs: Mapping[int, RunScores]
     test_figures: tuple[NDArray[np.int64], NDArray[np.float64]] | None  # test users, the winner's figure of each
+    # What each validation user of the search scores in its best trial after that one's best epoch; None where no
+    # figures were kept. The same users in the same order in every study of the same data and split.
+    search_figures: NDArray[np.float64] | None = None
 
 
 def read_entrant(study: Study, storage: RDBStorage) -> Entrant:
     """Return what a study brings. Raises StudyError for one without a complete trial, or of other software."""
     record = read_record(study)
-    best = best_trial(last_attempts(study))
+    trials = last_attempts(study)
+    best = best_trial(trials)
     if best is None or best.value is None:
         raise StudyError(f"Study {study.study_name!r} has no complete trial yet: there is nothing to compare.")
     confirmation = read_confirmation(study)
@@ -82,10 +88,12 @@ def read_entrant(study: Study, storage: RDBStorage) -> Entrant:
         n_contenders=1 if confirmation is None else len(confirmation.contenders),
         best_trial=best.number,
         best_value=best.value,
+        n_trials=sum(trial.state in DONE for trial in trials),
         doubt=None if confirmation is None else confirmation.doubt,
         test=_test_row(board, record.objective),
     )
-    return Entrant(entry, record, runs, figures_on_test_users(study) if board is not None else None)
+    opened = figures_on_test_users(study) if board is not None else None
+    return Entrant(entry, record, runs, opened, _search_figures(study, storage, record, best))
 
 
 def require_same_data(entrants: list[Entrant]) -> None:
@@ -116,6 +124,16 @@ def interval_of_mean(runs: list[RunScores]) -> tuple[float, float] | tuple[None,
         values = np.array([run.score for run in runs])
     [interval] = crossed_intervals(values[None], users, index, level=0.95)
     return interval or (None, None)
+
+
+def _search_figures(
+    study: Study, storage: RDBStorage, record: StudyRecord, trial: FrozenTrial
+) -> NDArray[np.float64] | None:
+    epoch = trial.user_attrs.get(SUMMARY, {}).get("best_epoch")
+    if epoch is None or not has_figures(storage):
+        return None
+    place = ordinals(study.get_trials(deepcopy=False))[trial.number]
+    return UserFigures(storage, record.uid, study.study_name, record.search_space().max_epochs).read(place, epoch)
 
 
 def _runs_of_winner(

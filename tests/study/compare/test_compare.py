@@ -19,7 +19,10 @@ from hrnn_hpo.errors import ConfigError, StudyError
 from hrnn_hpo.search.space import SearchSpace
 from hrnn_hpo.study.attributes import CONFIRMATION
 from hrnn_hpo.study.compare.compare import compare
+from hrnn_hpo.study.folders import files_keys_of
+from hrnn_hpo.study.record import read_record
 from hrnn_hpo.study.storage.database import load_study, open_storage
+from hrnn_hpo.study.storage.user_figures import UserFigures, drop_figures
 from hrnn_hpo.study.tune import tune
 
 
@@ -242,6 +245,47 @@ def test_real_studies_without_a_confirmation_are_compared(log: Dataset, space: S
     assert np.isfinite(pair.difference)
 
 
+@pytest.mark.usefixtures("tracker", "fake_experiment")
+def test_searches_are_set_against_each_other_on_their_common_users(log: Dataset, space: SearchSpace) -> None:
+    tune(log, study="a", space=space, n_trials=2, confirm=0)
+    tune(log, study="b", space=space, n_trials=3, confirm=0, seed=4)
+    storage = open_storage()
+    users = np.arange(20)
+    for name, figures in (("a", 0.30 + 0.01 * users), ("b", 0.35 + 0.01 * users + 0.04 * (-1) ** users)):
+        study = load_study(name, storage)
+        number = study.best_trial.number  # nothing was retried: it is its place
+        kept = UserFigures(storage, read_record(study).uid, name, 4)
+        kept.write(number, 4, np.where(users == 19, np.nan, figures))
+    [pair] = compare("a", "b").pairs
+    found = pair.in_search
+    assert found is not None
+    # Ten users gain .09 and nine .01: the users' differences vary about their mean (10 * .09 + 9 * .01) / 19.
+    assert (found.ahead, found.n_users, found.n_trials) == ("b", 19, (3, 2))
+    assert found.difference == pytest.approx((10 * 0.09 + 9 * 0.01) / 19, abs=1e-3)
+    error = 0.04 / np.sqrt(19)
+    assert (found.low, found.high) == (
+        pytest.approx(found.difference - 1.96 * error, abs=2e-3),
+        pytest.approx(found.difference + 1.96 * error, abs=2e-3),
+    )
+    assert found.p < 0.001  # and yet nothing is decided
+    assert (pair.evidence, pair.finding) == ("search", "undecided")
+    told = pair.sentence("ndcg_at_10")
+    assert "tells. On the 19 users of both searches the best trial of b is ahead by ndcg_at_10 +0.05" in told
+    assert "these users chose both trials, the best of 3 and of 2: that flatters either" in told
+    assert compare("b", "a").pairs[0].in_search == found
+    for name in ("a", "b"):
+        drop_figures(storage, files_keys_of(load_study(name, storage))[0])
+    [pair] = compare("a", "b").pairs
+    assert pair.in_search is None
+    assert pair.sentence("ndcg_at_10").endswith("of both studies tells.")
+
+
+def test_searches_of_an_earlier_version_have_no_figures_by_user(space: SearchSpace) -> None:
+    searched(space, "a", [0.2])
+    searched(space, "b", [0.3])
+    assert compare("a", "b").pairs[0].in_search is None
+
+
 @pytest.mark.usefixtures("tracker")
 def test_real_confirmed_studies_share_their_runs_and_their_test_users(shop: Dataset, shop_space: SearchSpace) -> None:
     def confirmed_study(name: str, configuration: dict[str, Any]) -> dict[str, float]:
@@ -258,4 +302,7 @@ def test_real_confirmed_studies_share_their_runs_and_their_test_users(shop: Data
     assert pair.how.endswith(" users, 2 runs")
     assert pair.difference == pytest.approx(found.ranking[0].mean - found.ranking[1].mean)
     assert (tested.ahead, tested.p is not None) == ("a", True)
+    assert pair.in_search is not None
+    assert pair.in_search.n_users == 8
+    assert ("chose both trials" in found.sentences()[0]) == (pair.finding == "undecided")
     assert tested.difference == pytest.approx(good["ndcg_at_10"] - fair["ndcg_at_10"])
