@@ -16,10 +16,9 @@ from typing import Any, NoReturn
 from hrnn_hpo.errors import ConfigError, DataError, HRNNError
 from hrnn_hpo.model.encode import USERS_AT_ONCE
 from hrnn_hpo.serving.recommender import Recommender, check_k
-from hrnn_hpo.serving.times import REQUEST_TIME, context_seconds
+from hrnn_hpo.serving.times import CONTEXT, MAX_SHOWN, time_in_context
 
-USER_KEY, CONTEXT_KEY = "userId", "context"
-MAX_SHOWN = 80  # characters of a bad line in its error
+USER_KEY = "userId"
 
 
 @dataclass(frozen=True)
@@ -75,7 +74,7 @@ def answer_lines(recommender: Recommender, lines: Sequence[bytes], k: int) -> li
     for answer in answers:
         if answer["error"] is None:
             try:
-                at = _request_time(answer["input"])
+                at = time_in_context(answer["input"])
                 recommender.check_request(answer["input"][USER_KEY], at)
             except HRNNError as error:
                 answer["error"] = str(error)
@@ -120,26 +119,9 @@ def _read_line(line: bytes) -> dict[str, Any]:
     elif not isinstance(value[USER_KEY], str) or not value[USER_KEY]:
         shown = json.dumps(value[USER_KEY])[:MAX_SHOWN]
         problem = f'"{USER_KEY}" must be a string of at least one character, but got {shown}.'
-    elif unknown := sorted(value.keys() - {USER_KEY, CONTEXT_KEY}):
-        problem = f'The line must have no other key than "{USER_KEY}" and "{CONTEXT_KEY}", but got {unknown}.'
+    elif unknown := sorted(value.keys() - {USER_KEY, CONTEXT}):
+        problem = f'The line must have no other key than "{USER_KEY}" and "{CONTEXT}", but got {unknown}.'
     return {"input": value, "output": None, "error": problem}
-
-
-def _request_time(line: dict[str, Any]) -> int | None:
-    """Return when the user of a line asks, in unix seconds, None where it does not say.
-
-    Raises DataError for a context that holds something else, ConfigError for what is no time.
-    """
-    context = line.get(CONTEXT_KEY, {})
-    if not isinstance(context, dict) or context.keys() - {REQUEST_TIME}:
-        shown = json.dumps(context)[:MAX_SHOWN]
-        raise DataError(f'"{CONTEXT_KEY}" must be an object with the key "{REQUEST_TIME}" alone, but got {shown}.')
-    if REQUEST_TIME not in context:
-        return None
-    try:
-        return context_seconds(context[REQUEST_TIME])
-    except ValueError as error:
-        raise ConfigError(f'"{REQUEST_TIME}" {error}.') from None
 
 
 def _refuse_constant(name: str) -> NoReturn:

@@ -2,14 +2,18 @@
 
 model = mlflow.pyfunc.load_model("models:/first/1")
 model.predict(pandas.DataFrame({"userId": ["1", "2"]}), params={"k": 10})
+
+A model that reads the time of a request is told it by a column REQUEST_TIME, in unix seconds, or in each row's context
+as Amazon's runtime has it; where it is empty nobody knows the time.
 """
 
 from pathlib import Path
 from typing import Any
 
-from hrnn_hpo.errors import DataError
+from hrnn_hpo.errors import ConfigError, DataError, HRNNError
 from hrnn_hpo.model.folder import load_model
 from hrnn_hpo.serving.recommender import Recommender
+from hrnn_hpo.serving.times import CONTEXT, REQUEST_TIME, context_seconds, time_in_context
 
 USER = "userId"  # as in Amazon's runtime
 
@@ -21,13 +25,22 @@ class PyfuncModel:
         self._recommender = recommender
 
     def predict(self, model_input: Any, params: dict[str, Any] | None = None) -> list[dict[str, Any]]:
-        """Return for each row {"userId", "items", "scores"}, best item first.
+        """Return for each row {"userId", "items", "scores"}, best item first: what `recommend` gives at that time.
 
-        `model_input` is a table with a column userId, or a sequence of such mappings or of user ids; `params` may
-        hold `k` (25). Raises DataError where no userId is given.
+        `model_input` is a table with a column userId, or a sequence of such mappings or of user ids. When a user asks
+        stands in a column REQUEST_TIME or in `context`, {"REQUEST_TIME": 1700000000}; empty is unknown. `params` may
+        hold `k` (25). Raises DataError, naming the row, where no userId is given and for a time before the user's last
+        event, ConfigError for what is no time and for a model that does not read it.
         """
-        users = _users(model_input)
-        items, scores = self._recommender.recommend_many(users, int((params or {}).get("k", 25)))
+        rows = _rows(model_input)
+        users, times = [_user(row, number) for number, row in enumerate(rows)], []
+        for number, (row, user) in enumerate(zip(rows, users, strict=True)):
+            try:
+                times.append(_request_time(row))
+                self._recommender.check_request(user, times[-1])
+            except HRNNError as error:
+                raise type(error)(f"Row {number}: {error}") from None
+        items, scores = self._recommender.recommend_many(users, int((params or {}).get("k", 25)), times)
         answers = []
         for user, *best in zip(users, items, scores, strict=True):
             found = self._recommender.named(*best)
@@ -40,9 +53,39 @@ def _load_pyfunc(path: str) -> PyfuncModel:
     return PyfuncModel(Recommender(load_model(Path(path))))
 
 
-def _users(model_input: Any) -> list[str]:
+def _rows(model_input: Any) -> list[dict[str, Any]]:
     rows = model_input.to_dict("records") if hasattr(model_input, "to_dict") else list(model_input)
-    users = [row.get(USER) if isinstance(row, dict) else row for row in rows]
-    if any(user is None for user in users):
-        raise DataError(f"Every row must have a {USER}, but row {users.index(None)} has none.")
-    return [str(user) for user in users]
+    return [row if isinstance(row, dict) else {USER: row} for row in rows]
+
+
+def _user(row: dict[str, Any], number: int) -> str:
+    user = row.get(USER)
+    if user is None:
+        raise DataError(f"Every row must have a {USER}, but row {number} has none.")
+    return str(user)
+
+
+def _request_time(row: dict[str, Any]) -> int | None:
+    """Return when the user of a row asks, in unix seconds; None where neither column nor context says it."""
+    told, context = row.get(REQUEST_TIME), row.get(CONTEXT)
+    inside = None
+    if isinstance(context, dict):
+        inside = time_in_context({CONTEXT: {name: value for name, value in context.items() if not _is_empty(value)}})
+    elif not _is_empty(context):
+        inside = time_in_context({CONTEXT: context})
+    if _is_empty(told):
+        return inside
+    if inside is not None:
+        raise DataError(f"The time must stand in the column {REQUEST_TIME} or in {CONTEXT}, but both have one.")
+    try:
+        return context_seconds(told)
+    except ValueError as error:
+        raise ConfigError(f"{REQUEST_TIME} {error}.") from None
+
+
+def _is_empty(value: Any) -> bool:
+    """Return whether a cell is empty, as pandas and JSON have it: None, NaN, NaT, NA, or no text."""
+    from pandas import isna
+    from pandas.api.types import is_scalar
+
+    return (isinstance(value, str) and not value.strip()) or (is_scalar(value) and bool(isna(value)))

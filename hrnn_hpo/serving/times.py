@@ -3,18 +3,22 @@
 What the time of a request means to a model is the model's business.
 """
 
+import json
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from math import isfinite
 from typing import Any
 
 import numpy as np
 
-from hrnn_hpo.errors import ConfigError
+from hrnn_hpo.errors import ConfigError, DataError
 
 NOW = "now"
 MAX_SECONDS = 10**11  # the year 5138; a time in milliseconds is above it
+CONTEXT = "context"
 REQUEST_TIME = "REQUEST_TIME"  # the key of a request's or a batch line's context
+MAX_SHOWN = 80  # characters of a bad value in its error
 
 TimeLike = int | float | str | datetime | None  # unix seconds, ISO 8601, `now`; None: nobody knows
 
@@ -44,6 +48,23 @@ def context_seconds(value: Any) -> int:
     """Return `unix_seconds` of a context's value, which may be a number's digits: contexts hold texts."""
     digits = isinstance(value, str) and value.isascii() and value.isdigit()
     return unix_seconds(int(value[:20]) if digits else value)
+
+
+def time_in_context(line: Mapping[str, Any]) -> int | None:
+    """Return when the user of a line asks, by its context, in unix seconds; None where it does not say.
+
+    Raises DataError for a context that holds something else, ConfigError for what is no time.
+    """
+    context = line.get(CONTEXT, {})
+    if not isinstance(context, dict) or context.keys() - {REQUEST_TIME}:
+        shown = json.dumps(context, default=str)[:MAX_SHOWN]
+        raise DataError(f'"{CONTEXT}" must be an object with the key "{REQUEST_TIME}" alone, but got {shown}.')
+    if REQUEST_TIME not in context:
+        return None
+    try:
+        return context_seconds(context[REQUEST_TIME])
+    except ValueError as error:
+        raise ConfigError(f'"{REQUEST_TIME}" {error}.') from None
 
 
 def request_seconds(at: TimeLike) -> int | None:

@@ -12,6 +12,7 @@ from mlflow import MlflowClient, pyfunc
 from optuna.trial import FrozenTrial, TrialState
 from real_studies import PROGRAM, Process, finish, start, wait_for, write_project
 
+from hrnn_hpo.errors import ConfigError
 from hrnn_hpo.model.folder import load_model
 from hrnn_hpo.serving.recommender import Recommender
 from hrnn_hpo.stores import tracking_address
@@ -123,4 +124,6 @@ def test_the_registered_winner_recommends_serves_and_remembers_its_opening(
     [answer] = model.predict([{"userId": str(user)}], params={"k": 3})
     expected = Recommender(load_model(Path("out/model"))).recommend(str(user), 3)
     assert answer["items"] == [one.item for one in expected]
+    with pytest.raises(ConfigError, match=r"Row 0: .*does not read the time of a request"):
+        model.predict([{"userId": str(user), "REQUEST_TIME": 1_700_000_000}])
     assert not list(Path("mlruns/artifacts/models").rglob("*.pkl"))
