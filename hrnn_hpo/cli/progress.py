@@ -141,6 +141,8 @@ def plan_lines(forecast: Any) -> list[str]:
         lines.append(
             f"  Then {f.confirm_runs} trainings confirm the winner: about {_duration(f.confirm_seconds)} more."
         )
+    if f.refits:
+        lines.append(f"  At the end {f.refits} refits: about {_duration(f.refit_seconds)} more, one after the other.")
     if f.resolution is not None:
         when = "" if f.confirm_runs else "If one challenger were confirmed: "
         lines.append(f"  {when}{f.resolution.sentence()}")

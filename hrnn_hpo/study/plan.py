@@ -14,14 +14,15 @@ from hrnn_hpo.data.prepared import load_dataset, prepare
 from hrnn_hpo.data.reading.options import KEYWORDS, ReadOptions, read_options
 from hrnn_hpo.data.reading.source import SourceLike
 from hrnn_hpo.data.schema import Dataset
-from hrnn_hpo.data.splits import REDRAWN, make_split
+from hrnn_hpo.data.splits import REDRAWN, Split, make_split
 from hrnn_hpo.errors import ConfigError, HRNNError, StudyError
 from hrnn_hpo.evaluation.metrics import COVERAGE
 from hrnn_hpo.experiment import resolve_device
 from hrnn_hpo.search.solution_config import solution_filters
+from hrnn_hpo.study.confirm.leaderboard import read_leaderboard
 from hrnn_hpo.study.confirm.runs import companion_of, confirmation_runs
 from hrnn_hpo.study.confirm.settings import Settings, n_confirmed, wanted_settings
-from hrnn_hpo.study.forecast.forecast import FORECAST_KEY, Forecast, forecast, stored_measure
+from hrnn_hpo.study.forecast.forecast import FORECAST_KEY, Forecast, forecast, seconds_per_refit, stored_measure
 from hrnn_hpo.study.forecast.measure import Measure, measure
 from hrnn_hpo.study.record import StudyRecord
 from hrnn_hpo.study.request.check import CheckedRequest, check_request
@@ -118,19 +119,25 @@ def _forecast(
         done = [run for run in confirmation_runs(companion) if run.state.name == "COMPLETE"] if companion else []
         return max((k + 1) * settings.n_seeds - len(done), 0) if k > 0 else 0
 
-    found = forecast(checked, known, checked.request.study, n_done=n_done, confirm_runs=confirm_runs)
+    record = checked.record
+    split = make_split(dataset, record.protocol, record.split_seed, n_held_back=record.n_held_back or 0)
+    n_users = 0 if split.validation is None or record.objective == COVERAGE else len(split.validation)
+    found = forecast(checked, known, checked.request.study, n_users, n_done=n_done, confirm_runs=confirm_runs)
     k = challengers(None if found.n_trials is None else n_done + found.n_trials)
-    return replace(found, resolution=_resolution(dataset, checked.record, study, settings.n_seeds, max(k, 1)))
+    seen = _resolution(split, record, study, settings.n_seeds, max(k, 1))
+    opened = study is not None and read_leaderboard(study) is not None and not checked.request.again
+    refits = 0 if opened or k <= 0 else 2 + (settings.n_seeds - 1) * settings.ensemble  # winner, defaults, members
+    seconds = refits * seconds_per_refit(checked, known, checked.request.study)
+    return replace(found, resolution=seen, refits=refits, refit_seconds=seconds)
 
 
 def _resolution(
-    dataset: Dataset, record: StudyRecord, study: Study | None, n_seeds: int, n_challengers: int
+    split: Split, record: StudyRecord, study: Study | None, n_seeds: int, n_challengers: int
 ) -> Resolution | None:
     """Return what a confirmation can tell on this data; None where it has no users to tell by.
 
     The deviations are those of the study's own confirmation where it has one, else assumed.
     """
-    split = make_split(dataset, record.protocol, record.split_seed, n_held_back=record.n_held_back or 0)
     redrawn = record.protocol in REDRAWN
     judged = split.validation if redrawn else split.held_back
     if judged is None or record.objective == COVERAGE:  # which has no figure per user

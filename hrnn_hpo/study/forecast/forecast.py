@@ -12,13 +12,14 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from optuna.pruners import BasePruner
 from optuna.samplers import RandomSampler
 from optuna.study import Study
 from optuna.trial import Trial
 
 from hrnn_hpo.study.forecast.measure import Measure
-from hrnn_hpo.study.forecast.simulation import simulate
+from hrnn_hpo.study.forecast.simulation import SimulatedTrial, simulate
 from hrnn_hpo.study.propose.pruners import ETA, WARMUP_EPOCHS, count_brackets, epochs_before_pruning, make_pruner
 from hrnn_hpo.study.propose.samplers import name_of
 from hrnn_hpo.study.request.check import CheckedRequest
@@ -29,6 +30,10 @@ PRIOR_TRIALS = 3  # so many finished trials weigh as much as the forecast
 # Curves as recorded trainings on ml-100k show them (scripts/benchmarks/pruning.py): half of the final score is there
 # at once, the rest comes with a time constant of a fifth of the epochs; scores differ by a tenth and wobble by 3 %.
 DEPTH, RISE, SPREAD, WOBBLE = 0.5, 1 / 5, 0.1, 0.03
+# The standard deviation of a user's difference between two such trainings, as a share of the score: 1.5 on ml-100k
+# where one event is to be found, 1.0 where a tenth of the history is.
+OF_A_USER = 1.2
+MOST_DRAWN = 400  # users of a simulated trial
 N_SIMULATED = 60  # trials; further ones are taken to be like the last third
 N_REPEATS = 3
 MAX_COUNTED = 100_000  # trials; a budget for more is as good as endless
@@ -52,6 +57,8 @@ class Forecast:
     measure: dict[str, float]
     resolution: Resolution | None = None  # what the confirmation can tell apart; None where it has no users to tell by
     keep: int | None = None  # trials that the pruner `epochs:K` finishes at the end
+    refits: int = 0  # trainings at the end, validation users included: of winner, defaults, an ensemble's members
+    refit_seconds: float = 0.0  # of all of them, one after the other
 
     def content(self) -> dict[str, Any]:
         """Return it as plain values."""
@@ -62,6 +69,7 @@ def forecast(
     checked: CheckedRequest,
     measured: Measure,
     study: str,
+    n_users: int = 0,  # who validate, and whose figures the pruner `paired` compares; 0: there are none
     *,
     n_done: int = 0,
     confirm_runs: Callable[[int | None], int] = lambda _: 0,
@@ -70,7 +78,7 @@ def forecast(
     epochs = checked.space.max_epochs
     seconds_of = [
         [measured.setup_seconds + measured.epoch_seconds * n for n in simulated]
-        for simulated in (_simulated(checked, study, seed) for seed in range(N_REPEATS))
+        for simulated in (_simulated(checked, study, seed, n_users) for seed in range(N_REPEATS))
     ]
     n_trials, seconds = _within_budget(checked, seconds_of, n_done)
     n_runs = confirm_runs(None if n_trials is None else n_done + n_trials)
@@ -118,37 +126,62 @@ def rungs(pruner: str | BasePruner, epochs: int) -> list[list[int]]:
     return [[n for n in (start * ETA**k for k in range(bracket, 40)) if n < epochs] for bracket in first]
 
 
+def seconds_per_refit(checked: CheckedRequest, measured: Measure, study: str) -> float:
+    """Return what a refit takes: a training on all users, validation's too, for its best epochs alone."""
+    epochs = float(np.mean([t.best_epoch for t in itertools.islice(_trials(checked, "none", study, 0), N_SIMULATED)]))
+    training = (measured.epoch_seconds - measured.validation_seconds) / (checked.record.user_fraction or 1.0)
+    return measured.setup_seconds + epochs * training
+
+
 def _unpruned_seconds(checked: CheckedRequest, measured: Measure, study: str) -> float:
     """Return what a training on all users takes that nothing but early stopping ends."""
-    simulated = _epochs("none", checked.space.max_epochs, checked.space.most("patience"), study, seed=0)
-    epochs = float(np.mean(list(itertools.islice(simulated, N_SIMULATED))))
+    epochs = float(np.mean([t.n_epochs for t in itertools.islice(_trials(checked, "none", study, 0), N_SIMULATED)]))
     training = (measured.epoch_seconds - measured.validation_seconds) / (checked.record.user_fraction or 1.0)
     return measured.setup_seconds + epochs * (training + measured.validation_seconds)
 
 
-def _simulated(checked: CheckedRequest, study: str, seed: int) -> list[float]:
+def _simulated(checked: CheckedRequest, study: str, seed: int, n_users: int) -> list[float]:
     """Return the epochs of each trial of one simulated study; the last ones stand for those that go on at its end."""
-    epochs, patience = checked.space.max_epochs, checked.space.most("patience")
-    found: list[float] = list(itertools.islice(_epochs(checked.pruner, epochs, patience, study, seed), N_SIMULATED))
+    pruned = _trials(checked, checked.pruner, study, seed, n_users if name_of(checked.pruner) == "paired" else 0)
+    found: list[float] = [trial.n_epochs for trial in itertools.islice(pruned, N_SIMULATED)]
     if checked.keep is None:
         return found
-    whole = list(itertools.islice(_epochs("none", epochs, patience, study, seed), checked.keep))
+    whole = [trial.n_epochs for trial in itertools.islice(_trials(checked, "none", study, seed), checked.keep)]
     return [*_extended(found, max((checked.n_trials or N_SIMULATED) - checked.keep, 1)), *whole]
 
 
-def _epochs(pruner: str | BasePruner, epochs: int, patience: int, study: str, seed: int) -> Iterator[int]:
-    """Yield the epochs that trials of one simulated study run."""
+def _trials(
+    checked: CheckedRequest, pruner: str | BasePruner, study: str, seed: int, n_users: int = 0
+) -> Iterator[SimulatedTrial]:
+    """Yield the trials of one simulated study. With `n_users` its scores are means over so many, and vary with them."""
+    epochs, patience = checked.space.max_epochs, checked.space.most("patience")
     generator = np.random.default_rng(seed)
+    curves: list[NDArray[np.float64]] = []
+
+    def of_users(place: int) -> NDArray[np.float64]:
+        """Return what each user scores beyond the trial's curve and what is alike in all trials.
+
+        Of very many a part stands for all, with figures that deviate as much less as makes their mean as sure.
+        """
+        n_drawn = min(n_users, MOST_DRAWN)
+        deviation = OF_A_USER / math.sqrt(2.0) * math.sqrt(n_drawn / max(n_users, 1))
+        found: NDArray[np.float64] = np.random.default_rng([seed, place]).normal(0.0, deviation, n_drawn)
+        return found
 
     def curve(trial: Trial) -> list[float]:
         final = 1.0 + SPREAD * generator.standard_normal()
         rise = epochs * RISE * np.exp(0.4 * generator.standard_normal())
         shape = final * (1.0 - DEPTH * np.exp(-np.arange(1, epochs + 1) / rise))
-        return [float(score) for score in shape + WOBBLE * generator.standard_normal(epochs)]
+        curves.append(shape + WOBBLE * generator.standard_normal(epochs))
+        luck = float(of_users(trial.number).mean()) if n_users else 0.0
+        return [float(score) + luck for score in curves[-1]]
 
-    made = make_pruner(pruner, epochs)
-    for trial in simulate(curve, sampler=RandomSampler(seed=seed), pruner=made, patience=patience, study=study):
-        yield trial.n_epochs
+    def figures(place: int, epoch: int) -> NDArray[np.float64]:
+        found: NDArray[np.float64] = curves[place][epoch - 1] + of_users(place)
+        return found
+
+    made = make_pruner(pruner, epochs, figures=figures if n_users else None)
+    yield from simulate(curve, sampler=RandomSampler(seed=seed), pruner=made, patience=patience, study=study)
 
 
 def _within_budget(checked: CheckedRequest, runs: list[list[float]], n_done: int) -> tuple[int | None, float | None]:

@@ -23,6 +23,7 @@ class SimulatedTrial:
     n_epochs: int
     value: float
     pruned: bool
+    best_epoch: int = 0
 
 
 def simulate(
@@ -61,4 +62,4 @@ def simulate(
             found.tell(trial, state=TrialState.PRUNED)
         else:
             found.tell(trial, best)
-        yield SimulatedTrial(trial.params, epoch, best, pruned)
+        yield SimulatedTrial(trial.params, epoch, best, pruned, best_epoch)

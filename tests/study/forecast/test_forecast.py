@@ -63,6 +63,46 @@ class TestPlan:
         with pytest.raises(ConfigError, match="confirm-seeds"):
             expected(log, space, n_trials=20, confirm_seeds=1)
 
+    def test_refits_come_at_the_end(self, log: Dataset, space: SearchSpace) -> None:
+        found = expected(log, space, n_trials=20)  # of the winner and of the defaults
+        assert found.refits == 2
+        assert found.seconds_per_trial / 2 < found.refit_seconds / 2 <= found.seconds_per_trial
+        several = expected(log, space, n_trials=20, ensemble=True)
+        assert (several.refits, several.refit_seconds) == (6, pytest.approx(3 * found.refit_seconds))
+        assert expected(log, space, n_trials=20, ensemble=True, confirm_seeds=3, n_workers=4).refits == 4
+        part = expected(log, space, n_trials=20, user_fraction=0.5)
+        assert part.refit_seconds > found.refit_seconds  # on all users again
+        assert expected(log, space, n_trials=20, confirm=0).refits == 0
+        assert "  At the end 6 refits: about " in "\n".join(plan_lines(several))
+
+    def test_pairs_of_users_end_the_more_the_more_users_there_are(self, space_file: Path) -> None:
+        text = (
+            space_file.read_text(encoding="utf-8")
+            .replace("epochs: 4", "epochs: 20")
+            .replace("default: 4", "default: 20")
+        )
+        space_file.write_text(text, encoding="utf-8")
+        space = load_space(space_file)
+        epochs = [
+            expected(
+                markov(n_users=n_users, n_items=20, n_events=20), space, n_trials=40, pruner=pruner
+            ).epochs_per_trial
+            for n_users, pruner in [(60, "paired"), (3000, "paired"), (60, "none"), (3000, "none")]
+        ]
+        few, many, unpruned, _ = epochs
+        assert unpruned == epochs[3]  # users count for pairs alone
+        assert many < 0.9 * few
+        assert few > 0.9 * unpruned  # six users make no test
+        coverage = expected(
+            markov(n_users=3000, n_items=20, n_events=20), space, n_trials=40, pruner="paired", objective="coverage"
+        )
+        assert coverage.epochs_per_trial == unpruned  # it has no figure by user
+
+    def test_trials_of_a_few_epochs_end_and_the_best_go_on(self, log: Dataset, space: SearchSpace) -> None:
+        found = expected(log, space, n_trials=10, pruner="epochs:2", keep=2)
+        assert found.epochs_per_trial == (4 + 7 * 2 + 2 * 4) / 10  # the defaults, seven that end, two that go on
+        assert (found.rungs, found.keep) == ([[2]], 2)
+
     def test_without_an_end_in_sight_only_the_speed_is_told(self, log: Dataset, space: SearchSpace) -> None:
         found = expected(log, space, patience_trials=5)
         assert (found.n_trials, found.seconds, found.seconds_per_trial) == (None, None, 9.0)
