@@ -6,6 +6,8 @@ from typing import Any
 from rows import Figures, Row, Rows
 from tables import mean_and_error, table, verdict
 
+from hrnn_hpo.evaluation.baselines import constants_note
+
 METRICS = ("ndcg_at_10", "hit_rate_at_10")
 APART = ("ndcg_at_10_repeats", "ndcg_at_10_new")
 NAMES = {
@@ -44,7 +46,26 @@ def log_table(rows: Sequence[Row]) -> str:
     lines = [line(NAMES.get(system, system), done, apart) for system, done in systems.items()]
     share = "" if asked["users"] == 1 else f", {asked['users']:.0%} of the users"
     head = f"**{asked['log']}**, {asked['protocol']}, seen items {asked['seen']}, {asked['n_items']:,} items{share}"
-    return "\n\n".join([head, table(columns, lines), *time_to_score(systems)])
+    return "\n\n".join([head, table(columns, lines), *notes(systems), *time_to_score(systems)])
+
+
+def notes(systems: dict[str, list[Row]]) -> list[str]:
+    """Return sentences on budgets, constants and versions, those of a system's first seed."""
+    first = {system: done[0] for system, done in systems.items()}
+    budgets = {
+        f"{row.settings['budget_core_seconds'] / 60:.0f} core-minutes in batches of "
+        f"{row.settings['hyperparameters']['batch_size']} users"
+        for row in first.values()
+        if "budget_core_seconds" in row.settings
+    }
+    constants = {system: row.figures["constants"] for system, row in first.items() if row.figures.get("constants")}
+    versions = {one for row in first.values() for one in row.figures.get("versions", {}).items()}
+    told = [
+        f"SASRec's budget: {', '.join(sorted(budgets))}." if budgets else None,
+        constants_note(dict(sorted(constants.items()))),
+        "Rivals' versions: " + ", ".join(" ".join(one) for one in sorted(versions)) + "." if versions else None,
+    ]
+    return [" ".join(sentence for sentence in told if sentence)] if any(told) else []
 
 
 def line(name: str, done: Sequence[Row], apart: Sequence[str]) -> list[object]:

@@ -215,6 +215,17 @@ def test_the_table_has_a_line_for_each_system_best_first() -> None:
         "| 2 of 3, budget; 2 of 2 | 1.5 |"
     )
     assert ease == "| ease | 0.0700 | 0.4000 | 0 | file | no | no | 1,234 |  |  | 1.5 |"
+    assert "Constants" not in text
+
+
+def test_below_the_table_stand_budgets_constants_and_versions() -> None:
+    rivals = row("sasrec", 0, 0.1, [(1.0, 0.1), (1.0, 0.2)], versions={"rectools": "0.19.0", "torch": "2.13.0"})
+    rivals.settings.update(budget_core_seconds=720, hyperparameters={"batch_size": 32})
+    text = report({"a": rivals, "b": row("ease", 0, 0.07, [], constants={"regularization": 30.0})})
+    assert text.splitlines()[-1] == (
+        "SASRec's budget: 12 core-minutes in batches of 32 users. Constants of the baselines, chosen on validation "
+        "users: ease regularization 30. Rivals' versions: rectools 0.19.0, torch 2.13.0."
+    )
 
 
 def test_the_time_to_a_score_is_that_of_the_epoch_that_reaches_it() -> None:
