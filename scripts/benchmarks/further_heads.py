@@ -3,15 +3,14 @@
 Run: .venv/bin/python scripts/benchmarks/further_heads.py [--users 0.1] [--rows 'ml-100k-*,baskets-none-0,…']
 
 A variant is `none` (the next event alone), `W`, the weight of the further heads (`further_heads_weight`), or `ahead-K`
-(`targets_ahead: K`), the other way to learn of later events. `ml-100k` is ablation.py's base under `personalize`, split
-seeds as well; `baskets` is hierarchy.py's log of complete-journey, H = 64, under `newest-tenth`, with the household's
-own products mixed in. Choices belong to the validation column. The same seeds draw all variants, so the differences to
-`none` are paired.
+(`targets_ahead: K`), the other way to learn of later events. `ml-100k` is ablation.py's base with one block under
+`personalize`, the seeds being those of the split too; `baskets` is hierarchy.py's log of complete-journey, H = 64,
+under `newest-tenth`, with the household's own products mixed in. Choices belong to the validation column. The same
+seeds draw all variants, so the differences to `none` are paired.
 
 The product ranks by the next event's head alone. A model with further heads is also asked for mixtures of all heads'
-probabilities: `equal` parts, and `events`, a part for each event that a head speaks for (1, 3 and 6). Both parts are
-measured on the same trained model. Half a minute to a minute and a half a row on a quiet core; an interrupted row
-resumes from its last epoch.
+probabilities: `equal` parts, and `events`, a part for each event that a head speaks for (1, 3 and 6). About half a
+minute a row on a quiet core; an interrupted row resumes from its last epoch.
 """
 
 from collections.abc import Mapping
@@ -101,7 +100,7 @@ def configuration_of(log: str, variant: str, seed: int) -> Configuration:
     elif variant != NONE:
         changes["further_heads_weight"] = float(variant)
     if log == "ml-100k":
-        values, split_seed, protocol = ablation.BASE | changes, seed, "personalize"
+        values, split_seed, protocol = ablation.BASE | {"n_blocks": 1} | changes, seed, "personalize"
     else:
         own = {"repeats": "mixed", "hidden_dimension": 64, "epochs": 4}
         values, split_seed, protocol = hierarchy.COMMON | own | changes, 0, "newest-tenth"

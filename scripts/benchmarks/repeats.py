@@ -43,8 +43,8 @@ ROLES = ("validation", "test")
 METRIC = "ndcg_at_10"
 PARTS = ("", "_repeats", "_new")
 VARIANTS = (
-    *("mixed", "own-1", "own-3", "new-1", "cut-1", "drop-0.25", "drop-0.5"),
-    *("ahead-16", "batch-8", "batch-8-drop-0.5", "ignored", "batch-8-ignored"),
+    *("mixed", "own-1", "own-3", "new-1", "cut-1", "drop-0.5"),
+    *("ahead-16", "batch-8", "ahead-16-batch-8", "ahead-64-batch-8", "ignored", "batch-8-ignored"),
 )
 PATCHES = ("own", "new", "cut", "drop")
 HYPERPARAMETERS = {"ahead": "targets_ahead", "batch": "batch_size"}
