@@ -7,7 +7,7 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -92,11 +92,13 @@ def prepare_experiment(
     seen: Literal["auto", "remove", "keep"] = "auto",
     *,
     train_seed: int | None = None,
+    apart_from: Sequence[int] = (),
     refit: bool = False,
 ) -> Experiment:
     """Return everything that a configuration, its `auto` resolved, makes of a dataset before training.
 
-    `train_seed` redraws training and validation users and leaves the test users closed. `refit` adds the validation
+    `train_seed` redraws training and validation users, as far as can be others than those `apart_from` would validate,
+    and leaves the test users closed. `refit` adds the validation
     data to the training data; the configuration's `user_fraction` leaves a part of the training users and its
     `n_held_back` takes users out of validation. Raises DataError when the data is too small, ConfigError when it is not
     the data that the configuration was made with.
@@ -114,6 +116,7 @@ def prepare_experiment(
         configuration.protocol,
         configuration.split_seed,
         train_seed=train_seed,
+        apart_from=apart_from,
         n_held_back=configuration.n_held_back or 0,
     )
     searched = split.train

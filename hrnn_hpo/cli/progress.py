@@ -138,9 +138,9 @@ def plan_lines(forecast: Any) -> list[str]:
         at_once = f", {f.n_workers} at once" if f.n_workers > 1 else ""
         lines.append(f"  {f.n_trials} trials to come{at_once}: about {_duration(f.seconds)}, until {end:%a %H:%M}.")
     if f.confirm_runs:
-        lines.append(
-            f"  Then {f.confirm_runs} trainings confirm the winner: about {_duration(f.confirm_seconds)} more."
-        )
+        screened = f"{f.screening_runs} trainings screen the best trials and " if f.screening_runs else ""
+        more = f"about {_duration(f.confirm_seconds)} more"
+        lines.append(f"  Then {screened}{f.confirm_runs} trainings confirm the winner: {more}.")
     if f.refits:
         lines.append(f"  At the end {f.refits} refits: about {_duration(f.refit_seconds)} more, one after the other.")
     if f.resolution is not None:
@@ -154,7 +154,8 @@ def plan_lines(forecast: Any) -> list[str]:
 def _head(trial: Any) -> str:
     attributes = trial.user_attrs
     if "candidate" in attributes:
-        return f"confirming trial {attributes['candidate']}, run {attributes['repeat'] + 1}"
+        verb = "screening" if attributes["role"] == "screening" else "confirming"
+        return f"{verb} trial {attributes['candidate']}, run {attributes['repeat'] + 1}"
     role = f" ({attributes['role']})" if "role" in attributes else ""
     return f"trial {trial.number:3d}{role}"
 

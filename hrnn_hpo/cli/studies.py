@@ -58,8 +58,12 @@ def status(study: options.Study, storage: options.Storage = None, json: options.
 
 
 def _confirmation_line(found: dict[str, Any]) -> str:
+    now = f"; now {', '.join(found['running'])}" if found["running"] else ""
+    if found["n_screening_runs_done"] < found["n_screening_runs"]:
+        done = f"{found['n_screening_runs_done']} of {found['n_screening_runs']} runs done"
+        return f"Screening: {done}, then {found['n_runs']} to confirm{now}"
     if found["n_runs_done"] < found["n_runs"]:
-        return f"Confirming: {found['n_runs_done']} of {found['n_runs']} runs done"
+        return f"Confirming: {found['n_runs_done']} of {found['n_runs']} runs done{now}"
     if found["verdict"] is None:
         return f"Confirmed by {found['n_runs']} runs, but without a verdict yet"
     optimism = "" if found["optimism"] is None else f"; optimism of the search {found['optimism']:+.4f}"

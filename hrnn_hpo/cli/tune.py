@@ -46,6 +46,7 @@ def tune(
     warm_start: Annotated[str | None, options.of_study("warm_start", metavar="STUDY")] = None,
     solution_config: Annotated[Path | None, options.of_study("solution_config", metavar="FILE")] = None,
     confirm: Annotated[int | None, options.of_study("confirm", min=0, metavar="K")] = None,
+    screen: Annotated[int | None, options.of_study("screen", min=0, metavar="F")] = None,
     confirm_seeds: Annotated[int | None, options.of_study("confirm_seeds", min=2)] = None,
     ensemble: Annotated[bool | None, options.of_study("ensemble")] = None,
     device: Annotated[str, options.of_study("device", metavar="auto|cpu|cuda|mps")] = "auto",
@@ -67,7 +68,8 @@ def tune(
 
     The best of many scores flatters: --confirm trains the best configurations and the defaults again, on the same fresh
     seeds and users, and picks the winner by those runs. The answer is whether it is better than the defaults: yes, no,
-    or undecided. The winner is then trained on training and validation data, and the test users are opened once.
+    or undecided. From 20 trials on, the best are screened before, on seeds of their own (--screen). The winner is then
+    trained on training and validation data, and the test users are opened once.
 
     Examples:
 
@@ -112,6 +114,7 @@ def tune(
         warm_start=warm_start,
         solution_config=solution_config,
         confirm=confirm,
+        screen=screen,
         confirm_seeds=confirm_seeds,
         ensemble=ensemble,
         device=options.checked_device(device),

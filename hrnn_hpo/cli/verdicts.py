@@ -17,6 +17,8 @@ def show_confirmation(confirmation: "Confirmation") -> None:
 
     for sentence in sentences(confirmation):
         results.print(sentence, soft_wrap=True)
+    if confirmation.screened:
+        _show_screening(confirmation)
     rows = []
     for one in confirmation.contenders:
         name = f"trial {one.trial}" + (" (defaults)" if one.trial == confirmation.defaults else "")
@@ -26,6 +28,19 @@ def show_confirmation(confirmation: "Confirmation") -> None:
     print_table(
         f"{confirmation.objective} on {confirmation.n_seeds} fresh seeds{users}",
         ["", "search", "confirmed", f"minus defaults ({confirmation.interval})", "p (Holm)", "epochs"],
+        rows,
+    )
+
+
+def _show_screening(confirmation: "Confirmation") -> None:
+    confirmed = {one.trial for one in confirmation.contenders}
+    rows = []
+    for one in confirmation.screened:
+        end = "a run failed" if one.failed else "confirmed" if one.trial in confirmed else "out"
+        rows.append([f"trial {one.trial}", one.search_value, one.mean, str(len(one.scores)), end])
+    print_table(
+        f"Screening: {confirmation.objective} of the best of the search, trained again",
+        ["", "search", "mean", "runs", ""],
         rows,
     )
 

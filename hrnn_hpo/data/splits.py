@@ -4,6 +4,7 @@ A role never copies events: it names users and the row ranges of their input and
 evaluation's work.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -59,7 +60,13 @@ class Split:
 
 
 def make_split(
-    dataset: Dataset, protocol: Protocol, seed: int, *, train_seed: int | None = None, n_held_back: int = 0
+    dataset: Dataset,
+    protocol: Protocol,
+    seed: int,
+    *,
+    train_seed: int | None = None,
+    apart_from: Sequence[int] = (),
+    n_held_back: int = 0,
 ) -> Split:
     """Return who trains, validates and tests under a protocol; the same arguments always give the same split.
 
@@ -79,7 +86,8 @@ def make_split(
     - `none`: everything trains and nothing is evaluated.
 
     `train_seed` draws validation and training users anew and leaves the test users of `seed` as they are; protocols
-    that cut every user in time have nothing to draw and ignore both seeds.
+    that cut every user in time have nothing to draw and ignore both seeds. Whom the train seeds in `apart_from` draw
+    for validation trains here, as long as there are enough others to validate.
 
     `n_held_back` takes so many validation users, drawn by `seed`, out of validation: nothing may be chosen by them.
     What they train stays.
@@ -87,7 +95,7 @@ def make_split(
     Raises DataError when too few users or events are left for the three roles, ConfigError for holding back as many
     validation users as there are.
     """
-    split = _all_validated(dataset, protocol, seed, train_seed)
+    split = _all_validated(dataset, protocol, seed, train_seed, apart_from)
     if not n_held_back or split.validation is None:
         return split
     n_validation = len(split.validation)
@@ -115,7 +123,9 @@ def _rows(part: EvalPart, rows: NDArray[np.bool_]) -> EvalPart:
     return EvalPart(part.users[rows], part.truth_starts[rows], part.truth_stops[rows])
 
 
-def _all_validated(dataset: Dataset, protocol: Protocol, seed: int, train_seed: int | None) -> Split:
+def _all_validated(
+    dataset: Dataset, protocol: Protocol, seed: int, train_seed: int | None, apart_from: Sequence[int]
+) -> Split:
     """Return the split with nobody held back."""
     if protocol not in PROTOCOLS:
         raise ConfigError(f"`protocol` must be one of {', '.join(PROTOCOLS)}, but got {protocol!r}.")
@@ -129,7 +139,7 @@ def _all_validated(dataset: Dataset, protocol: Protocol, seed: int, train_seed: 
         return Split(protocol, seed, TrainPart(users, stops), None, None)
     if protocol in ("personalize", "personalize-last"):
         n_truth = np.maximum(1, lengths[users] // 10) if protocol == "personalize" else np.ones_like(users)
-        return _split_by_user(protocol, users, stops - n_truth, stops, seed, train_seed)
+        return _split_by_user(protocol, users, stops - n_truth, stops, seed, train_seed, apart_from)
     if protocol == "temporal":
         return _split_by_time(dataset, users, seed)
     if protocol == "leave-one-out":
@@ -160,6 +170,7 @@ def _split_by_user(
     stops: NDArray[np.int64],
     seed: int,
     train_seed: int | None,
+    apart_from: Sequence[int],
 ) -> Split:
     n_held = max(1, round(0.1 * len(users)))
     if len(users) < 3:
@@ -167,7 +178,11 @@ def _split_by_user(
     shuffled = np.random.default_rng(seed).permutation(len(users))
     test, others = shuffled[:n_held], shuffled[n_held:]
     if train_seed is not None:
-        others = np.random.default_rng([seed, train_seed]).permutation(np.sort(others))
+        drawn = [np.random.default_rng([seed, one]).permutation(np.sort(others)) for one in (train_seed, *apart_from)]
+        others = drawn[0]
+        if apart_from:
+            last = np.isin(others, np.concatenate([one[:n_held] for one in drawn[1:]]))
+            others = others[np.argsort(last, kind="stable")]
     validation, train = np.sort(others[:n_held]), np.sort(others[n_held:])
     test = np.sort(test)
     return Split(

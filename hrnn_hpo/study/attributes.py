@@ -7,7 +7,7 @@ from typing import Any
 
 from optuna.trial import FrozenTrial
 
-ROLE = "role"  # "defaults", "enqueued", "confirmation"; absent where a sampler proposed the trial
+ROLE = "role"  # "defaults", "enqueued", "screening", "confirmation"; absent where a sampler proposed the trial
 CONFIGURATION = "configuration"  # Configuration as plain values; with best_epoch and n_threads once complete
 SUMMARY = "summary"  # best epoch, its metrics and their objective's standard error, model size, seconds
 FAILURE = "failure"  # reason and traceback
@@ -17,8 +17,8 @@ COMMIT = "git_commit"
 WORKER = "worker"  # who runs it
 PROPOSED_BY = "proposed_by"  # "prior", "incumbent" or "sampler"; in studies whose space has priors
 STARTS = "starts"  # epochs done at each start: a retry goes on from its checkpoint
-# Of a confirmation's runs, and of the study that they confirm.
-CANDIDATE = "candidate"  # the trial that is confirmed
+# Of the runs of a confirmation and of its screening, and of the study that they confirm.
+CANDIDATE = "candidate"  # the trial that is trained again
 RUN_INDEX = "repeat"  # which of its runs, from 0
 TRAIN_SEED = "train_seed"  # of the run's split
 FIGURES = "figures"  # the validation users' figures, as text

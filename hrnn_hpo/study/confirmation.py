@@ -34,6 +34,17 @@ class Contender:
 
 
 @dataclass(frozen=True)
+class Screened:
+    """A trial that ran again before the confirmation, to choose who is confirmed."""
+
+    trial: int
+    search_value: float
+    scores: list[float]  # of its runs, a round each
+    mean: float | None  # what it was ranked by last: the runs', and the search's where comparable; None: it failed
+    failed: bool  # a run of it failed: it did not go on
+
+
+@dataclass(frozen=True)
 class Look:
     """One judging of a confirmation's runs: of how many seeds, of which trials (ascending), how strictly."""
 
@@ -65,10 +76,25 @@ class Confirmation:
     alpha: float = 0.05  # level of this look's test and intervals
     looks: list[Look] = field(default_factory=list)  # all of them, this one at `look`
     resolution: Resolution | None = None  # what such runs can see; None for a metric without a figure per user
+    screened: list[Screened] = field(default_factory=list)  # best of the search first; empty where nobody was
 
     def contender(self, trial: int) -> Contender:
         """Return the contender of a trial."""
         return next(one for one in self.contenders if one.trial == trial)
+
+    @property
+    def out(self) -> list[int]:
+        """Trials of which a run failed, of screening or of confirmation."""
+        return sorted({*self.failed, *(one.trial for one in self.screened if one.failed)})
+
+    @property
+    def search_winner(self) -> int:
+        """The trial with the best search score of those that ran again; of equals the earlier one."""
+        if not self.screened:
+            return self.raw_best
+        known = {one.trial: one.search_value for one in self.contenders if one.search_value is not None}
+        known |= {one.trial: one.search_value for one in self.screened}
+        return max(known, key=lambda trial: (known[trial], -trial))
 
     @property
     def interval(self) -> str:
@@ -86,7 +112,9 @@ def confirmation_from(content: Mapping[str, Any]) -> Confirmation:
     looks = [Look(**entry) for entry in content.get("looks", [])]
     seen = content.get("resolution")
     resolution = None if seen is None else resolution_from(seen)
-    found = Confirmation(**{**content, "contenders": contenders, "looks": looks, "resolution": resolution})
+    screened = [Screened(**entry) for entry in content.get("screened", [])]
+    made = {"contenders": contenders, "looks": looks, "resolution": resolution, "screened": screened}
+    found = Confirmation(**{**content, **made})
     if not looks:
         doubt = None if found.redrawn else EARLIER_VERSION
         verdict: Verdict = "undecided" if doubt and found.verdict == "yes" else found.verdict
@@ -99,6 +127,21 @@ def _interval_of(contender: Contender, found: Confirmation) -> str:
     if contender.low is None:
         return f"no {found.interval} from a single user or run"
     return f"{found.interval} [{contender.low:+.4f}, {contender.high:+.4f}]"
+
+
+def _screening(found: Confirmation) -> str:
+    """Return a sentence on who was screened, who went on and who failed."""
+    went_on = [one.trial for one in found.screened if one.trial in {other.trial for other in found.contenders}]
+    n_runs = sum(len(one.scores) for one in found.screened)
+    text = f"Screening: the best {len(found.screened)} of the search ran again ({n_runs} trainings on other seeds); "
+    text += f"confirmed of them: {_trials(went_on)}."
+    if failed := [one.trial for one in found.screened if one.failed]:
+        text += f" Dropped, since a run failed: {_trials(failed)}."
+    return text
+
+
+def _trials(numbers: list[int]) -> str:
+    return f"trial{'s' * (len(numbers) != 1)} {', '.join(map(str, numbers))}" if numbers else "none"
 
 
 def sentences(found: Confirmation) -> list[str]:
@@ -125,8 +168,10 @@ def sentences(found: Confirmation) -> list[str]:
     told = [verdict]
     if found.verdict == "undecided" and found.doubt is None and found.resolution is not None:
         told.append(found.resolution.sentence())
-    if best.trial != found.raw_best:
-        told.append(f"Trial {found.raw_best} won the search, trial {best.trial} the confirmation.")
+    if found.screened:
+        told.append(_screening(found))
+    if best.trial != found.search_winner:
+        told.append(f"Trial {found.search_winner} won the search, trial {best.trial} the confirmation.")
     if found.optimism is not None:
         text = f"Optimism of the search: {found.optimism:+.4f} (trial {found.raw_best}, search minus confirmed)"
         if found.optimism_of_defaults is not None and found.raw_best != found.defaults:

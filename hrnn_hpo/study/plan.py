@@ -19,10 +19,19 @@ from hrnn_hpo.errors import ConfigError, HRNNError, StudyError
 from hrnn_hpo.evaluation.metrics import COVERAGE
 from hrnn_hpo.experiment import resolve_device
 from hrnn_hpo.search.solution_config import solution_filters
+from hrnn_hpo.study.confirm.agenda import confirmation_runs, screening_runs
 from hrnn_hpo.study.confirm.leaderboard import read_leaderboard
-from hrnn_hpo.study.confirm.runs import companion_of, confirmation_runs
-from hrnn_hpo.study.confirm.settings import Settings, n_confirmed, wanted_settings
-from hrnn_hpo.study.forecast.forecast import FORECAST_KEY, Forecast, forecast, seconds_per_refit, stored_measure
+from hrnn_hpo.study.confirm.runs import companion_of
+from hrnn_hpo.study.confirm.screening import round_sizes
+from hrnn_hpo.study.confirm.settings import Settings, how_many, wanted_settings
+from hrnn_hpo.study.forecast.forecast import (
+    FORECAST_KEY,
+    Forecast,
+    Trainings,
+    forecast,
+    seconds_per_refit,
+    stored_measure,
+)
 from hrnn_hpo.study.forecast.measure import Measure, measure
 from hrnn_hpo.study.record import StudyRecord
 from hrnn_hpo.study.request.check import CheckedRequest, check_request
@@ -57,9 +66,8 @@ def plan(data: Dataset | SourceLike, request: StudyRequest | None = None, **fiel
         _log.warning("%s", note)
     there = database is not None and has_study(asked.study, database)
     found = load_study(asked.study, database) if database is not None and there else None
-    return _forecast(
-        dataset, checked, found, database, wanted_settings(found, asked.confirm, asked.confirm_seeds, asked.ensemble)
-    )
+    settings = wanted_settings(found, asked.confirm, asked.confirm_seeds, asked.ensemble, asked.screen)
+    return _forecast(dataset, checked, found, database, settings)
 
 
 def data_on_disk(data: Dataset | SourceLike, request: StudyRequest, reading: Mapping[str, Any]) -> Path | Dataset:
@@ -111,18 +119,25 @@ def _forecast(
     n_done = progress_of(study).done if study is not None else 0
 
     def challengers(n_trials: int | None) -> int:
-        k = n_confirmed(settings, n_trials or 0, checked.record)
+        k = how_many(settings, n_trials or 0, checked.record, companion).confirmed
         return k if n_trials is None else min(k, n_trials - 1)  # the defaults are one of the trials
 
-    def confirm_runs(n_trials: int | None) -> int:
+    def to_come(n_trials: int | None) -> Trainings:
         k = challengers(n_trials)
+        if k <= 0:
+            return Trainings()
         done = [run for run in confirmation_runs(companion) if run.state.name == "COMPLETE"] if companion else []
-        return max((k + 1) * settings.n_seeds - len(done), 0) if k > 0 else 0
+        screened = how_many(settings, n_trials or 0, checked.record, companion).screened
+        rounds = round_sizes(screened if n_trials is None else min(screened, n_trials - 1), k)
+        over = [run for run in screening_runs(companion) if run.state.name == "COMPLETE"] if companion else []
+        left = [max(min(size, sum(rounds[: i + 1]) - len(over)), 0) for i, size in enumerate(rounds)]
+        n_confirming = max((k + 1) * settings.n_seeds - len(done), 0)
+        return Trainings([n for n in left if n], n_confirming, min(settings.n_seeds, n_confirming))
 
     record = checked.record
     split = make_split(dataset, record.protocol, record.split_seed, n_held_back=record.n_held_back or 0)
     n_users = 0 if split.validation is None or record.objective == COVERAGE else len(split.validation)
-    found = forecast(checked, known, checked.request.study, n_users, n_done=n_done, confirm_runs=confirm_runs)
+    found = forecast(checked, known, checked.request.study, n_users, n_done=n_done, to_come=to_come)
     k = challengers(None if found.n_trials is None else n_done + found.n_trials)
     seen = _resolution(split, record, study, settings.n_seeds, max(k, 1))
     opened = study is not None and read_leaderboard(study) is not None and not checked.request.again

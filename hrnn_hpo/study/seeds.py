@@ -7,7 +7,10 @@ from optuna.trial import FrozenTrial
 
 from hrnn_hpo.study.optuna_quiet import experimental_allowed
 
-CONFIRMATION_STREAM = 2  # of trial_seed: trains the models of a confirmation's runs
+# Of trial_seed: what trains the models of a confirmation's runs, and of those that screen for it; the next stream of
+# each draws their users.
+CONFIRMATION_STREAM = 2
+SCREENING_STREAM = 5
 
 
 def ordinal(study: Study, trial: FrozenTrial) -> int:
@@ -35,6 +38,15 @@ def original_number(trial: FrozenTrial) -> int:
 def trial_seed(study_seed: int, number: int, stream: int = 0) -> int:
     """Return a 32-bit seed for a trial: stream 0 draws its hyperparameters, stream 1 trains its model.
 
-    Of a confirmation's run, stream 2 trains the model and stream 3 draws the users.
+    Of a confirmation's run, stream 2 trains the model and stream 3 draws the users; of a screening's, 5 and 6.
     """
     return int(np.random.SeedSequence([study_seed, number, stream]).generate_state(1)[0])
+
+
+def judging_seeds(study_seed: int) -> list[int]:
+    """Return the seeds that draw the users of a confirmation's first runs: nothing is chosen by them.
+
+    They are as many as two looks of five. Ten draw seven in ten of those who may be drawn; of more runs hardly anybody
+    would be left to screen by.
+    """
+    return [trial_seed(study_seed, repeat, stream=CONFIRMATION_STREAM + 1) for repeat in range(10)]

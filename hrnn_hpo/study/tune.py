@@ -106,7 +106,8 @@ def tune(
     With more than one worker, samplers and pruners go by name, and metrics and callbacks are not available.
 
     After the search the best `confirm` configurations and the defaults train again, `confirm_seeds` times each; the
-    winner is the one with the best mean of those. The time budget is the search's alone.
+    winner is the one with the best mean of those. They are chosen by further trainings of the best `screen` before. The
+    time budget is the search's alone.
 
     With `user_fraction` the search trains on that part of the training users. It begins only where some configurations,
     trained on the part and on all, rank alike (else StudyError), and at least one configuration is confirmed, on all
@@ -153,7 +154,7 @@ def tune(
     state = "failed"
     try:
         work.compare_part_of_users()
-        settings = remember_settings(study, asked.confirm, asked.confirm_seeds, asked.ensemble)
+        settings = remember_settings(study, asked.confirm, asked.confirm_seeds, asked.ensemble, asked.screen)
         work.announce_plan(settings)
         stopped = work.search_and_confirm(settings)
         board = None if work.control.ended else work.open_test_part()
@@ -225,7 +226,10 @@ class _Work:
         if companion is None or self.control.ended:
             return stopped
         if conclude(self.study, self.checked.record, companion, settings) is None:
-            _log.warning("The defaults could not be trained again: there is no verdict on the study's winner.")
+            _log.warning(
+                "There is no verdict on the study's winner: the defaults, or all trials that were to be compared with "
+                "them, could not be trained again. The same command tries once more."
+            )
         return stopped
 
     def open_test_part(self) -> Leaderboard | None:

@@ -13,6 +13,7 @@ give every configuration but the defaults a true gain of it. "Nothing held back"
 chose the winner, as version 0.1.0 did.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -23,9 +24,10 @@ from tables import table
 
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.data.splits import PROTOCOLS, REDRAWN, EvalPart, Protocol, make_split, n_to_hold_back
+from hrnn_hpo.study.confirm.screening import CONFIRMED_OF_SCREENED, RunKey, default_n_screened, screen
 from hrnn_hpo.study.confirm.verdict import RunScores, default_n_confirmed, judge
 from hrnn_hpo.study.confirmation import Confirmation, Look
-from hrnn_hpo.study.seeds import trial_seed
+from hrnn_hpo.study.seeds import CONFIRMATION_STREAM, SCREENING_STREAM, judging_seeds, trial_seed
 
 TASTE, NOISE = 0.3, 0.2  # deviations: of a user for a configuration, of a run for a user
 SCORE = 0.3  # of everyone, on average
@@ -46,9 +48,12 @@ class Design:
     n_trials: int
     gain: float
     luck: float = 0.0
+    screened: bool = False  # whether the best of the search run again, to choose who is confirmed
 
     @property
     def n_challengers(self) -> int:
+        if self.screened:
+            return CONFIRMED_OF_SCREENED
         return default_n_confirmed(self.n_trials, SEEDS[0])
 
 
@@ -76,34 +81,57 @@ def simulate(log: Dataset, design: Design, study: int, n_resamples: int) -> tupl
     means[1:] += design.gain  # trial 0 is the defaults
     searched = means[:, split.validation.users].mean(axis=1)
     searched += generator.normal(0, NOISE / np.sqrt(len(split.validation)), design.n_trials)
-    contenders = [0, *(int(trial) for trial in np.argsort(-searched[1:])[: design.n_challengers] + 1)]
 
     def run(trial: int, users: NDArray[np.int64]) -> RunScores:
         figures = means[trial, users] + generator.normal(0, design.luck) + generator.normal(0, NOISE, len(users))
         return RunScores(float(figures.mean()), 1, users, figures)
 
+    def screening_run(trial: int, repeat: int) -> float:
+        redrawn = design.protocol in REDRAWN
+        part = drawn(log, design, study, repeat, SCREENING_STREAM + 1) if redrawn else split.validation
+        return run(trial, (part or split.validation).users).score
+
+    contenders = [0, *challengers(design, searched, screening_run)]
     runs: dict[int, list[RunScores]] = {trial: [] for trial in contenders}
     looks: list[Look] = []
     said: list[Confirmation] = []
     for n_seeds in SEEDS:
         for repeat in range(len(runs[0]), n_seeds):
-            part = drawn(log, design, study, repeat) if design.protocol in REDRAWN else split.held_back
+            part = split.held_back
+            if design.protocol in REDRAWN:
+                part = drawn(log, design, study, repeat, CONFIRMATION_STREAM + 1)
             users = (part or split.validation).users
             for trial in contenders:
                 runs[trial].append(run(trial, users))
         values = {trial: float(searched[trial]) for trial in contenders}
         redrawn = design.protocol in REDRAWN
-        found = judge(runs, 0, values, objective="", redrawn=redrawn, seed=study, looks=looks, n_resamples=n_resamples)
-        looks = found.looks
-        said.append(found)
-        if found.verdict != "undecided":
+        told = judge(runs, 0, values, objective="", redrawn=redrawn, seed=study, looks=looks, n_resamples=n_resamples)
+        looks = told.looks
+        said.append(told)
+        if told.verdict != "undecided":
             break
     return said[0].verdict == "yes", said[-1].verdict == "yes", said[0].n_users
 
 
-def drawn(log: Dataset, design: Design, study: int, repeat: int) -> EvalPart | None:
-    """Return the validation users that a study's confirmation draws for a run."""
-    return make_split(log, design.protocol, study, train_seed=trial_seed(study, repeat, stream=3)).validation
+def challengers(design: Design, searched: NDArray[np.float64], run: Callable[[int, int], float]) -> Sequence[int]:
+    """Return who is confirmed by the search's scores, and by screening runs where there are any."""
+    k = design.n_challengers
+    n_candidates = default_n_screened(design.n_trials) if design.screened else k
+    candidates = [int(trial) for trial in np.argsort(-searched[1:])[:n_candidates] + 1]
+    scores = {trial: float(searched[trial]) for trial in candidates}
+    results: dict[RunKey, float | None] = {}
+    found = screen(candidates, k, results, scores)
+    while found.chosen is None:
+        results |= {key: run(*key) for key in found.runs}
+        found = screen(candidates, k, results, scores)
+    return found.chosen
+
+
+def drawn(log: Dataset, design: Design, study: int, repeat: int, stream: int) -> EvalPart | None:
+    """Return the validation users that a study draws for a run of a confirmation or screening."""
+    train_seed = trial_seed(study, repeat, stream=stream)
+    judges = [] if stream == CONFIRMATION_STREAM + 1 else judging_seeds(study)
+    return make_split(log, design.protocol, study, train_seed=train_seed, apart_from=judges).validation
 
 
 def require_same_users(log: Dataset, design: Design) -> None:
@@ -133,11 +161,11 @@ def report(rows: Rows) -> str:
     for row in rows.values():
         if row.settings["gain"]:
             continue
-        same = ("users", "trials", "luck")
+        same = ("users", "trials", "luck", "screened")
         gains = [
             other
             for other in rows.values()
-            if other.settings["gain"] and all(other.settings[key] == row.settings[key] for key in same)
+            if other.settings["gain"] and all(other.settings.get(key) == row.settings.get(key) for key in same)
         ]
         told, power = row.figures, gains[0].figures if gains else {}
         shares = [
@@ -149,6 +177,7 @@ def report(rows: Rows) -> str:
         cells = ["–" if share is None else f"{share:.3f}" for share in shares]
         name = row.settings["users"]
         name = f"{name}, {SAME_USERS[name]}" if name in SAME_USERS else name
+        name += ", screened" if row.settings.get("screened") else ""
         luck = row.settings["luck"] or "none"
         lines.append([name, row.settings["trials"], luck, told["k"], f"{told['judged_users']:.0f}", *cells])
     kept = [row for row in rows.values() if not row.settings["gain"] and row.settings["users"] != NOTHING_HELD_BACK]
@@ -193,6 +222,14 @@ def main() -> None:
                     {**settings, "resamples": options.resamples},
                     partial(measure, Design(protocol, hold_back, n_trials, gain, luck), n_studies, options.resamples),
                 )
+    for kind, gain, luck, n_studies in kinds:
+        for n_trials in SEARCHES:  # screening's draws share users with the confirmation's where users are redrawn
+            settings = {"users": "personalize", "trials": n_trials, "gain": gain, "luck": luck, "studies": n_studies}
+            design = Design("personalize", True, n_trials, gain, luck, screened=True)
+            cells[f"personalize-{n_trials}{kind}-screened"] = Cell(
+                {**settings, "screened": True, "resamples": options.resamples},
+                partial(measure, design, n_studies, options.resamples),
+            )
     results = Results("false_yes", options)
     results.run(cells)
     results.show(report)

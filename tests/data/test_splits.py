@@ -100,6 +100,25 @@ def test_another_seed_draws_other_test_users() -> None:
     assert all(one != other for one, other in pairwise(drawn))
 
 
+def test_users_that_other_draws_validate_are_validated_last() -> None:
+    dataset = log_of(*[3] * 40)  # 4 test users, 36 others, 4 of them validated
+
+    def drawn(train_seed: int, *others: int) -> set[int]:
+        split = make_split(dataset, "personalize", 3, train_seed=train_seed, apart_from=others)
+        assert split.validation is not None
+        assert split.test is not None
+        assert len(split.validation) == 4
+        assert len(split.train.users) == 32
+        assert sorted([*split.train.users, *split.validation.users, *split.test.users]) == list(range(40))
+        return set(split.validation.users.tolist())
+
+    for seed in range(20):
+        judges = drawn(100) | drawn(101)
+        assert not drawn(seed, 100, 101) & judges
+        assert not (drawn(seed) - drawn(seed, 100, 101)) - judges  # the others are those of the plain draw
+    assert drawn(1, *range(1000, 1100)) == drawn(1)  # everybody judges: nobody is put off
+
+
 def test_train_seed_redraws_training_and_validation_users_and_leaves_the_test_users() -> None:
     dataset = log_of(*[5] * 100)
     plain = make_split(dataset, "personalize", 3)

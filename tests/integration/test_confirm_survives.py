@@ -17,7 +17,8 @@ from hrnn_hpo.model.folder import load_model
 from hrnn_hpo.serving.recommender import Recommender
 from hrnn_hpo.stores import tracking_address
 from hrnn_hpo.study.attributes import CANDIDATE, RUN_INDEX, STARTS, WORKER, epochs_of
-from hrnn_hpo.study.confirm.runs import companion_name, confirmation_runs
+from hrnn_hpo.study.confirm.agenda import confirmation_runs, screening_runs
+from hrnn_hpo.study.confirm.runs import companion_name
 from hrnn_hpo.study.confirm.test_part import openings
 from hrnn_hpo.study.storage.database import has_study, load_study, open_storage
 
@@ -93,6 +94,30 @@ def test_a_killed_confirmation_goes_on_and_ends_as_an_undisturbed_one(project: P
     for one in found:
         steps = [entry.step for entry in client.get_metric_history(one.info.run_id, "ndcg_at_10")]
         assert sorted(steps) == list(range(1, len(steps) + 1))  # every epoch once, then the best one
+
+
+@pytest.mark.slow
+def test_a_screening_killed_in_each_round_chooses_whom_an_undisturbed_one_chooses(project: Path) -> None:
+    write_project(project, n_users=200, epochs=8)
+    options = ["--n-trials", "5", "--screen", "3", "--seed", "1", "--deterministic"]
+    whole = finish(tune("whole", *options))
+    killed: set[int] = set()
+    for n_runs in (1, 5 + 1):  # in the first round of three runs, beside two of the defaults, and in the second
+        process = tune("s", *options, "--workers", "2")
+        run = running(process, "s", 2, {*killed, *range(n_runs - 1)})
+        killed.add(run.number)
+        os.kill(run.user_attrs[WORKER]["pid"], signal.SIGKILL)
+        process.kill()
+        process.communicate()
+    result = finish(tune("s", *options, "--workers", "2"))
+    for content in (whole, result):
+        content["confirmation"]["time"] = 0
+    assert result["confirmation"] == whole["confirmation"]
+    assert result["leaderboard"] == whole["leaderboard"]
+    assert sorted(len(one["scores"]) for one in result["confirmation"]["screened"]) == [1, 2, 2]
+    companion = load_study(companion_name("s"), open_storage())
+    assert Counter(run.state.name for run in screening_runs(companion)) == {"COMPLETE": 5}
+    assert Counter(run.state.name for run in confirmation_runs(companion)) == {"COMPLETE": 4}
 
 
 @pytest.mark.slow

@@ -15,10 +15,11 @@ from optuna.trial import FrozenTrial, TrialState
 
 from hrnn_hpo.errors import StudyError
 from hrnn_hpo.study.attributes import CANDIDATE, SUMMARY, TRAIN_SEED
+from hrnn_hpo.study.confirm.agenda import confirmation_runs, run_key
 from hrnn_hpo.study.confirm.conclude import run_scores
 from hrnn_hpo.study.confirm.intervals import crossed_intervals
 from hrnn_hpo.study.confirm.leaderboard import Leaderboard, read_leaderboard
-from hrnn_hpo.study.confirm.runs import companion_of, confirmation_runs, run_key
+from hrnn_hpo.study.confirm.runs import companion_of
 from hrnn_hpo.study.confirm.test_part import figures_on_test_users
 from hrnn_hpo.study.confirm.verdict import RunScores
 from hrnn_hpo.study.confirmation import Confirmation, Contender

@@ -15,11 +15,19 @@ from hrnn_hpo.study.attributes import (
     RUN_INDEX,
     SUMMARY,
 )
+from hrnn_hpo.study.confirm.agenda import (
+    confirmation_runs,
+    read_agenda,
+    results_of,
+    run_key,
+    screening_runs,
+)
 from hrnn_hpo.study.confirm.figures import from_text
-from hrnn_hpo.study.confirm.runs import confirmation_runs, run_key, runs_left
+from hrnn_hpo.study.confirm.runs import runs_left
+from hrnn_hpo.study.confirm.screening import mean_so_far
 from hrnn_hpo.study.confirm.settings import Settings
 from hrnn_hpo.study.confirm.verdict import RunScores, judge
-from hrnn_hpo.study.confirmation import EARLIER_VERSION, Confirmation
+from hrnn_hpo.study.confirmation import EARLIER_VERSION, Confirmation, Screened
 from hrnn_hpo.study.record import StudyRecord
 from hrnn_hpo.study.resolution import REDRAWN_POOL, Design, Resolution, detectable_gain, resolution, spread_of
 from hrnn_hpo.study.run.trial_files import drop_all_files
@@ -29,7 +37,8 @@ from hrnn_hpo.study.trials import defaults_trial, last_attempts, read_confirmati
 def conclude(study: Study, record: StudyRecord, companion: Study, settings: Settings) -> Confirmation | None:
     """Return the verdict on the finished runs and write it into the study; None while runs are left.
 
-    A configuration of which a run failed is out of the contest; without the defaults there is no contest.
+    A configuration of which a run failed is out of the contest; without the defaults, or where screening left nobody,
+    there is no contest.
     """
     runs = {run_key(run): run for run in confirmation_runs(companion) if run.user_attrs[RUN_INDEX] < settings.n_seeds}
     if runs_left(companion):
@@ -46,7 +55,7 @@ def conclude(study: Study, record: StudyRecord, companion: Study, settings: Sett
             failed.append(number)
     trials = last_attempts(study)
     defaults = defaults_trial(trials)
-    if defaults is None or defaults.number not in scored:
+    if defaults is None or defaults.number not in scored or numbers == [defaults.number]:
         return None
     stored = read_confirmation(study)
     confirmation = judge(
@@ -60,13 +69,31 @@ def conclude(study: Study, record: StudyRecord, companion: Study, settings: Sett
         doubt=_doubt(record),
         looks=stored.looks if stored is not None else (),
     )
-    confirmation = replace(confirmation, resolution=_resolution(scored, confirmation, record))
+    confirmation = replace(
+        confirmation, resolution=_resolution(scored, confirmation, record), screened=_screened(companion, trials)
+    )
     if stored is not None and replace(confirmation, time=stored.time) == stored:
         return stored
     confirmation = replace(confirmation, time=round(time.time(), 3))
     study.set_user_attr(CONFIRMATION, confirmation.content())
     drop_all_files(companion)
     return confirmation
+
+
+def _screened(companion: Study, trials: list[FrozenTrial]) -> list[Screened]:
+    """Return what screening found of each candidate, best of the search first; empty where nobody was screened."""
+    agenda = read_agenda(companion)
+    if agenda is None or len(agenda.candidates) <= agenda.k:
+        return []
+    results, values = results_of(screening_runs(companion)), {trial.number: trial.value for trial in trials}
+    found = []
+    for trial in agenda.candidates:
+        runs = [results[key] for key in sorted(results) if key[0] == trial]
+        failed = None in runs
+        mean = None if failed or not runs else mean_so_far(trial, len(runs), results, agenda.search_scores)
+        scores = [score for score in runs if score is not None]
+        found.append(Screened(trial, values[trial] or 0.0, scores, mean, failed))
+    return found
 
 
 def _doubt(record: StudyRecord) -> str | None:

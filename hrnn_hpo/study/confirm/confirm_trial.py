@@ -1,4 +1,7 @@
-"""A confirmation's run: a configuration of the search trained again, with the seed and the split of its run."""
+"""A confirmation's run: a configuration of the search trained again, with the seed and the split of its run.
+
+So is a screening's, but the users that judge the confirmation have no part in it.
+"""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,11 +17,15 @@ from hrnn_hpo.study.attributes import (
     CANDIDATE,
     CONFIGURATION,
     FIGURES,
+    ROLE,
     TRAIN_SEED,
 )
+from hrnn_hpo.study.confirm.agenda import SCREENING
 from hrnn_hpo.study.confirm.figures import as_text, judged_part, user_figures
+from hrnn_hpo.study.confirm.runs import queue_due
 from hrnn_hpo.study.run.loop import Loop
 from hrnn_hpo.study.run.trial import Objective
+from hrnn_hpo.study.seeds import judging_seeds
 from hrnn_hpo.study.trials import count_trials
 
 
@@ -37,11 +44,14 @@ class ConfirmObjective(Objective):
         return Configuration.model_validate({**trial.user_attrs[CONFIGURATION], "n_threads": self.context.n_threads})
 
     def _experiment(self, trial: FrozenTrial, configuration: Configuration) -> Experiment:
-        train_seed = trial.user_attrs[TRAIN_SEED]
-        return prepare_experiment(self.context.dataset, configuration, self.context.record.seen, train_seed=train_seed)
+        record, train_seed = self.context.record, trial.user_attrs[TRAIN_SEED]
+        judges = judging_seeds(record.seed) if trial.user_attrs[ROLE] == SCREENING else ()
+        return prepare_experiment(
+            self.context.dataset, configuration, record.seen, train_seed=train_seed, apart_from=judges
+        )
 
-    def _judged(self, experiment: Experiment, result: ExperimentResult) -> ExperimentResult:
-        if experiment.split.held_back is None:
+    def _judged(self, trial: FrozenTrial, experiment: Experiment, result: ExperimentResult) -> ExperimentResult:
+        if experiment.split.held_back is None or trial.user_attrs[ROLE] == SCREENING:
             return result
         part, extra_metrics = judged_part(experiment), self.context.extra_metrics
         return replace(
@@ -49,14 +59,20 @@ class ConfirmObjective(Objective):
         )
 
     def _keep(self, trial: Trial, experiment: Experiment, result: ExperimentResult, folder: Path) -> None:
+        if trial.user_attrs[ROLE] == SCREENING:
+            return
         users, figures = user_figures(experiment, result, self.context.record.objective, self.context.extra_metrics)
         trial.set_user_attr(FIGURES, {"users": as_text(users), "figures": as_text(figures)})
 
 
 class ConfirmLoop(Loop):
-    """Runs what is queued in a companion study, and waits for what others run: they may still lose it."""
+    """Runs what is queued in a companion study, and waits for what others run.
+
+    They may still lose it, and the last run of a screening's round asks for those of the next one.
+    """
 
     def _has_room(self) -> bool | None:
+        queue_due(self._study, self._storage)
         counts = count_trials(self._study.get_trials(deepcopy=False))
         if counts.waiting:
             return True

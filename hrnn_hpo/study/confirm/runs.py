@@ -1,8 +1,9 @@
 """Confirmation runs: the best configurations and the defaults train again, on fresh seeds and other users.
 
-The runs are the trials of a companion study in the same storage, one per (configuration, run), queued before the first
-one starts. So workers, checkpoints, heartbeats and retries are those of the search: a killed confirmation goes on with
-the runs that are left, from their last epoch. What the runs prove is verdict.py's business.
+The runs are the trials of a companion study in the same storage, one per (configuration, run). Those that are certain
+are queued before the first one starts; which further ones the rounds of a screening ask for, agenda.py tells, and
+whoever looks for work queues them. So workers, checkpoints, heartbeats and retries are those of the search: a killed
+confirmation goes on with the runs that are left, from their last epoch. What the runs prove is verdict.py's business.
 """
 
 import logging
@@ -12,7 +13,7 @@ from typing import Any
 import optuna
 from optuna.storages import RDBStorage
 from optuna.study import Study
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from hrnn_hpo.config import Configuration
 from hrnn_hpo.study.attributes import (
@@ -26,10 +27,20 @@ from hrnn_hpo.study.attributes import (
     SUMMARY,
     TRAIN_SEED,
 )
-from hrnn_hpo.study.confirm.settings import Settings, n_confirmed
+from hrnn_hpo.study.confirm.agenda import (
+    SCREENING,
+    Agenda,
+    Due,
+    confirmation_runs,
+    due,
+    n_to_come,
+    screening_runs,
+    write_agenda,
+)
+from hrnn_hpo.study.confirm.settings import Settings, how_many
 from hrnn_hpo.study.record import StudyRecord, read_record, uid_of
 from hrnn_hpo.study.request.budget import Budget, write_budget
-from hrnn_hpo.study.seeds import CONFIRMATION_STREAM, trial_seed
+from hrnn_hpo.study.seeds import CONFIRMATION_STREAM, SCREENING_STREAM, trial_seed
 from hrnn_hpo.study.storage.database import create_study, has_study, load_study
 from hrnn_hpo.study.storage.locks import holding
 from hrnn_hpo.study.trials import best_trials, count_trials, defaults_trial, last_attempts, read_confirmation
@@ -63,13 +74,14 @@ def _belongs(companion: Study, study: Study) -> bool:
 
 
 def begin_confirmation(study: Study, record: StudyRecord, storage: RDBStorage, settings: Settings) -> Study | None:
-    """Return the companion study with every run queued that is still to be done; None where nothing is to confirm.
+    """Return the companion study with every run queued that is certain by now; None where nothing is to confirm.
 
     Runs that were done for an earlier confirmation stay, and their configurations stay in the contest.
     """
     trials = last_attempts(study)
     defaults = defaults_trial(trials)
-    k = n_confirmed(settings, count_trials(trials).done, record)
+    numbers = how_many(settings, count_trials(trials).done, record, companion_of(study, storage))
+    k = numbers.confirmed
     challengers = _challengers(trials, defaults, k)
     if defaults is None or SUMMARY not in defaults.user_attrs or not challengers:
         if settings.k:
@@ -83,41 +95,51 @@ def begin_confirmation(study: Study, record: StudyRecord, storage: RDBStorage, s
         companion.set_user_attr(CONFIRMS, study.study_name)
         companion.set_user_attr(CONFIRMS_UID, record.uid)
         companion.set_user_attr(STOP_KEY, False)
-        runs = confirmation_runs(companion)
-        # A run that failed for a reason of its own is tried again by the next command, until the verdict is there.
-        over = {TrialState.COMPLETE, TrialState.WAITING, TrialState.RUNNING}
-        there = {run_key(run) for run in runs if run.state in over}
+        if settings.screen and not numbers.screened:
+            _log.warning("Nobody is screened: of --screen %d, --confirm %d takes all.", settings.screen, k)
+        candidates = _challengers(trials, defaults, max(numbers.screened, k))
         known = read_confirmation(study)
-        out = known.failed if known is not None else []
-        wanted = [defaults.number, *challengers, *(run.user_attrs[CANDIDATE] for run in runs)]
-        wanted = [number for number in dict.fromkeys(wanted) if number not in out]
-        # All configurations of one seed first: a confirmation that is looked at half-way is balanced.
-        for repeat in range(settings.n_seeds):
-            for number in wanted:
-                if (number, repeat) not in there:
-                    companion.enqueue_trial({}, user_attrs=_attributes(trials, number, repeat, record))
-        write_budget(companion, Budget(len(wanted) * settings.n_seeds, sampler="random", pruner="none"))
+        agenda = Agenda(
+            defaults=defaults.number,
+            candidates=[trial.number for trial in candidates],
+            scores=None if record.user_fraction is not None else [trial.value or 0.0 for trial in candidates],
+            k=k,
+            n_seeds=settings.n_seeds,
+            stay=list(dict.fromkeys(run.user_attrs[CANDIDATE] for run in confirmation_runs(companion))),
+            out=known.out if known is not None else [],
+        )
+        with holding(name, storage, "start"):  # as whoever looks for work in it
+            write_agenda(companion, agenda)
+            # A run that failed for a reason of its own is tried again by the next command, until the verdict is there.
+            _queue(companion, due(companion, again=True), study, record)
+            n_runs = len(confirmation_runs(companion)) + len(screening_runs(companion)) + sum(n_to_come(companion))
+            write_budget(companion, Budget(n_runs, sampler="random", pruner="none"))
     return companion
 
 
-def confirmation_runs(companion: Study) -> list[FrozenTrial]:
-    """Return the runs of a confirmation without those that were retried, or queued again after a failure."""
-    return list({run_key(run): run for run in last_attempts(companion) if CANDIDATE in run.user_attrs}.values())
+def queue_due(companion: Study, storage: RDBStorage) -> bool:
+    """Queue what the runs that have ended ask for; return whether there was anything. The start lock must be held."""
+    wanted = due(companion)
+    if wanted:
+        study = load_study(companion.user_attrs[CONFIRMS], storage)
+        _queue(companion, wanted, study, read_record(study))
+    return bool(wanted)
 
 
 def runs_left(companion: Study) -> int:
-    """Return how many confirmation runs are queued or running."""
-    return sum(not run.state.is_finished() for run in confirmation_runs(companion))
+    """Return how many runs are queued or running, or will be asked for by the results."""
+    runs = [*confirmation_runs(companion), *screening_runs(companion)]
+    return sum(not run.state.is_finished() for run in runs) + sum(n_to_come(companion))
 
 
-def _challengers(trials: list[FrozenTrial], defaults: FrozenTrial | None, k: int) -> list[int]:
-    """Return the `k` best complete trials whose configurations differ from the defaults and from each other."""
+def _challengers(trials: list[FrozenTrial], defaults: FrozenTrial | None, n: int) -> list[FrozenTrial]:
+    """Return the `n` best complete trials whose configurations differ from the defaults and from each other."""
     seen = [_hyperparameters(defaults)] if defaults is not None else []
-    found: list[int] = []
+    found: list[FrozenTrial] = []
     for trial in best_trials(trials):
-        if len(found) < k and _hyperparameters(trial) not in seen:
+        if len(found) < n and _hyperparameters(trial) not in seen:
             seen.append(_hyperparameters(trial))
-            found.append(trial.number)
+            found.append(trial)
     return found
 
 
@@ -125,26 +147,27 @@ def _hyperparameters(trial: FrozenTrial) -> Any:
     return trial.user_attrs.get(CONFIGURATION, {}).get("hyperparameters")
 
 
-def _attributes(trials: list[FrozenTrial], number: int, repeat: int, record: StudyRecord) -> dict[str, Any]:
-    trial = next(trial for trial in trials if trial.number == number)
+def _queue(companion: Study, wanted: list[Due], study: Study, record: StudyRecord) -> None:
+    trials = {trial.number: trial for trial in last_attempts(study)}
+    for one in wanted:
+        companion.enqueue_trial({}, user_attrs=_attributes(trials[one.trial], one, record))
+
+
+def _attributes(trial: FrozenTrial, run: Due, record: StudyRecord) -> dict[str, Any]:
+    stream = SCREENING_STREAM if run.role == SCREENING else CONFIRMATION_STREAM
     configuration = Configuration.model_validate(trial.user_attrs[CONFIGURATION])
     fresh = configuration.model_copy(
         update={
-            "seed": trial_seed(record.seed, repeat, stream=CONFIRMATION_STREAM),
+            "seed": trial_seed(record.seed, run.repeat, stream=stream),
             "best_epoch": None,
             "n_threads": None,
             "user_fraction": None,
         }
     )
     return {
-        ROLE: "confirmation",
-        CANDIDATE: number,
-        RUN_INDEX: repeat,
-        TRAIN_SEED: trial_seed(record.seed, repeat, stream=3),
+        ROLE: run.role,
+        CANDIDATE: run.trial,
+        RUN_INDEX: run.repeat,
+        TRAIN_SEED: trial_seed(record.seed, run.repeat, stream=stream + 1),
         CONFIGURATION: fresh.model_dump(exclude_none=True),
     }
-
-
-def run_key(run: FrozenTrial) -> tuple[int, int]:
-    """Return which run of which configuration it is: (trial that is confirmed, run from 0)."""
-    return run.user_attrs[CANDIDATE], run.user_attrs[RUN_INDEX]

@@ -6,7 +6,8 @@ choose by, and picks the winner by those scores alone. How they are judged:
 
 - *Other users.* What a user likes about a configuration comes back in every run: who chose the winner must not judge
   it. `personalize` and `personalize-last` draw training and validation users anew for each run; about a ninth of them
-  were in the search's validation, too few to matter (simulated, see below). The other protocols cut all users in time
+  were in the search's validation, too few to matter (simulated, see below), and none of the first ten runs' in a
+  screening's. The other protocols cut all users in time
   and have nobody to draw, so a study holds max(100, 20 %) of the validation users back from trials and early stopping,
   and they alone are judged. Where fewer than 200 leave nobody to hold back, "yes" is never said (`doubt`). "no" may
   be: luck flatters what was chosen.
@@ -70,7 +71,7 @@ def rank_by_confirmed_mean(means: Mapping[int, float]) -> list[int]:
 
 
 def default_n_confirmed(n_trials: int, n_seeds: int) -> int:
-    """Return how many configurations to confirm unless told: as many as half the trials would pay for, at most 5.
+    """Return how many configurations to confirm unless told or screened: as many as half the trials pay for, at most 5.
 
     K configurations and the defaults take (K + 1) x n_seeds runs. 0 for a search too small for it.
     """

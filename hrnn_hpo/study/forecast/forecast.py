@@ -8,7 +8,7 @@ import heapq
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -50,8 +50,8 @@ class Forecast:
     n_trials: int | None  # still to come within the budget; None where only luck limits them
     n_workers: int
     seconds: float | None  # until the last of them has ended
-    confirm_runs: int  # trainings after the search
-    confirm_seconds: float  # of all of them, the workers side by side
+    confirm_runs: int  # trainings after the search that the verdict reads
+    confirm_seconds: float  # of all trainings after the search, the workers side by side
     rungs: list[list[int]]  # epochs after which the pruner compares trials, a list per bracket; empty: after every one
     pruner: str
     measure: dict[str, float]
@@ -59,10 +59,26 @@ class Forecast:
     keep: int | None = None  # trials that the pruner `epochs:K` finishes at the end
     refits: int = 0  # trainings at the end, validation users included: of winner, defaults, an ensemble's members
     refit_seconds: float = 0.0  # of all of them, one after the other
+    screening_runs: int = 0  # trainings after the search that choose who is confirmed
 
     def content(self) -> dict[str, Any]:
         """Return it as plain values."""
         return asdict(self)
+
+
+@dataclass(frozen=True)
+class Trainings:
+    """The trainings after a search. A round of screening begins when the one before is over."""
+
+    rounds: list[int] = field(default_factory=list)  # of screening
+    confirming: int = 0  # begun after the rounds, apart from
+    at_any_time: int = 0  # of them, the defaults', which keep busy whom a round leaves idle
+
+    def turns(self, n_workers: int) -> int:
+        """Return how many trainings one after the other the busiest worker runs."""
+        rounds = sum(math.ceil(size / n_workers) for size in self.rounds)
+        idle = rounds * n_workers - sum(self.rounds)
+        return rounds + math.ceil((self.confirming - min(idle, self.at_any_time)) / n_workers)
 
 
 def forecast(
@@ -72,16 +88,16 @@ def forecast(
     n_users: int = 0,  # who validate, and whose figures the pruner `paired` compares; 0: there are none
     *,
     n_done: int = 0,
-    confirm_runs: Callable[[int | None], int] = lambda _: 0,
+    to_come: Callable[[int | None], Trainings] = lambda _: Trainings(),
 ) -> Forecast:
-    """Return what to expect of the trials after the first `n_done`, and of the runs that confirm so many in total."""
+    """Return what to expect of the trials after the first `n_done`, and of what is `to_come` after so many in total."""
     epochs = checked.space.max_epochs
     seconds_of = [
         [measured.setup_seconds + measured.epoch_seconds * n for n in simulated]
         for simulated in (_simulated(checked, study, seed, n_users) for seed in range(N_REPEATS))
     ]
     n_trials, seconds = _within_budget(checked, seconds_of, n_done)
-    n_runs = confirm_runs(None if n_trials is None else n_done + n_trials)
+    after = to_come(None if n_trials is None else n_done + n_trials)
     per_trial = float(np.mean([_extended(run, n_done + (n_trials or N_SIMULATED))[n_done:] for run in seconds_of]))
     return Forecast(
         seconds_per_epoch=measured.epoch_seconds,
@@ -91,8 +107,9 @@ def forecast(
         n_trials=n_trials,
         n_workers=checked.n_workers,
         seconds=seconds,
-        confirm_runs=n_runs,
-        confirm_seconds=math.ceil(n_runs / checked.n_workers) * _unpruned_seconds(checked, measured, study),
+        confirm_runs=after.confirming,
+        screening_runs=sum(after.rounds),
+        confirm_seconds=after.turns(checked.n_workers) * _unpruned_seconds(checked, measured, study),
         rungs=rungs(checked.pruner, epochs),
         pruner=name_of(checked.pruner),
         measure=asdict(measured),

@@ -11,6 +11,7 @@ from optuna.trial import FrozenTrial, TrialState
 from hrnn_hpo.data.splits import REDRAWN
 from hrnn_hpo.search.space import SearchSpace
 from hrnn_hpo.study.attributes import CONFIGURATION, ROLE
+from hrnn_hpo.study.confirm.screening import default_n_screened
 from hrnn_hpo.study.confirm.settings import DEFAULT_SEEDS
 from hrnn_hpo.study.confirm.verdict import default_n_confirmed
 from hrnn_hpo.study.propose.pruners import is_pruner
@@ -48,6 +49,8 @@ def commands(
     if confirmation is not None:
         told.append(("--confirm", len(confirmation.contenders) + len(confirmation.failed) - 1))
         told.append(("--confirm-seeds", confirmation.n_seeds))
+        if confirmation.screened or default_n_screened(count_trials(list(trials)).done):
+            told.append(("--screen", len(confirmation.screened)))
     elif record.user_fraction is None and default_n_confirmed(count_trials(list(trials)).done, DEFAULT_SEEDS):
         told.append(("--confirm", 0))
     enqueued = _enqueued(trials)

@@ -19,7 +19,7 @@ from hrnn_hpo.study.confirm.leaderboard import (
     read_leaderboard,
 )
 from hrnn_hpo.study.confirm.test_part import openings
-from hrnn_hpo.study.confirmation import sentences
+from hrnn_hpo.study.confirmation import Confirmation, sentences
 from hrnn_hpo.study.record import StudyRecord
 from hrnn_hpo.study.trials import read_confirmation
 
@@ -54,6 +54,7 @@ def confirmation_table(study: Study) -> Html:
     redrawn = "training and validation users drawn anew for each" if found.redrawn else "the same users in each"
     if not found.redrawn and found.doubt is None:
         redrawn = "on users who were held back from the search"
+    screened: list[Html | str] = [_screening_note(found), _screening_table(found)] if found.screened else []
     columns = ["", "search", "confirmed", "minus defaults", found.interval, "p (Holm)", "epochs"]
     return section(
         "Confirmation",
@@ -61,7 +62,30 @@ def confirmation_table(study: Study) -> Html:
         "Intervals hold for all challengers at once and count users and runs as drawn by chance; p is of a paired test "
         "over users.",
         table([*columns, *(f"run {r}" for r in range(1, found.n_seeds + 1))], rows, marked=0),
+        *screened,
     )
+
+
+def _screening_note(found: Confirmation) -> str:
+    return (
+        f"Before that, the best {len(found.screened)} of the search were screened: trained again in rounds, on other "
+        "seeds and draws of users, which the verdict does not read. The better half went on, by the mean of these runs "
+        "and of the search's score, unless that learned from a part of the users."
+    )
+
+
+def _screening_table(found: Confirmation) -> Html:
+    """Return the screened trials with the scores of their runs, and how far each came."""
+    confirmed = {one.trial for one in found.contenders}
+    n_rounds = max(len(one.scores) for one in found.screened)
+    rows: list[list[Any]] = []
+    for one in found.screened:
+        end = (
+            "a run failed" if one.failed else "confirmed" if one.trial in confirmed else f"out after {len(one.scores)}"
+        )
+        scores = [*one.scores, *[None] * (n_rounds - len(one.scores))]
+        rows.append([f"trial {one.trial}", one.search_value, *scores, one.mean, end])
+    return table(["", "search", *(f"run {r}" for r in range(1, n_rounds + 1)), "mean", ""], rows)
 
 
 def leaderboard_table(board: Leaderboard | None, record: StudyRecord) -> Html:

@@ -131,9 +131,17 @@ class StudyRequest(BaseModel):
         int | None,
         Field(
             ge=0,
-            description="Train the K best and the defaults again before one is called better; 0: do not. Default: as "
-            "many as half the trials pay for, at most 5: none below 20 trials, 3 of 40 (with --user-fraction at "
-            "least 1).",
+            description="Train the K best and the defaults again before one is called better; 0: do not. Default: 2 "
+            "from 20 trials on, none below (with --user-fraction at least 1); with --screen 0 as many as half the "
+            "trials pay for, at most 5.",
+        ),
+    ] = None
+    screen: Annotated[
+        int | None,
+        Field(
+            ge=0,
+            description="Train the F best of the search again before, in rounds that halve them, to choose the K to "
+            "confirm; 0: take the K best scores. Default: 5 from 20 finished trials on, 8 from 60, else 0.",
         ),
     ] = None
     confirm_seeds: Annotated[
@@ -201,6 +209,11 @@ class StudyRequest(BaseModel):
             raise ValueError("A study needs validation users, but protocol `none` trains on everyone.")
         if self.launcher != "ray" and (self.ray_address is not None or self.gpus_per_trial is not None):
             raise ValueError("--ray-address and --gpus-per-trial are for --launcher ray.")
+        if self.screen and self.confirm is not None and not 0 < self.confirm < self.screen:
+            raise ValueError(
+                "--screen chooses the trials to confirm among more: `0 < --confirm < --screen` must hold, but got "
+                f"--confirm {self.confirm} and --screen {self.screen}."
+            )
         return self
 
 

@@ -9,8 +9,9 @@ from optuna.storages import RDBStorage
 from optuna.study import Study
 from optuna.trial import TrialState
 
-from hrnn_hpo.study.attributes import standard_error_of
-from hrnn_hpo.study.confirm.runs import companion_of, confirmation_runs
+from hrnn_hpo.study.attributes import CANDIDATE, RUN_INDEX, standard_error_of
+from hrnn_hpo.study.confirm.agenda import confirmation_runs, n_to_come, screening_runs
+from hrnn_hpo.study.confirm.runs import companion_of
 from hrnn_hpo.study.confirm.test_part import openings
 from hrnn_hpo.study.forecast.forecast import seconds_per_trial
 from hrnn_hpo.study.record import KEY, read_record
@@ -40,7 +41,9 @@ class Status:
     seconds_left: float | None
     test_openings: int
     running: list[int]
-    confirmation: dict[str, Any] | None = None  # verdict, doubt, winner, …, and how many runs are done
+    confirmation: dict[str, Any] | None = (
+        None  # verdict, doubt, winner, …, and how many runs are done, of screening too
+    )
     outlook: Outlook | None = None  # what more trials are worth; None in lists of studies
 
     def content(self) -> dict[str, Any]:
@@ -108,11 +111,20 @@ def _confirmation(study: Study, storage: RDBStorage) -> dict[str, Any] | None:
     companion = companion_of(study, storage)
     if companion is None:
         return None
-    runs = confirmation_runs(companion)
+    runs, screening = confirmation_runs(companion), screening_runs(companion)
+    to_screen, to_confirm = n_to_come(companion)
     found = read_confirmation(study)
     facts = ("verdict", "doubt", "winner", "optimism", "n_seeds", "look", "alpha")
     return {
         **{name: getattr(found, name) if found is not None else None for name in facts},
         "n_runs_done": sum(run.state.is_finished() for run in runs),
-        "n_runs": len(runs),
+        "n_runs": len(runs) + to_confirm,
+        "n_screening_runs_done": sum(run.state.is_finished() for run in screening),
+        "n_screening_runs": len(screening) + to_screen,
+        "running": [
+            f"{verb} trial {run.user_attrs[CANDIDATE]}, run {run.user_attrs[RUN_INDEX] + 1}"
+            for verb, those in (("screening", screening), ("confirming", runs))
+            for run in those
+            if run.state == TrialState.RUNNING
+        ],
     }

@@ -3,8 +3,9 @@
 from optuna.trial import TrialState
 
 from hrnn_hpo.errors import RunFailedError
+from hrnn_hpo.study.confirm.agenda import confirmation_runs, screening_runs
 from hrnn_hpo.study.confirm.leaderboard import read_leaderboard
-from hrnn_hpo.study.confirm.runs import companion_of, confirmation_runs
+from hrnn_hpo.study.confirm.runs import companion_of
 from hrnn_hpo.study.record import read_record
 from hrnn_hpo.study.results.to_mlflow import track_results
 from hrnn_hpo.study.run.recovery import Recovery
@@ -30,7 +31,7 @@ def sync(study: str, *, storage: str | None = None, tracking_uri: str | None = N
     for trial in trials:
         shown.write_trial(trial)
     companion = companion_of(found, database)
-    runs = confirmation_runs(companion) if companion is not None else []
+    runs = [*screening_runs(companion), *confirmation_runs(companion)] if companion is not None else []
     runs = [run for run in runs if run.state != TrialState.WAITING]
     for run in runs:
         shown.write_trial(run)

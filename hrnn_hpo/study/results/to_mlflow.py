@@ -7,9 +7,9 @@ from pathlib import Path
 
 from optuna.study import Study
 
+from hrnn_hpo.study.confirm.agenda import confirmation_runs, screening_runs
 from hrnn_hpo.study.confirm.leaderboard import ENSEMBLE, WINNER, leaderboard_content, read_leaderboard
 from hrnn_hpo.study.confirm.refit import FINAL
-from hrnn_hpo.study.confirm.runs import confirmation_runs
 from hrnn_hpo.study.record import read_record
 from hrnn_hpo.study.report.report import render_report
 from hrnn_hpo.study.results.description import REPORT, description
@@ -26,7 +26,7 @@ _log = logging.getLogger(__name__)
 def track_results(runs: StudyRuns, study: Study, companion: Study | None = None) -> None:
     """Give MLflow the study's table, plots, verdict, winner and test figures; a failure here is a warning.
 
-    `companion` holds the confirmation's runs, where there are any.
+    `companion` holds the runs of confirmation and screening, where there are any.
     """
     try:
         runs.repair(last_attempts(study))
@@ -36,7 +36,7 @@ def track_results(runs: StudyRuns, study: Study, companion: Study | None = None)
             runs.log_text(render(study), "best.yaml")
             runs.log_best(winner, last_attempts(study))
         if companion is not None:
-            runs.repair(confirmation_runs(companion))
+            runs.repair([*screening_runs(companion), *confirmation_runs(companion)])
         confirmation = read_confirmation(study)
         if confirmation is not None:
             runs.log_confirmation(confirmation)

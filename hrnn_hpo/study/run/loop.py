@@ -46,6 +46,7 @@ class Loop:
         callbacks: Sequence[Callback] = (),
     ) -> None:
         self._study = study
+        self._storage = storage
         self._objective = objective
         self._control = objective.context.control
         self._n_trials = n_trials

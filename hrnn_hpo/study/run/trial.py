@@ -54,6 +54,8 @@ from hrnn_hpo.study.storage.user_figures import UserFigures
 from hrnn_hpo.study.track.study_runs import StudyRuns
 from hrnn_hpo.training.progress import EpochReport
 
+# Roles: the defaults are the yardstick of the study, the others are compared by what they come to.
+TO_THE_END = ("defaults", "screening", "confirmation")
 _log = logging.getLogger(__name__)
 
 
@@ -126,9 +128,9 @@ class Objective:
             self.context.runs.log_epoch(run, epoch.epoch, figures)
 
         def prune(n_epochs: int) -> None:
-            # The defaults are the yardstick of the study and run to their end, as do a confirmation's runs and what
-            # was taken up again; after the last epoch nothing is to be saved.
-            to_the_end = trial.user_attrs.get(ROLE) in ("defaults", "confirmation") or TAKEN_UP in trial.user_attrs
+            # What has a role in TO_THE_END and what was taken up again is not pruned; after the last epoch nothing is
+            # to be saved.
+            to_the_end = trial.user_attrs.get(ROLE) in TO_THE_END or TAKEN_UP in trial.user_attrs
             is_last = n_epochs >= configuration.hyperparameters.epochs
             if not several and not to_the_end and not is_last and trial.should_prune():
                 raise TrialPruned(f"after epoch {n_epochs}")
@@ -164,7 +166,7 @@ class Objective:
         )
         for epoch in result.history:  # a worker may have died between an epoch's checkpoint and its report
             report(epoch)
-        result = self._judged(experiment, result)
+        result = self._judged(before, experiment, result)
         self._keep(trial, experiment, result, folder)
         _write_summary(trial, result)
         # What is returned Optuna tells the storage. A confirmation's study has the leading objective alone.
@@ -202,7 +204,7 @@ class Objective:
             None if self.figures is None or part is None else self.figures.standard_error(place, epoch, len(part.users))
         )
 
-    def _judged(self, experiment: Experiment, result: ExperimentResult) -> ExperimentResult:
+    def _judged(self, trial: FrozenTrial, experiment: Experiment, result: ExperimentResult) -> ExperimentResult:
         """Return the result with the figures that the trial is told with: those of its validation users."""
         return result
 

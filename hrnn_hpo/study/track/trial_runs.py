@@ -13,6 +13,7 @@ from hrnn_hpo.study.attributes import (
     COMMIT,
     CONFIGURATION,
     FAILURE,
+    ROLE,
     RUN,
     RUN_INDEX,
     SUMMARY,
@@ -135,7 +136,7 @@ class TrialRuns:
         return self._tracker.find_run(self._identity(trial))
 
     def _identity(self, trial: FrozenTrial) -> dict[str, str]:
-        """Return the tags by which a trial's run is found again; those of a confirmation name what they confirm."""
+        """Return the tags by which a trial's run is found again; a run of a trial trained again names both."""
         key, value = _key(trial)
         return {"study_uid": self._record.uid, key: value}
 
@@ -143,7 +144,8 @@ class TrialRuns:
         configuration = trial.user_attrs.get(CONFIGURATION, {})
         tags, params = {"role": "trial"}, {"seed": configuration.get("seed")}
         if CANDIDATE in trial.user_attrs:
-            tags = {"role": "confirm", "phase": "confirm"}
+            verb = _verb(trial)
+            tags = {"role": verb, "phase": verb}
             params = {**params, "train_seed": trial.user_attrs[TRAIN_SEED]}
         return self._tracker.start_run(
             self._name(trial),
@@ -155,7 +157,7 @@ class TrialRuns:
 
     def _name(self, trial: FrozenTrial) -> str:
         if CANDIDATE in trial.user_attrs:
-            return f"confirm trial {trial.user_attrs[CANDIDATE]}, run {trial.user_attrs[RUN_INDEX] + 1}"
+            return f"{_verb(trial)} trial {trial.user_attrs[CANDIDATE]}, run {trial.user_attrs[RUN_INDEX] + 1}"
         return f"trial {original_number(trial)}" + (" (pruned)" if trial.state == TrialState.PRUNED else "")
 
     def _data(self) -> Data:
@@ -177,10 +179,15 @@ class TrialRuns:
         return {**tags, **({"git_commit": commit} if commit else {})}
 
 
+def _verb(trial: FrozenTrial) -> str:
+    """Return what a run of a companion study is for: "confirm", or "screen" before."""
+    return "screen" if trial.user_attrs.get(ROLE) == "screening" else "confirm"
+
+
 def _key(trial: FrozenTrial) -> tuple[str, str]:
-    """Return the tag that tells a trial's run from the others: its number, or what it confirms and which run."""
+    """Return the tag that tells a trial's run from the others: its number, or what it trains again and which run."""
     if CANDIDATE in trial.user_attrs:
-        return "confirm_run", f"{trial.user_attrs[CANDIDATE]}-{trial.user_attrs[RUN_INDEX]}"
+        return f"{_verb(trial)}_run", f"{trial.user_attrs[CANDIDATE]}-{trial.user_attrs[RUN_INDEX]}"
     return "trial", str(original_number(trial))
 
 

@@ -17,9 +17,10 @@ from hrnn_hpo.experiment import prepare_experiment, run_experiment
 from hrnn_hpo.model.folder import load_model
 from hrnn_hpo.search.space import SearchSpace
 from hrnn_hpo.study.attributes import CANDIDATE, CONFIGURATION, RUN_INDEX, TRAIN_SEED, epochs_of
+from hrnn_hpo.study.confirm.agenda import confirmation_runs
 from hrnn_hpo.study.confirm.confirm_trial import ConfirmObjective
 from hrnn_hpo.study.confirm.figures import as_text, from_text
-from hrnn_hpo.study.confirm.runs import companion_of, confirmation_runs
+from hrnn_hpo.study.confirm.runs import companion_of
 from hrnn_hpo.study.confirm.test_part import openings
 from hrnn_hpo.study.results.export import export
 from hrnn_hpo.study.results.manage import delete_study

@@ -16,8 +16,9 @@ from hrnn_hpo.experiment import compare_baselines, evaluate_model, prepare_exper
 from hrnn_hpo.experiment import test_part as part_for_tests
 from hrnn_hpo.search.space import SearchSpace
 from hrnn_hpo.study.attributes import CANDIDATE, CONFIGURATION, FIGURES
+from hrnn_hpo.study.confirm.agenda import confirmation_runs, screening_runs
 from hrnn_hpo.study.confirm.figures import from_text
-from hrnn_hpo.study.confirm.runs import companion_of, confirmation_runs
+from hrnn_hpo.study.confirm.runs import companion_of
 from hrnn_hpo.study.confirmation import EARLIER_VERSION, Confirmation
 from hrnn_hpo.study.report.report import report
 from hrnn_hpo.study.results.export import export, render
@@ -72,6 +73,24 @@ def test_held_back_users_judge_the_confirmation_and_choose_nothing(
     assert from_text(run.user_attrs[FIGURES]["figures"], np.float64).tolist() == judged.tolist()
     assert run.value == judged.mean() != trained.metrics["ndcg_at_10"]
     assert (found().verdict, found().doubt, found().n_users) == ("yes", None, 100)
+
+
+def test_screening_never_sees_the_users_who_judge(
+    town: Dataset, shop_space: SearchSpace, tracker: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other: dict[str, Any] = {"hidden_dimension": 16, "learning_rate": 0.003}
+    confirmed(town, shop_space, n_trials=3, enqueue=[GOOD, other], screen=2)
+    companion = companion_of(load_study("s", open_storage()), open_storage())
+    assert companion is not None
+    runs = screening_runs(companion)
+    assert len(runs) == 2
+    for run in runs:
+        experiment = prepare_experiment(town, Configuration.model_validate(run.user_attrs[CONFIGURATION]), "keep")
+        assert (
+            run.value == run_experiment(experiment, device="cpu").metrics["ndcg_at_10"]
+        )  # of those left to the search
+        assert FIGURES not in run.user_attrs
+    assert found().verdict == "yes"
 
 
 def test_the_refit_and_the_baselines_learn_from_all_validation_users(

@@ -52,11 +52,15 @@ class TestPlan:
         assert expected(log, space, n_trials=1, pruner="successive-halving").epochs_per_trial == 4
 
     def test_the_confirmation_comes_on_top(self, log: Dataset, space: SearchSpace) -> None:
-        found = expected(log, space, n_trials=20)  # one of twenty is confirmed, and the defaults, five times each
+        found = expected(
+            log, space, n_trials=20, screen=0
+        )  # one of twenty is confirmed, and the defaults, five times each
         assert (found.seconds, found.confirm_runs, found.confirm_seconds) == (180.0, 10, 90.0)
-        assert expected(log, space, n_trials=20, pruner="median").confirm_seconds == 90.0  # nothing prunes its runs
-        assert expected(log, space, n_trials=20, n_workers=4).confirm_seconds == 27.0  # three rounds
-        assert expected(log, space, n_trials=20, confirm=0).confirm_runs == 0
+        assert (
+            expected(log, space, n_trials=20, screen=0, pruner="median").confirm_seconds == 90.0
+        )  # nothing prunes its runs
+        assert expected(log, space, n_trials=20, screen=0, n_workers=4).confirm_seconds == 27.0  # three rounds
+        assert expected(log, space, n_trials=20, screen=0, confirm=0).confirm_runs == 0
         assert expected(log, space, n_trials=2, confirm=3, confirm_seeds=2).confirm_runs == 4  # there is one challenger
         part = expected(log, space, n_trials=3, user_fraction=0.5)
         assert (part.confirm_runs, part.confirm_seconds) == (10, 10 * 17.0)  # epochs of all users: 4 s each
@@ -220,7 +224,7 @@ class TestWhatCanBeTold:
     def test_a_plan_says_which_gain_stays_undecided_before_anything_ran(self, log: Dataset, space: SearchSpace) -> None:
         found = expected(log, space, n_trials=20).resolution
         assert found is not None
-        assert (found.design.n_users, found.design.n_challengers, found.n_seeds) == (6, 1, 5)  # a tenth of 60 users
+        assert (found.design.n_users, found.design.n_challengers, found.n_seeds) == (6, 2, 5)  # a tenth of 60 users
         assert found.spread == PRIOR
         assert not found.measured
         assert "0.005" in found.seeds_for  # a gain worth having
@@ -233,7 +237,7 @@ class TestWhatCanBeTold:
     def test_it_is_told_on_the_screen(self, log: Dataset, space: SearchSpace) -> None:
         lines = plan_lines(expected(log, space, n_trials=20))
         told = next(line for line in lines if "stays undecided" in line)
-        assert told.startswith("  With 6 users a run, 5 seeds and 1 challenger a gain below 0.")
+        assert told.startswith("  With 6 users a run, 5 seeds and 2 challengers a gain below 0.")
         unconfirmed = plan_lines(expected(log, space, n_trials=3, confirm=0))
         assert any(line.startswith("  If one challenger were confirmed: With 6 users") for line in unconfirmed)
 

@@ -2,6 +2,7 @@
 
 import re
 import xml.etree.ElementTree as ET
+from dataclasses import asdict
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from hrnn_hpo.search.space import SearchSpace, load_space
 from hrnn_hpo.study.attributes import CONFIGURATION, CONFIRMATION, FAILURE, epoch_key
 from hrnn_hpo.study.confirm.leaderboard import LEADERBOARD
 from hrnn_hpo.study.confirm.test_part import OPENINGS
-from hrnn_hpo.study.confirmation import Confirmation, Contender
+from hrnn_hpo.study.confirmation import Confirmation, Contender, Screened
 from hrnn_hpo.study.record import new_record, read_record, write_record
 from hrnn_hpo.study.report import rerun
 from hrnn_hpo.study.report.advice import named_space
@@ -208,6 +209,27 @@ def test_a_confirmed_winner_is_called_better_with_gain_and_optimism(finished: St
     assert "undecided" not in shown
     assert "is ahead now" not in shown  # trial 3 leads the search, and lost the confirmation
     assert "--confirm 1 --confirm-seeds 2" in shown
+
+
+def test_who_was_screened_is_shown_with_what_became_of_them(finished: Study) -> None:
+    confirm(finished, "yes", winner=4)
+    screened = [
+        Screened(3, 0.35, [0.22], 0.285, failed=False),
+        Screened(4, 0.31, [0.33, 0.26], 0.3, failed=False),
+        Screened(2, 0.3, [], None, failed=True),
+    ]
+    kept = finished.user_attrs[CONFIRMATION]
+    finished.set_user_attr(CONFIRMATION, {**kept, "screened": [asdict(one) for one in screened]})
+    shown = words(render_report(stored()))
+    assert (
+        "Screening: the best 3 of the search ran again (3 trainings on other seeds); confirmed of them: trial 4. "
+        "Dropped, since a run failed: trial 2." in shown
+    )
+    assert "Trial 3 won the search, trial 4 the confirmation." in shown
+    assert "trial 4 0.3100 0.3300 0.2600 0.3000 confirmed" in shown
+    assert "trial 3 0.3500 0.2200" in shown
+    assert "out after 1" in shown
+    assert "--confirm-seeds 2 --screen 3" in shown
 
 
 def test_defaults_that_win_the_confirmation_are_said_to(finished: Study) -> None:

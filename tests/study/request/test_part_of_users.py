@@ -14,7 +14,8 @@ from hrnn_hpo.errors import ConfigError, RunFailedError, StudyError
 from hrnn_hpo.experiment import Experiment, prepare_experiment
 from hrnn_hpo.search.space import SearchSpace
 from hrnn_hpo.study.attributes import CONFIGURATION
-from hrnn_hpo.study.confirm.runs import companion_of, confirmation_runs
+from hrnn_hpo.study.confirm.agenda import confirmation_runs
+from hrnn_hpo.study.confirm.runs import companion_of
 from hrnn_hpo.study.confirm.test_part import openings
 from hrnn_hpo.study.folders import study_folder
 from hrnn_hpo.study.report.report import render_report
