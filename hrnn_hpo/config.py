@@ -7,12 +7,23 @@ their unit and the widest range that makes sense. Unknown keys are refused with 
 import difflib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_origin
+from types import UnionType
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from hrnn_hpo.errors import ConfigError
+from hrnn_hpo.plain_data import load_yaml
 
 M = TypeVar("M", bound=BaseModel)
 Architecture = Literal["control", "hierarchical"]
@@ -20,14 +31,34 @@ RequestTimeParts = Literal[
     "none", "gap", "session", "clock", "gap+session", "gap+clock", "session+clock", "gap+session+clock"
 ]
 AUTO = "auto"  # of what the data decides: experiment.resolve_auto puts its answer in place
+LARGEST_SEED = 2**63 - 1  # what PyTorch and every database hold
 _LEAST_BATCH, _LARGEST_BATCH = 1, 65_536
 _BATCH_SIZE: TypeAdapter[int] = TypeAdapter(Annotated[int, Field(ge=_LEAST_BATCH, le=_LARGEST_BATCH)])
 
 
-class Hyperparameters(BaseModel):
-    """Everything that shapes a trained model besides data, split and seed. One name for each, everywhere."""
+class Settings(BaseModel):
+    """What users set: frozen, without unknown names, and no yes or no where a number is asked for."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_number_is_a_boolean(cls, value: Any, info: ValidationInfo) -> Any:
+        # YAML reads `on`, `yes` and `true` as True, which Pydantic takes for 1.
+        numbers, kinds = (int, float), _kinds(cls.model_fields[str(info.field_name)].annotation)
+        if isinstance(value, bool) and bool not in kinds and any(kind in kinds for kind in numbers):
+            raise ValueError("a number must stand here")
+        return value
+
+
+def _kinds(annotation: Any) -> set[Any]:
+    """Return the types that a field's annotation is a union of."""
+    sides = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else ()
+    return {kind for side in sides for kind in _kinds(side)} if sides else {annotation}
+
+
+class Hyperparameters(Settings):
+    """Everything that shapes a trained model besides data, split and seed. One name for each, everywhere."""
 
     # The five of Amazon's recipe aws-hrnn.
     hidden_dimension: Annotated[
@@ -154,6 +185,8 @@ class Hyperparameters(BaseModel):
     def _number_or_auto(cls, value: Any) -> int | str:
         if value == AUTO:
             return AUTO
+        if isinstance(value, bool):
+            raise ValueError("a number must stand here")
         try:
             return _BATCH_SIZE.validate_python(value)
         except ValidationError as error:  # one problem, where a union would tell one for each of its sides
@@ -175,18 +208,16 @@ class Hyperparameters(BaseModel):
         return self
 
 
-class Configuration(BaseModel):
+class Configuration(Settings):
     """A configuration file: what `export` writes and `train --config` repeats to the last digit on one machine."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     hyperparameters: Hyperparameters = Hyperparameters()
     protocol: Annotated[
         Literal["personalize", "personalize-last", "leave-one-out", "newest-tenth", "temporal", "none"],
         Field(description="Who trains, validates and tests."),
     ] = "personalize"
-    split_seed: Annotated[int, Field(ge=0, description="Draws the validation and test users.")] = 0
-    seed: Annotated[int, Field(ge=0, description="Draws weights, batches and dropout.")] = 0
+    split_seed: Annotated[int, Field(ge=0, le=LARGEST_SEED, description="Draws the validation and test users.")] = 0
+    seed: Annotated[int, Field(ge=0, le=LARGEST_SEED, description="Draws weights, batches and dropout.")] = 0
     n_threads: Annotated[
         int | None, Field(ge=1, description="CPU threads; another count may change the last digits.")
     ] = None
@@ -206,6 +237,11 @@ class Configuration(BaseModel):
         """Return a copy with some hyperparameters changed, checked like a file's."""
         merged = {**self.hyperparameters.model_dump(exclude_unset=True), **changes}
         return self.model_copy(update={"hyperparameters": parse_hyperparameters(merged, source)})
+
+    def with_settings(self, changes: Mapping[str, Any], source: str) -> "Configuration":
+        """Return a copy with some entries beside the hyperparameters changed, checked like a file's."""
+        checked = parse_configuration(changes, source)
+        return self.model_copy(update={name: getattr(checked, name) for name in changes})
 
 
 def parse_hyperparameters(values: Mapping[str, Any], source: str) -> Hyperparameters:
@@ -242,7 +278,7 @@ def parse_assignments(assignments: list[str]) -> dict[str, Any]:
             changes[name] = value  # a word: YAML would take `on` and `no` for booleans
             continue
         try:
-            changes[name] = yaml.safe_load(value)
+            changes[name] = load_yaml(value)
         except yaml.YAMLError as error:
             raise ConfigError(f"--set {text}: is not valid YAML: {error}") from error
     return changes
@@ -267,7 +303,7 @@ def read_yaml_mapping(path: Path) -> dict[str, Any]:
     Raises ConfigError when the file is missing, is not YAML, or holds something else than a mapping.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = load_yaml(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}).") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:

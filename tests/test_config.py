@@ -202,3 +202,57 @@ def test_every_hyperparameter_says_what_it_means() -> None:
 def test_nearest_offers_a_close_spelling_or_nothing() -> None:
     assert nearest("hiden_dimension", ["hidden_dimension", "bptt"]) == ", did you mean 'hidden_dimension'?"
     assert nearest("xyz", ["hidden_dimension", "bptt"]) == ""
+
+
+NUMBERS = sorted(
+    name for name, value in Hyperparameters() if isinstance(value, int | float) and not isinstance(value, bool)
+)
+
+
+@pytest.mark.parametrize("name", [*NUMBERS, "batch_size"])
+def test_no_number_is_a_yes_or_no(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"here: {name}: a number must stand here, but got True"):
+        parse_hyperparameters({name: True}, "here")
+
+
+@pytest.mark.parametrize("name", ["seed", "split_seed", "n_threads", "user_fraction", "n_held_back", "best_epoch"])
+def test_no_number_of_a_configuration_is_a_yes_or_no(file: Path, name: str) -> None:
+    file.write_text(f"{name}: yes\n")
+    with pytest.raises(ConfigError, match=f"run.yaml: {name}: a number must stand here, but got True"):
+        load_configuration(file)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("seed: 1\nseed: 2\n", r"run.yaml: is not valid YAML: seed stands twice \(lines 1 and 2\); keep one"),
+        ("hyperparameters: {epochs: 2, epochs: 3}\n", "epochs stands twice"),
+        ('{"seed": 1, "seed": 2}', "seed stands twice"),
+        ("seed: 010\n", "010 is 8 in YAML: write 8, or 10 if that is meant"),
+        ("seed: 1:30\n", "1:30 is 90 in YAML"),
+        ("seed: " + "[" * 5000, "nested too deeply"),
+        (f"seed: {2**63}\n", "seed: Input should be less than or equal to 9223372036854775807"),
+        (f"split_seed: {2**64}\n", "split_seed: Input should be less than or equal to 9223372036854775807"),
+    ],
+)
+def test_a_file_that_says_two_things_or_another_than_it_shows_is_refused(file: Path, text: str, message: str) -> None:
+    file.write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        load_configuration(file)
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_key(file: Path) -> None:
+    file.write_text("\ufeffseed: 3\n", encoding="utf-8")
+    assert load_configuration(file).seed == 3
+
+
+def test_assignments_are_the_numbers_that_they_show() -> None:
+    for text, message in (("epochs=010", "010 is 8"), ("session_gap=1:30", "1:30 is 90")):
+        with pytest.raises(ConfigError, match=message):
+            parse_assignments([text])
+
+
+def test_settings_of_a_command_are_checked_like_a_files() -> None:
+    assert Configuration(seed=3).with_settings({"split_seed": 4}, "train").seed == 3
+    with pytest.raises(ConfigError, match="train: seed: Input should be less than or equal to"):
+        Configuration().with_settings({"seed": 2**64}, "train")

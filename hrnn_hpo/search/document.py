@@ -9,6 +9,8 @@ from typing import Any
 
 import yaml
 
+from hrnn_hpo.plain_data import PlainLoader
+
 Key = tuple[str, ...]
 _MAX_DEPTH = 12  # the format needs five; an alias that contains itself has no end
 
@@ -52,9 +54,9 @@ def read_document(path: Path, problems: Problems) -> Document | None:
         problems.lines.append(f"{source}: cannot be read ({error.strerror}).")
         return None
     document = Document(source, {}, problems)
-    loader: yaml.SafeLoader | None = None
+    loader: PlainLoader | None = None
     try:
-        loader = yaml.SafeLoader(text)
+        loader = PlainLoader(text)
         node = loader.get_single_node()
         if not isinstance(node, yaml.MappingNode):
             problems.lines.append(f"{source}: a mapping must stand at the top level, such as `extends: hrnn`.")
@@ -72,7 +74,7 @@ def read_document(path: Path, problems: Problems) -> Document | None:
     return document
 
 
-def _plain(node: yaml.Node, key: Key, document: Document, loader: yaml.SafeLoader) -> Any:
+def _plain(node: yaml.Node, key: Key, document: Document, loader: PlainLoader) -> Any:
     if len(key) > _MAX_DEPTH:
         raise yaml.MarkedYAMLError(problem="nested too deep", problem_mark=node.start_mark)
     if isinstance(node, yaml.SequenceNode):

@@ -4,7 +4,6 @@ It takes the configuration itself, a CreateSolution request, or DescribeSolution
 whatever the service would have refused.
 """
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import Any
 
 from hrnn_hpo.config import Hyperparameters, nearest
 from hrnn_hpo.errors import SpaceError
+from hrnn_hpo.plain_data import load_json
 from hrnn_hpo.search.parameter import Parameter, Value, field_type, narrowing_problem, show, show_range
 from hrnn_hpo.search.recipes import MAX_PARALLEL_JOBS, MAX_TRAINING_JOBS, METRICS, RANGE_LISTS, Recipe
 from hrnn_hpo.search.space import SearchSpace, load_space
@@ -74,7 +74,7 @@ def solution_filters(path: Path) -> dict[str, str]:
     Nothing is checked here; `read_solution_config` tells what is wrong with the file.
     """
     try:
-        content = json.loads(path.read_bytes())
+        content = load_json(path.read_bytes())
     except (OSError, ValueError):
         return {}
     found: dict[str, str] = {}
@@ -136,10 +136,10 @@ class _Reader:
 
     def _load(self) -> dict[str, Any]:
         try:
-            content = json.loads(self.path.read_bytes(), object_pairs_hook=self._unique)
+            content = load_json(self.path.read_bytes(), object_pairs_hook=self._unique)
         except OSError as error:
             raise SpaceError(f"{self.path}: cannot be read ({error.strerror}).") from error
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        except ValueError as error:
             raise SpaceError(f"{self.path}: is not valid JSON: {error}.") from error
         if not isinstance(content, dict):
             raise SpaceError(f"{self.path}: a JSON object must stand at the top level, but got {show(content)}.")
