@@ -211,7 +211,7 @@ def prepare(
         )
         return
     counts = f"{dataset.n_events:,} interactions, {dataset.n_users:,} users, {dataset.n_items:,} items in {folder}"
-    console.print("\n".join([*report.lines(), counts]), soft_wrap=True)
+    console.print("\n".join([*report.lines(folder), counts]), soft_wrap=True)
     console.print(f"Next: hrnn-hpo data describe {folder}", soft_wrap=True)
     typer.echo(folder)
 

@@ -171,7 +171,8 @@ def options_of(**told: Any) -> Any:
     """Return ReadOptions of a command's options; a plain flag that is off and `stop` say nothing."""
     from hrnn_hpo.data.reading.options import read_options
 
-    said = {name: value for name, value in told.items() if value not in (None, False, "stop")}
+    # `is`: the number 0 equals False, and says something.
+    said = {name: value for name, value in told.items() if value is not None and value is not False and value != "stop"}
     return read_options(**said)
 
 

@@ -101,7 +101,10 @@ def disk_wish(source: SourceLike, out: Path | None = None) -> str:
 
 def is_prepared(path: Path) -> bool:
     """Return whether a folder is, or once was, a prepared one."""
-    return (Path(path) / META).is_file()
+    try:
+        return (Path(path) / META).is_file()
+    except OSError:  # a name that is too long, for example
+        return False
 
 
 def load_prepared(folder: Path) -> Dataset:

@@ -3,7 +3,6 @@
 Only what a schema says beyond our own rules is checked here: its columns, their types, and which may be empty.
 """
 
-import json
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from hrnn_hpo.data.reading.rules import Rule
 from hrnn_hpo.data.reading.source import LogFile
 from hrnn_hpo.data.schema import REQUIRED_COLUMNS, TIMESTAMP
 from hrnn_hpo.errors import DataError
+from hrnn_hpo.plain_data import load_json
 
 NAMESPACE = "com.amazonaws.personalize.schema"
 TYPES = ("float", "double", "int", "long", "string", "boolean", "null")
@@ -41,7 +41,7 @@ class Schema:
 def read_schema(path: Path) -> Schema:
     """Return a schema; raises DataError with everything that is wrong with it."""
     try:
-        content = json.loads(path.read_bytes())
+        content = load_json(path.read_bytes())
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}).") from error
     except ValueError as error:

@@ -15,7 +15,15 @@ from hrnn_hpo.data.reading.header import Layout, quotes_count
 from hrnn_hpo.data.reading.options import ReadOptions
 from hrnn_hpo.data.reading.problems import Problem, Problems
 from hrnn_hpo.data.reading.source import LogFile
-from hrnn_hpo.data.schema import EVENT_TYPE, EVENT_VALUE, ITEM_ID, SESSION_ID, TIMESTAMP, USER_ID
+from hrnn_hpo.data.schema import (
+    EVENT_TYPE,
+    EVENT_VALUE,
+    ITEM_ID,
+    REQUIRED_COLUMNS,
+    SESSION_ID,
+    TIMESTAMP,
+    USER_ID,
+)
 from hrnn_hpo.errors import DataError
 
 if TYPE_CHECKING:
@@ -25,6 +33,8 @@ _WHOLE = re.compile(r"U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?$|DECIMAL\([0-9]+,0\)$")
 _FLOAT = re.compile(r"FLOAT$|DOUBLE$|DECIMAL")
 _TIME = re.compile(r"TIMESTAMP|DATE$")
 _TEXT = re.compile(r"VARCHAR$|UUID$|ENUM")
+_ZONED = ("TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ_NS")
+_NOTHING = '"NULL"'  # the type of a column without a single value
 _FLOAT_HINTS = {
     "frame": "astype('Int64') or astype(str) makes ids of them",
     "parquet": "write whole numbers or text; floats lose digits beyond 2**53",
@@ -44,10 +54,24 @@ class Cells:
 
 
 def column_types(connection: "DuckDBPyConnection", file: LogFile) -> dict[str, str]:
-    """Return {column: DuckDB's type} of a Parquet file or a DataFrame that is registered already."""
+    """Return {DuckDB's name of a column: its type} of a Parquet file or a DataFrame that is registered already."""
     table, parameters = _typed_table(file)
     rows = connection.execute(f"DESCRIBE FROM {table}", list(parameters)).fetchall()
-    return {str(row[0]): str(row[1]) for row in rows if row[0] not in ("file_row_number", ROW)}
+    return {str(row[0]): str(row[1]) for row in rows if row[0] != ROW}
+
+
+def column_names(file: LogFile, types: Mapping[str, str]) -> list[str]:
+    """Return the columns' own names, in DuckDB's order: it gives others to those that differ by case alone."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if file.kind != "parquet":
+        return list(types)
+    try:
+        names = [str(name) for name in pq.read_schema(file.path).names]
+    except (pa.ArrowException, OSError, ValueError):
+        return list(types)
+    return names if len(names) == len(types) else list(types)
 
 
 ROW = "hrnn_hpo_row"  # of a DataFrame
@@ -83,7 +107,7 @@ def json_cells(file: LogFile, layout: Layout) -> Cells:
         texts[name] = f"nullif(json_extract_string(json, {key}), '')"
         kinds = "('ARRAY', 'OBJECT')"
         if name in (USER_ID, ITEM_ID):
-            kinds = "('ARRAY', 'OBJECT', 'DOUBLE')"
+            kinds = "('ARRAY', 'OBJECT', 'DOUBLE', 'BOOLEAN')"
         wrong.append(f"coalesce(json_type(json, {key}) IN {kinds}, false)")
     return Cells(table, (literal_path(str(file.path)),), texts, {}, f"({' OR '.join(wrong)})")
 
@@ -93,9 +117,10 @@ def typed_cells(file: LogFile, layout: Layout, types: Mapping[str, str], problem
     table, parameters = _typed_table(file)
     texts, times = {}, {}
     whole_time = None
+    inner = list(types)
     for ours, place in layout.places.items():
         name = layout.names[place]
-        kind, cell = types[name], f"p.{quoted(name)}"
+        kind, cell = types[inner[place]], f"p.{quoted(inner[place])}"
         says = ""
         hint = ""
         texts[ours] = _text(cell, kind)
@@ -104,8 +129,7 @@ def typed_cells(file: LogFile, layout: Layout, types: Mapping[str, str], problem
                 says, hint = "text or whole numbers", _FLOAT_HINTS[file.kind] if _FLOAT.match(kind) else ""
         elif ours == TIMESTAMP:
             if _TIME.match(kind):
-                times[ours] = f"epoch_us(CAST({cell} AS TIMESTAMP))" if kind != "TIMESTAMP WITH TIME ZONE" else ""
-                times[ours] = times[ours] or f"epoch_us({cell})"
+                times[ours] = f"epoch_us(TRY_CAST({cell} AS {'TIMESTAMPTZ' if kind in _ZONED else 'TIMESTAMP'}))"
             elif re.fullmatch("(TINY|SMALL|BIG|)INT(EGER)?", kind):
                 whole_time = cell
             elif not (_WHOLE.match(kind) or _FLOAT.match(kind) or _TEXT.match(kind)):
@@ -117,7 +141,7 @@ def typed_cells(file: LogFile, layout: Layout, types: Mapping[str, str], problem
             _WHOLE.match(kind) or _FLOAT.match(kind) or _TEXT.match(kind) or kind == "BOOLEAN"
         ):
             says = "text or whole numbers"
-        if says:
+        if says and not (kind == _NOTHING and ours not in REQUIRED_COLUMNS):
             shown = f"{ours}" if name == ours else f"{ours} (column {name!r})"
             problems.add(Problem(file.place, f"{shown} must hold {says}, but its type is {kind}", hint=hint))
     return Cells(table, parameters, texts, times, whole_time=whole_time)
@@ -132,9 +156,10 @@ def _typed_table(file: LogFile) -> tuple[str, tuple[Any, ...]]:
 def _text(cell: str, kind: str) -> str:
     if kind == "VARCHAR":
         return f"nullif({cell}, '')"
-    if _FLOAT.match(kind):  # 7.0 and 7 are one label
-        whole = f"CAST(CAST({cell} AS HUGEINT) AS VARCHAR)"
-        return f"CASE WHEN {cell} = floor({cell}) AND abs({cell}) < 1e18 THEN {whole} ELSE CAST({cell} AS VARCHAR) END"
+    if _FLOAT.match(kind):  # 7.0 and 7 are one label; NaN, which equals its floor in DuckDB, is no whole number
+        is_whole = f"isfinite(CAST({cell} AS DOUBLE)) AND {cell} = floor({cell}) AND abs({cell}) < 1e18"
+        whole = f"CAST(TRY_CAST({cell} AS HUGEINT) AS VARCHAR)"
+        return f"CASE WHEN {is_whole} THEN {whole} ELSE CAST({cell} AS VARCHAR) END"
     return f"CAST({cell} AS VARCHAR)"
 
 
@@ -185,8 +210,8 @@ def literal_path(path: str) -> str:
 def arrow_table(frame: Any, wanted: set[str], row_column: str) -> Any:
     """Return an Arrow table of a DataFrame's columns, with the row numbers from 0 in `row_column`.
 
-    Columns that are not `wanted` keep their names alone, so that messages can show them. Raises DataError for columns
-    that mix types, or have another type that no table has.
+    Columns that are not `wanted`, by name or by number counted from 1, keep their names alone, so that messages can
+    show them. Raises DataError for columns that mix types, or have another type that no table has.
     """
     import pyarrow as pa
 
@@ -197,7 +222,8 @@ def arrow_table(frame: Any, wanted: set[str], row_column: str) -> Any:
     for place, name in enumerate(names):
         if names.count(name) > 1 and name in wanted:
             raise DataError(f"DataFrame: column names must be unique, but {name!r} stands {names.count(name)} times.")
-        columns[name] = _column(frame, place, name) if name in wanted else pa.nulls(n_rows)
+        is_wanted = name in wanted or str(place + 1) in wanted
+        columns[name] = _column(frame, place, name) if is_wanted else pa.nulls(n_rows)
     columns[row_column] = pa.array(range(0)) if n_rows == 0 else _counted(n_rows)
     return pa.table(columns)
 
@@ -213,7 +239,7 @@ def _column(frame: Any, place: int, name: str) -> Any:
         series = series.dt.tz_convert(None)  # the same moments, in UTC
     try:
         return pa.Table.from_pandas(series.to_frame("cells"), preserve_index=False).column(0)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError):
+    except (pa.ArrowException, OverflowError, TypeError):  # also of sparse columns
         return _mixed(series, name)
 
 

@@ -62,22 +62,38 @@ def _of_times(connection: "DuckDBPyConnection", options: ReadOptions) -> list[st
     return found
 
 
+_BLANKS = r"[\s\p{Z}\x{200B}\x{FEFF}]+"  # of every alphabet, and what has no width
+_TRIMMED = "lower(trim(id, E' \\t\\r\\n'))"
+_BARE = f"lower(nfc_normalize(regexp_replace(id, '^{_BLANKS}|{_BLANKS}$', '', 'g')))"
+# What ids have in common that people take for one: (what they differ by, which ids, what they share).
+_ALIKE = (
+    ("blanks or case alone", "true", f"CASE WHEN strlen(id) = length(id) THEN {_TRIMMED} ELSE {_BARE} END"),
+    ("zeros at the front alone", "id < ':' AND regexp_full_match(id, '[0-9]+')", "ltrim(id[:-2], '0') || id[-1]"),
+)
+
+
 def _of_ids(connection: "DuckDBPyConnection") -> list[str]:
     found = []
     for noun in ("user", "item"):
         ids = f"{noun}_codes"
-        n_alike, example, n_decimal, decimal = one_row(
+        for difference, which, shared in _ALIKE:
+            n_alike, example = one_row(
+                connection,
+                "WITH alike AS (SELECT count(*) AS n, list(id ORDER BY id)[1:2] AS example "
+                f"FROM {ids} WHERE {which} GROUP BY {shared} HAVING count(*) > 1) "
+                "SELECT coalesce(sum(n), 0), min(example) FROM alike",
+            )
+            if n_alike:
+                one, other = example
+                shown = f"{one!r} and {other!r}"
+                if difference.startswith("blanks") and one.strip().lower() != other.strip().lower():
+                    difference, shown = "how accents or invisible signs are written", f"{one!a} and {other!a}"
+                found.append(f"{int(n_alike):,} {noun} ids differ by {difference}, such as {shown}.")
+        n_decimal, decimal = one_row(
             connection,
-            "WITH alike AS (SELECT count(*) AS n, list(id ORDER BY id)[1:2] AS example "
-            f"FROM {ids} GROUP BY lower(trim(id, E' \\t\\r\\n')) HAVING count(*) > 1), "
-            f"decimal AS (SELECT id FROM {ids} WHERE regexp_full_match(id, '[0-9]+\\.0+') "
-            f"AND split_part(id, '.', 1) IN (SELECT id FROM {ids})) "
-            "SELECT (SELECT coalesce(sum(n), 0) FROM alike), (SELECT min(example) FROM alike), "
-            "(SELECT count(*) FROM decimal), (SELECT min(id) FROM decimal)",
+            f"SELECT count(*), min(id) FROM {ids} WHERE regexp_full_match(id, '[0-9]+\\.0+') "
+            f"AND split_part(id, '.', 1) IN (SELECT id FROM {ids})",
         )
-        if n_alike:
-            one, other = example
-            found.append(f"{int(n_alike):,} {noun} ids differ by blanks or case alone, such as {one!r} and {other!r}.")
         if n_decimal:
             whole = decimal.partition(".")[0]
             found.append(

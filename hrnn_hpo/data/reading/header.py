@@ -4,7 +4,6 @@ Reading the cells below is load's and records' work.
 """
 
 import csv
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from hrnn_hpo.data.reading.problems import Problem, Problems, shorten
 from hrnn_hpo.data.reading.source import LogFile, first_lines
 from hrnn_hpo.data.schema import EVENT_TYPE, EVENT_VALUE, ITEM_ID, REQUIRED_COLUMNS, SESSION_ID, TIMESTAMP, USER_ID
 from hrnn_hpo.errors import DataError
+from hrnn_hpo.plain_data import load_json
 
 _N_JSON = 1000  # lines whose keys are looked at
 _REQUIRED = {"interactions": REQUIRED_COLUMNS, "items": (ITEM_ID,), "users": (USER_ID,)}
@@ -31,13 +31,22 @@ _SYNONYMS = {
 }
 
 
+class EmptyFileError(DataError):
+    """A text file has not a single line."""
+
+    def __init__(self, file: LogFile, says: str) -> None:
+        super().__init__(f"{file.place}: {says}.")
+        self.says = says
+
+
 @dataclass(frozen=True)
 class Layout:
     """Where our columns stand in one file."""
 
     names: tuple[str, ...]  # all columns of the file; "1", "2", … without a header
     places: dict[str, int] = field(default_factory=dict)  # ours, and those that a schema asks for -> place in names
-    constants: dict[str, str] = field(default_factory=dict)  # ours -> the value that the folder's name gives
+    constants: dict[str, str] = field(default_factory=dict)  # ours -> the value that the folder's name gives, "" empty
+    late: tuple[str, ...] = ()  # ours that the first lines of JSON have not: further down they may stand
 
 
 def read_names(file: LogFile, options: ReadOptions) -> list[str]:
@@ -50,7 +59,7 @@ def read_names(file: LogFile, options: ReadOptions) -> list[str]:
     separator = options.separator or ","
     row = _first_record(file, separator, quotes_count(options))
     if row is None:
-        raise DataError(f"{file.place}: is empty; a header line and rows must stand there.")
+        raise EmptyFileError(file, "is empty; a header line and rows must stand there")
     if any("\udc80" <= character <= "\udcff" for cell in row for character in cell):
         raise DataError(f"{file.place}, line 1: must be UTF-8 text, but holds other bytes.")
     if options.no_header and file.role == "interactions":
@@ -68,10 +77,11 @@ def find_layout(
 ) -> Layout:
     """Return where our columns stand in a file, and `extras` with them; add a problem for each that is missing."""
     before = problems.count
-    if file.kind != "jsonl":
-        for name in dict.fromkeys(name for name in names if list(names).count(name) > 1):
-            says = f"column names must be unique, but {name!r} stands {list(names).count(name)} times"
-            problems.add(Problem(file.place, says))
+    read = READ_COLUMNS if file.role == "interactions" else _REQUIRED[file.role]
+    asked = {*read, *extras, *map(str, options.columns.values())}
+    for name in dict.fromkeys(name for name in names if name in asked and list(names).count(name) > 1):
+        says = f"column names must be unique, but {name!r} stands {list(names).count(name)} times"
+        problems.add(Problem(file.place, says))
     if file.kind == "csv" and len(names) == 1 and not (options.no_header and file.role == "interactions"):
         separators = [mark for mark in (";", "\t", "|", "::", ",") if mark in names[0]]
         if separators:
@@ -81,10 +91,12 @@ def find_layout(
             problems.add(Problem(file.place, says, hint=f"give --separator {option}"))
             return Layout(tuple(names))
     constants = dict(file.constants)
+    shown = names
     places: dict[str, int] = {}
     fixed: dict[str, str] = {}
     missing: list[str] = []
-    for ours in READ_COLUMNS if file.role == "interactions" else _REQUIRED[file.role]:
+    late: list[str] = []
+    for ours in read:
         theirs = options.columns.get(ours)
         place = _place(names, theirs, options, file) if theirs is not None else None
         if place is None and (theirs is None or file.role != "interactions"):
@@ -93,14 +105,23 @@ def find_layout(
             places[ours] = place
         elif str(theirs or ours) in constants:
             fixed[ours] = constants[str(theirs or ours)]
+        elif file.kind == "jsonl" and ours not in _REQUIRED[file.role]:
+            names = [*names, str(theirs or ours)]
+            places[ours] = len(names) - 1
+            late.append(ours)
         elif theirs is not None or ours in _REQUIRED[file.role]:
             missing.append(ours)
     for name in extras:
         if name not in places and name in names:
             places[name] = list(names).index(name)
     if missing and problems.count == before:
-        _explain_missing(file, names, missing, options, problems)
-    return Layout(tuple(names), places, fixed)
+        explain_missing(file, shown, missing, options, problems)
+    for place in dict.fromkeys(places[ours] for ours in read if ours in places):
+        same = [ours for ours in read if places.get(ours) == place]
+        if len(same) > 1:
+            says = f"one column of the log is one of ours, but {names[place]!r} is {' and '.join(same)}"
+            problems.add(Problem(file.place, says))
+    return Layout(tuple(names), places, fixed, tuple(late))
 
 
 def suggest_columns(names: Sequence[str]) -> dict[str, str]:
@@ -116,9 +137,10 @@ def suggest_columns(names: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def _explain_missing(
+def explain_missing(
     file: LogFile, names: Sequence[str], missing: list[str], options: ReadOptions, problems: Problems
 ) -> None:
+    """Add a problem for columns of ours that a file has not, with the mapping that its names suggest."""
     shown = ", ".join(names) if names else "none"
     what = f"column {missing[0]} is" if len(missing) == 1 else f"columns {_listed(missing)} are"
     asked = [f"{ours}={options.columns[ours]}" for ours in missing if ours in options.columns]
@@ -144,8 +166,8 @@ def _explain_missing(
 
 
 def _place(names: Sequence[str], theirs: str | int, options: ReadOptions, file: LogFile) -> int | None:
-    if str(theirs) in names and isinstance(theirs, str):
-        return list(names).index(theirs)
+    if str(theirs) in names and (isinstance(theirs, str) or file.kind == "frame"):
+        return list(names).index(str(theirs))  # of a DataFrame: a label may be a number
     number = theirs if isinstance(theirs, int) else int(theirs) if theirs.isdecimal() else 0
     return number - 1 if 1 <= number <= len(names) and file.kind != "jsonl" else None
 
@@ -178,7 +200,7 @@ def _json_names(file: LogFile) -> list[str]:
                 continue
             empty = False
             try:
-                record = json.loads(line)
+                record = load_json(line)
             except ValueError:
                 continue  # the pass over the rows names it
             if isinstance(record, dict):
@@ -186,9 +208,11 @@ def _json_names(file: LogFile) -> list[str]:
     except (OSError, EOFError, ValueError) as error:
         raise DataError(f"{file.place}: cannot be read ({getattr(error, 'strerror', None) or error}).") from error
     if empty:
-        raise DataError(f"{file.place}: is empty; one JSON object a line must stand there.")
+        raise EmptyFileError(file, "is empty; one JSON object a line must stand there")
     if not names:
-        raise DataError(f"{file.place}, line 1: must hold one JSON object a line, but there is none.")
+        raise DataError(
+            f"{file.place}, line 1: must hold one JSON object a line, but there is none; jq -c . writes objects so."
+        )
     return list(names)
 
 

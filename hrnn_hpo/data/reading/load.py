@@ -15,6 +15,7 @@ from hrnn_hpo.data.reading.cells import (
     ROW,
     Cells,
     arrow_table,
+    column_names,
     column_types,
     json_cells,
     literal,
@@ -23,7 +24,7 @@ from hrnn_hpo.data.reading.cells import (
     typed_cells,
     watched,
 )
-from hrnn_hpo.data.reading.header import Layout, find_layout, read_names
+from hrnn_hpo.data.reading.header import EmptyFileError, Layout, explain_missing, find_layout, read_names
 from hrnn_hpo.data.reading.options import READ_COLUMNS, ReadOptions
 from hrnn_hpo.data.reading.problems import Problem, Problems
 from hrnn_hpo.data.reading.records import Rules, good_rows
@@ -106,6 +107,7 @@ class _Loader:
             n_rows = self._load_file(number, file, layout)
             if file.role == "interactions":
                 here = {*layout.places, *layout.constants} & set(READ_COLUMNS)
+                here -= self._never_found(number, file, layout)
                 loaded.columns |= here
                 for name in here:
                     found[name] = found.get(name, 0) + 1
@@ -143,14 +145,15 @@ class _Loader:
                 if file.kind == "frame":
                     self._register(file)
                 self.types[file.place] = column_types(self.connection, file)
-                names = list(self.types[file.place])
+                names = column_names(file, self.types[file.place])
             else:
-                several = len(self.source.of(file.role)) > 1
-                if several and file.path is not None and file.path.stat().st_size == 0:
-                    return None
                 names = read_names(file, self.options)
         except duckdb.Error as error:
             self.problems.add(Problem(file.place, f"cannot be read as Parquet: {_first_line(error)}"))
+            return None
+        except EmptyFileError as error:
+            if len(self.source.of(file.role)) == 1:
+                self.problems.add(Problem(file.place, error.says))
             return None
         except DataError as error:
             said = re.match(r"(?:, (line|iloc) ([0-9]+))?: (.*)\.$", str(error).removeprefix(file.place), re.DOTALL)
@@ -159,9 +162,31 @@ class _Loader:
             self.problems.add(Problem(file.place, says, int(row) if row else None, word or "line"))
             return None
         layout = find_layout(file, names, self.options, extras, self.problems)
+        self._check_constants(file, layout)
         if self.schema is not None and file.role == "interactions":
             self.schema.check_columns(file, {*layout.places, *layout.constants}, self.problems)
         return layout
+
+    def _never_found(self, number: int, file: LogFile, layout: Layout) -> set[str]:
+        """Return the columns that no line of a JSON file has; add a problem for those that were asked for."""
+        never = set()
+        for name in layout.late:
+            counted = f"SELECT count({STAGED[name][0]}) FROM staged WHERE file = {number}"
+            if not one_row(self.connection, counted)[0]:
+                never.add(name)
+        asked = [name for name in layout.late if name in never and name in self.options.columns]
+        if asked:
+            names = layout.names[: len(layout.names) - len(layout.late)]
+            explain_missing(file, names, asked, self.options, self.problems)
+        return never
+
+    def _check_constants(self, file: LogFile, layout: Layout) -> None:
+        """Add a problem for each value of a folder's name that breaks a rule: no row of the file can mend it."""
+        for name, value in layout.constants.items():
+            for rule in rules_of(name, self.options):
+                if rule.breaks(value):
+                    says = f"stands in the folder's name and {rule.says}"
+                    self.problems.add(Problem(file.place, says, column=name, value=value, hint=rule.hint))
 
     def _register(self, file: LogFile) -> None:
         wanted = {str(column) for column in self.options.columns.values()} | set(READ_COLUMNS)
@@ -236,7 +261,8 @@ class _Loader:
 
     def _insert(self, number: int, file: LogFile, layout: Layout, cells: Cells, rules: Rules) -> tuple[int, int]:
         """Insert a file's rows; return how many there are, and how many are broken."""
-        texts = {**cells.texts, **{name: literal(value) for name, value in layout.constants.items()}}
+        constants = {name: literal(value) if value else "NULL" for name, value in layout.constants.items()}
+        texts = {**cells.texts, **constants}
         checks = {**rules, **{name: rules_of(name, self.options) for name in layout.constants}}
         whole_time = cells.whole_time if self.options.timestamps != "iso" else None
         broken = [cells.broken]
@@ -281,6 +307,9 @@ class _Loader:
         """Add a problem for each cell of a typed file that breaks a rule, in the order of rows."""
         row_number, first = ("file_row_number", 1) if file.kind == "parquet" else (ROW, 0)
         table = cells.table.replace("hive_partitioning = false", "hive_partitioning = false, file_row_number = true")
+        if file.kind == "parquet" and row_number in self.types[file.place]:  # the file has a column of this name
+            row_number, first = ROW, 0
+            table = f"(SELECT *, row_number() OVER () AS {ROW} FROM {cells.table}) AS p"
         breaks: list[str] = []
         known: list[tuple[str, Any]] = []
         for name, column_rules in rules.items():

@@ -11,9 +11,9 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_serializer, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, field_serializer, model_validator
 
-from hrnn_hpo.config import nearest
+from hrnn_hpo.config import Settings, nearest
 from hrnn_hpo.data.schema import EVENT_TYPE, EVENT_VALUE, ITEM_ID, SESSION_ID, TIMESTAMP, USER_ID
 from hrnn_hpo.errors import ConfigError
 
@@ -30,12 +30,14 @@ _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 _UNITS |= {"K": 10**3, "M": 10**6, "G": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
 _SEPARATORS = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "pipe": "|", "space": " "}
 _SMALLEST_MEMORY = 256 * 10**6  # DuckDB cannot sort in less
+_LARGEST_MEMORY = 10**15  # more than any machine has, and less than DuckDB can count
+MAX_SECONDS = 4_102_444_800  # the year 2100: what is larger counts something shorter than seconds
 
 
 def _columns(value: Any) -> Any:
     if isinstance(value, str):
-        parts = re.split(rf",(?=(?:{'|'.join(READ_COLUMNS)}|[A-Z_]+)=)", value)
-        pairs = [part.partition("=") for part in parts if part]
+        parts = re.split(r",\s*(?=[A-Z_]+=)", value)
+        pairs = [part.partition("=") for part in parts]
         if not all(mark for _, mark, _ in pairs):
             raise ValueError("must look like USER_ID=userId,ITEM_ID=movieId,TIMESTAMP=ts")
         names = [name.strip() for name, _, _ in pairs]
@@ -46,10 +48,11 @@ def _columns(value: Any) -> Any:
         raise ValueError("must map our column names to those of the log")
     for name, column in value.items():
         if name not in READ_COLUMNS:
-            raise ValueError(
-                f"must name {', '.join(READ_COLUMNS)} alone{nearest(str(name), list(READ_COLUMNS)) or '.'}"
-            )
-        if isinstance(column, bool) or not isinstance(column, str | int) or column in ("", 0):
+            meant = nearest(str(name).upper(), [*READ_COLUMNS, *(word.upper() for word in KEYWORDS)])
+            for keyword, ours in KEYWORDS.items():
+                meant = meant.replace(repr(keyword.upper()), repr(ours))
+            raise ValueError(f"must name {', '.join(READ_COLUMNS)} alone{meant}")
+        if isinstance(column, bool) or not isinstance(column, str | int) or column == "":
             raise ValueError(f"must give {name} the name of a column, or its number counted from 1")
     return dict(value)
 
@@ -65,18 +68,26 @@ def _separator(value: Any) -> Any:
 
 def _moment(value: Any) -> Any:
     """Return unix seconds for a number, a date, a time or their text; without zone it is UTC."""
+    if hasattr(value, "item") and not isinstance(value, date):
+        value = value.item()  # NumPy's numbers and times; those to the nanosecond give a number of them
     if isinstance(value, str):
         text = value.strip()
         if re.fullmatch(r"[0-9]{9,}", text) or re.fullmatch("[0-9]{1,3}", text):
-            return int(text)
-        try:
-            value = datetime.fromisoformat(text)
-        except ValueError:
-            raise ValueError("must be a date such as 2024-01-31, an ISO time, or unix seconds") from None
+            value = int(text)
+        else:
+            try:
+                value = datetime.fromisoformat(text)
+            except ValueError:
+                raise ValueError("must be a date such as 2024-01-31, an ISO time, or unix seconds") from None
     elif isinstance(value, date) and not isinstance(value, datetime):
         value = datetime(value.year, value.month, value.day, tzinfo=UTC)
     if isinstance(value, datetime):
-        return int((value if value.tzinfo else value.replace(tzinfo=UTC)).timestamp())
+        value = (value if value.tzinfo else value.replace(tzinfo=UTC)).timestamp()
+        if value != int(value):
+            raise ValueError("must be a whole second")
+        return int(value)
+    if isinstance(value, int | float) and abs(value) > MAX_SECONDS:
+        raise ValueError(f"must be unix seconds up to {MAX_SECONDS:,} (the year 2100), or a date such as 2024-01-31")
     return value
 
 
@@ -100,13 +111,13 @@ def _bytes(value: Any) -> Any:
         value = int(float(match[1]) * _UNITS[match[2].upper()])
     if isinstance(value, int) and value < _SMALLEST_MEMORY:
         raise ValueError("must be at least 256MB")
+    if isinstance(value, int) and value > _LARGEST_MEMORY:
+        raise ValueError("must be at most 1000TB")
     return value
 
 
-class ReadOptions(BaseModel):
+class ReadOptions(Settings):
     """How to read a log. Two logs read with equal options from equal content are the same data."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     # Where things stand.
     columns: Annotated[
@@ -116,7 +127,7 @@ class ReadOptions(BaseModel):
             description="Which column of the log is ours: USER_ID=userId,ITEM_ID=movieId,TIMESTAMP=ts, also "
             "EVENT_TYPE, EVENT_VALUE and SESSION_ID. Without a header: their numbers, counted from 1."
         ),
-    ] = {}
+    ] = {}  # noqa: RUF012 - Pydantic copies it
     no_header: Annotated[bool, Field(description="The first line is a row already; --columns gives numbers.")] = False
     separator: Annotated[
         str | None,
@@ -275,7 +286,7 @@ def read_options(options: ReadOptions | None = None, **fields: Any) -> ReadOptio
         problems = [_problem(dict(entry)) for entry in error.errors()]
         raise ConfigError("\n".join(problems)) from None
     except ValueError as error:
-        raise ConfigError(f"columns: {error}, but got {told.get('columns')!r}.") from None
+        raise ConfigError(_but_got(f"columns: {error}", told.get("columns"))) from None
 
 
 def _problem(error: dict[str, Any]) -> str:
@@ -284,7 +295,13 @@ def _problem(error: dict[str, Any]) -> str:
         known = [*ReadOptions.model_fields, *KEYWORDS]
         return f"{name}: is no option of reading a log{nearest(name, known) or '; known are ' + ', '.join(known) + '.'}"
     text = error["msg"].removeprefix("Value error, ")
-    return f"{name}: {text}, but got {error['input']!r}." if name else f"{text}."
+    return _but_got(f"{name}: {text}", error["input"]) if name else f"{text}."
+
+
+def _but_got(text: str, came: Any) -> str:
+    """Return a rule with what came; the spelling that a rule proposes stays at the end."""
+    text, mark, hint = text.partition(", did you mean")
+    return f"{text}, but got {came!r}{mark}{hint or '.'}"
 
 
 def _is_number(column: str | int) -> bool:

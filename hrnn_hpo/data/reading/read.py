@@ -37,12 +37,18 @@ class Report:
         """Return plain values for JSON."""
         return {**asdict(self), "warnings": list(self.warnings)}
 
-    def lines(self) -> list[str]:
-        """Return in words why rows are no events of the dataset, and what is strange about it."""
+    def lines(self, folder: Path | None = None) -> list[str]:
+        """Return in words why rows are no events of the dataset, and what is strange about it.
+
+        `folder` is the prepared one, where bad rows may stand in a file.
+        """
         found = []
+        place = "`data prepare` writes them to a file"
+        if folder is not None and (folder / REJECTS).is_file():
+            place = f"see {folder / REJECTS}"
         if self.n_rejected:
             kinds = "; ".join(f"{n:,} times: {kind}" for kind, n in self.rejected.items())
-            found.append(f"{self.n_rejected:,} bad rows left out, see {REJECTS} ({kinds}).")
+            found.append(f"{self.n_rejected:,} bad rows left out, {place} ({kinds}).")
         if self.n_duplicates:
             found.append(f"{self.n_duplicates:,} exact duplicates left out.")
         found += [f"{n:,} events left out by {name}." for name, n in self.filtered.items()]

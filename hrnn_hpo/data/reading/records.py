@@ -5,7 +5,6 @@ Slow, and only for files in which DuckDB found something, or that it could not r
 
 import csv
 import io
-import json
 import re
 import sys
 from collections import deque
@@ -18,6 +17,7 @@ from hrnn_hpo.data.reading.problems import Problem, Problems
 from hrnn_hpo.data.reading.rules import Rule
 from hrnn_hpo.data.reading.source import LogFile
 from hrnn_hpo.data.schema import ITEM_ID, USER_ID
+from hrnn_hpo.plain_data import load_json
 
 MAX_LINE_BYTES = 2_000_000  # DuckDB's own limit; a longer line is a file that was damaged
 _NO_QUOTES = "where a double quote is no more than a character, give --no-quotes"
@@ -61,7 +61,7 @@ def good_rows(
                 if not isinstance(cell, str):
                     add(f"must be one value, but is {cell[0]}", column)
                     continue
-                if isinstance(cell, _Float) and column in (USER_ID, ITEM_ID):
+                if isinstance(cell, _NoId) and column in (USER_ID, ITEM_ID):
                     add("must be text or a whole number", column, cell)
                     continue
                 for rule in column_rules:
@@ -111,8 +111,8 @@ class _TooLongError(Exception):
     pass
 
 
-class _Float(str):
-    """A JSON number that is not whole, as text."""
+class _NoId(str):
+    """A JSON value that is a number, but not whole, or true or false, as text."""
 
 
 def _csv_records(file: LogFile, options: ReadOptions) -> Iterator[Record]:
@@ -176,10 +176,9 @@ def _json_records(file: LogFile, layout: Layout) -> Iterator[Record]:
                     yield number, [], f"must be shorter than {MAX_LINE_BYTES:,} bytes"
                     continue
                 try:
-                    record = json.loads(line, parse_float=_float, parse_int=str, parse_constant=_Float)
-                except RecursionError:
-                    yield number, [], "must be valid JSON, but is nested too deeply"
-                    continue
+                    record = load_json(
+                        line, parse_float=_float, parse_int=str, parse_constant=_NoId, object_pairs_hook=_first_of_each
+                    )
                 except ValueError as error:
                     yield number, [], f"must be valid JSON, but {str(error).splitlines()[0]}"
                     continue
@@ -191,8 +190,13 @@ def _json_records(file: LogFile, layout: Layout) -> Iterator[Record]:
         yield number + 1, [], f"cannot be unpacked or read from here on ({error})"
 
 
+def _first_of_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the first value of each key, which DuckDB takes too."""
+    return dict(reversed(pairs))
+
+
 def _float(token: str) -> str:
-    return _Float(repr(float(token)))
+    return _NoId(repr(float(token)))
 
 
 def _cell(value: Any) -> Any:
@@ -200,7 +204,7 @@ def _cell(value: Any) -> Any:
     if value is None:
         return ""
     if isinstance(value, bool):
-        return "true" if value else "false"
+        return _NoId("true" if value else "false")
     if isinstance(value, str):
         return value
     return ("a list",) if isinstance(value, list) else ("an object",)

@@ -8,12 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from hrnn_hpo.data.reading.options import ReadOptions
+from hrnn_hpo.data.reading.options import MAX_SECONDS, ReadOptions
 from hrnn_hpo.data.schema import EVENT_TYPE, EVENT_VALUE, ITEM_ID, SESSION_ID, TIMESTAMP, USER_ID
 
 MAX_ID_LENGTH = 256
 MAX_TIMESTAMP = 2**63 - 1
-MAX_SECONDS = 4_102_444_800  # the year 2100: what is larger counts something shorter than seconds
 MAX_FLOAT32 = 3.4028235e38
 MICROSECONDS = {"seconds": 1_000_000, "milliseconds": 1_000, "microseconds": 1}  # in a unit
 SECONDS_HINT = "--timestamps milliseconds, or microseconds, or seconds says what they are"
@@ -140,7 +139,9 @@ def split_sql(number: str, micros: int) -> tuple[str, str]:
 def iso_sql(cell: str) -> str:
     dashed = f"CASE WHEN length({cell}) = 8 OR {cell}[9] IN ('T', ' ') THEN "
     dashed += f"concat({cell}[1:4], '-', {cell}[5:6], '-', {cell}[7:]) ELSE {cell} END"
-    return f"TRY_CAST({dashed} AS TIMESTAMPTZ)"
+    # DuckDB takes no blank before Z or a number of hours, and UTC only behind one.
+    zoned = f"regexp_replace(regexp_replace({dashed}, ' ?UTC$', 'Z'), ' ([Z+-])', '\\1')"
+    return f"TRY_CAST({zoned} AS TIMESTAMPTZ)"
 
 
 def _fits(cell: str) -> bool:

@@ -48,7 +48,9 @@ def select(encoded: Encoded, options: ReadOptions, store: ArrayStore) -> tuple[E
     if options.min_event_value is not None:
         if dataset.event_values is None:
             raise DataError(f"{dataset.name}: min_event_value needs EVENT_VALUE, but the log has none.")
-        apply("min_event_value", np.asarray(dataset.event_values) >= np.float32(options.min_event_value))
+        with np.errstate(over="ignore"):  # beyond float32 is infinity, which no value reaches
+            least = np.float32(options.min_event_value)
+        apply("min_event_value", np.asarray(dataset.event_values) >= least)
     if options.from_time is not None:
         apply("from_time", np.asarray(dataset.timestamps) >= options.from_time)
     if options.until_time is not None:

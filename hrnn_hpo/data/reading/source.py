@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any, Literal, cast
+from urllib.parse import unquote
 
 from hrnn_hpo.errors import DataError
 
@@ -32,6 +33,7 @@ _OTHERS = {
     b"SQLite format 3": "a SQLite database; write its table as CSV",
     b"\xd0\xcf\x11\xe0": "an old Excel workbook; save it as CSV",
 }
+_HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 _UTF16 = "UTF-16 text; write it as UTF-8, for example with iconv -f utf-16 -t utf-8"
 
 SourceLike = Any  # str | Path | Sequence[str | Path] | DataFrame
@@ -103,18 +105,35 @@ def find_source(source: SourceLike) -> Source:
         if twice:
             raise DataError(f"{twice[0]}: must be named once, but came {named.count(twice[0])} times.")
         return Source(", ".join(str(part) for part in source), _in_order(files))
+    if not isinstance(source, str | Path):
+        raise DataError(
+            "A log must be a path, a pattern, several of them, or a table of pandas, polars or Arrow, but got "
+            f"{source!r:.80} ({type(source).__name__})."
+        )
     path = Path(source)
-    if path.is_dir():
-        return Source(str(source), _in_order(_folder_files(path)))
-    if path.exists():
-        return Source(str(source), (_log_file(path, "interactions"),))
+    try:
+        if path.is_dir():
+            return Source(str(source), _in_order(_folder_files(path)))
+        if path.exists():
+            return Source(str(source), (_log_file(path, "interactions"),))
+    except OSError as error:
+        raise DataError(f"{error.filename or path}: cannot be read ({error.strerror}).") from error
     if glob.has_magic(str(source)):
-        names = glob.glob(str(source), recursive=True)  # noqa: PTH207 - a whole path with wildcards is what came
-        found = sorted(Path(name) for name in names if Path(name).is_file())
-        if not found:
-            raise DataError(f"{source}: no file has a name of this pattern.")
-        return Source(str(source), tuple(_log_file(file, "interactions") for file in found))
+        return Source(str(source), _in_order(_matching_files(str(source))))
     raise DataError(f"{path}: there is no such file or folder.")
+
+
+def _matching_files(pattern: str) -> list[LogFile]:
+    """Return the files with a name of a pattern, those aside that Spark and Hadoop put beside the data."""
+    names = glob.glob(pattern, recursive=True)  # noqa: PTH207 - a whole path with wildcards is what came
+    found = sorted(Path(name) for name in names if Path(name).is_file())
+    parts = Path(pattern).parts
+    if not parts[-1].startswith("_"):
+        found = [file for file in found if not file.name.startswith("_")]
+    if not found:
+        raise DataError(f"{pattern}: no file has a name of this pattern.")
+    n_plain = next(place for place, part in enumerate(parts) if glob.has_magic(part))
+    return [_log_file(file, "interactions", _constants(file.parts[n_plain:-1])) for file in found]
 
 
 def first_lines(file: LogFile, n: int) -> Iterator[str]:
@@ -148,32 +167,37 @@ def _folder_files(folder: Path) -> list[LogFile]:
         if len(files) > 1:
             names = " and ".join(file.name for file in files)
             raise DataError(f"{folder}: one file must stand there for {role}, but got {names}.")
-    if found["interactions"]:
-        return [_log_file(files[0], role) for role, files in found.items() if files]
-    return _part_files(folder)
+    tables = [_log_file(files[0], role) for role, files in found.items() if files]
+    return tables if found["interactions"] else [*_part_files(folder, tables), *tables]
 
 
-def _part_files(folder: Path) -> list[LogFile]:
+def _part_files(folder: Path, tables: Sequence[LogFile]) -> list[LogFile]:
     """Return the part files below a folder, in the order of their names; hidden ones and `_SUCCESS` do not count."""
     parts = []
+    others = [table.path for table in tables]
     for path in sorted(folder.rglob("*")):
         inside = path.relative_to(folder)
-        if path.is_dir() or any(part.startswith((".", "_")) for part in inside.parts):
+        if path.is_dir() or path in others or any(part.startswith((".", "_")) for part in inside.parts):
             continue
         if _ending(path)[0] not in _ENDINGS:
             raise DataError(
                 f"{path}: a folder of part files must hold nothing but CSV, JSON lines or Parquet files. Without this "
                 "one, or with their names or a pattern in quotes in place of the folder, it can be read."
             )
-        pairs = (part.partition("=") for part in inside.parts[:-1])
-        constants = tuple((name, value) for name, mark, value in pairs if mark and name)
-        parts.append(_log_file(path, "interactions", constants))
+        parts.append(_log_file(path, "interactions", _constants(inside.parts[:-1])))
     if not parts:
         raise DataError(
             f"{folder}: interactions.csv or interactions.parquet must stand in a data folder, or part files, "
             "but there is neither."
         )
     return parts
+
+
+def _constants(folders: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """Return the columns that names of folders such as USER_ID=9 give: codes like %2F as signs, Hive's null as ""."""
+    pairs = (folder.partition("=") for folder in folders)
+    values = ((unquote(name), unquote(value)) for name, mark, value in pairs if mark and name)
+    return tuple((name, "" if value == _HIVE_NULL else value) for name, value in values)
 
 
 def _ending(path: Path) -> tuple[str, str | None]:
@@ -208,6 +232,8 @@ def _kind(path: Path, head: bytes) -> Kind:
     for mark, name in _OTHERS.items():
         if head.startswith(mark):
             raise DataError(f"{path}: must be CSV, JSON lines or Parquet, but is {name}.")
+    if head[257:262] == b"ustar":
+        raise DataError(f"{path}: must be CSV, JSON lines or Parquet, but is a tar archive; unpack it.")
     if head.startswith((b"\xff\xfe", b"\xfe\xff")) or _alternates_with_nul(head):
         raise DataError(f"{path}: must be UTF-8 text, but is {_UTF16}.")
     ending = _ending(path)[0]
@@ -228,7 +254,8 @@ def _kind(path: Path, head: bytes) -> Kind:
 def _alternates_with_nul(head: bytes) -> bool:
     """Return whether every other byte of nearly all is NUL: UTF-16 without its mark."""
     pairs = len(head) // 2
-    return pairs >= 8 and max(head[0::2].count(0), head[1::2].count(0)) > 0.9 * pairs
+    fewer, more = sorted((head[0::2].count(0), head[1::2].count(0)))
+    return pairs >= 8 and more > 0.9 * pairs and fewer < 0.1 * pairs
 
 
 def _open(path: Path, packing: str | None) -> IO[bytes]:

@@ -3,6 +3,7 @@
 import datetime
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from hrnn_hpo.data.reading.options import ReadOptions, read_options
@@ -17,6 +18,10 @@ def test_columns_come_as_text_as_mapping_and_as_keywords() -> None:
     assert read_options(read_options(columns=expected), user="who").columns["USER_ID"] == "who"
 
 
+def test_blanks_behind_the_commas_of_columns_do_not_count() -> None:
+    assert read_options(columns="USER_ID=a, b,  ITEM_ID=c").columns == {"USER_ID": "a, b", "ITEM_ID": "c"}
+
+
 @pytest.mark.parametrize(
     ("told", "seconds"),
     [
@@ -27,6 +32,8 @@ def test_columns_come_as_text_as_mapping_and_as_keywords() -> None:
         (1706659200, 1706659200),
         (datetime.date(2024, 1, 31), 1706659200),
         (datetime.datetime(2024, 1, 31, 0, 0), 1706659200),
+        (np.datetime64("2024-01-31T00:00:00"), 1706659200),
+        (np.int64(1706659200), 1706659200),
     ],
 )
 def test_moments_are_unix_seconds_and_utc_unless_said(told: object, seconds: int) -> None:
@@ -72,7 +79,20 @@ def test_the_digest_goes_by_what_is_read(tmp_path: Path) -> None:
     [
         ({"column": {}}, "column: is no option of reading a log, did you mean 'columns'?"),
         ({"columns": "userId"}, "columns: must look like USER_ID=userId"),
-        ({"columns": {"USER": "u"}}, "columns: must name USER_ID, .* alone, did you mean 'USER_ID'?"),
+        (
+            {"columns": {"USER": "u"}},
+            r"columns: must name USER_ID, .* alone, but got {'USER': 'u'}, did you mean 'USER_ID'\?$",
+        ),
+        ({"columns": "user_id=a"}, r"alone, but got 'user_id=a', did you mean 'USER_ID'\?$"),
+        ({"columns": "time=a"}, r"alone, but got 'time=a', did you mean 'TIMESTAMP'\?$"),
+        ({"columns": ""}, "columns: must look like USER_ID=userId"),
+        ({"until_time": 1_700_000_000_000}, r"until_time: must be unix seconds up to 4,102,444,800 \(the year 2100\)"),
+        ({"from_time": "1700000000000"}, "from_time: must be unix seconds up to 4,102,444,800"),
+        ({"from_time": "1970-01-01T00:00:02.5"}, "from_time: must be a whole second"),
+        ({"from_time": True}, "from_time: a number must stand here, but got True"),
+        ({"sample_users": True}, "sample_users: a number must stand here, but got True"),
+        ({"min_user_events": True}, "min_user_events: a number must stand here, but got True"),
+        ({"memory_limit": "2000TB"}, "memory_limit: must be at most 1000TB"),
         ({"columns": {"USER_ID": ""}}, "columns: must give USER_ID the name of a column, or its number"),
         ({"columns": "USER_ID=a,USER_ID=b"}, "must name each of our columns once"),
         (
