@@ -11,8 +11,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from hrnn_hpo.config import Configuration
+from hrnn_hpo.config import Configuration, Hyperparameters
 from hrnn_hpo.data.prepared import load_dataset
+from hrnn_hpo.data.reading.options import read_options
 from hrnn_hpo.data.reading.source import SourceLike
 from hrnn_hpo.data.requests import NO_REQUEST_TIME
 from hrnn_hpo.data.schema import Dataset, id_text
@@ -34,6 +35,7 @@ from hrnn_hpo.experiment import (
     test_part,
     training_digest,
 )
+from hrnn_hpo.files import require_writable
 from hrnn_hpo.model.folder import (
     SavedModel,
     SplitRecord,
@@ -142,7 +144,18 @@ def train(
     when training diverges.
     """
     target = None if out is None else Path(out)
-    configuration = configuration or Configuration()
+    configuration = Configuration() if configuration is None else configuration
+    if not isinstance(configuration, Configuration):
+        raise ConfigError(
+            "`configuration` must be a Configuration, which load_configuration reads from a file, but got "
+            f"{configuration!r:.80}."
+        )
+    ours = [name for name in reading if name in (*Configuration.model_fields, *Hyperparameters.model_fields)]
+    if ours:
+        raise ConfigError(
+            f"{', '.join(ours)}: stands in a configuration: train(data, configuration=Configuration("
+            "hyperparameters={…}, protocol=…))."
+        )
     if target is not None:
         require_model_target(target)
     dataset = read_data(data, **reading)
@@ -207,7 +220,7 @@ def evaluate(
     split_seed: int | None = None,
     seen: SeenOption | None = None,
     baselines: bool = False,
-    rankings: Path | None = None,
+    rankings: str | Path | None = None,
     rankings_from: str | Path | Sequence[str | Path] = (),
     value_weighted: bool = False,
     again: bool = False,
@@ -245,7 +258,7 @@ def evaluate(
     if data is not None:
         dataset = read_data(data, **reading)
     elif isinstance(model, TrainedModel):
-        dataset = model.experiment.dataset
+        dataset = read_data(model.experiment.dataset, **reading)
     else:
         raise ConfigError(f"{name}: `data` must be given, since the model does not hold its test events.")
     if dataset.content_hash != record.data_hash:
@@ -263,7 +276,9 @@ def evaluate(
     _require_disjoint(experiment, name)
     if request_time == "known" and saved.model.request_time is None:
         raise ConfigError(f"{name}: {NO_REQUEST_TIME}")
-    lists = _read_rankings(rankings_from, experiment)  # before the test users are opened
+    lists = _read_rankings(rankings_from, experiment)  # before the test users are opened, as what follows
+    if rankings is not None:
+        require_writable(Path(rankings))
     _count_opening(model, saved)
     evaluation = evaluate_model(
         saved.model, experiment, part, value_weighted=value_weighted, extra_metrics=extra_metrics
@@ -279,7 +294,7 @@ def evaluate(
             extra_metrics=extra_metrics,
         )
     if rankings is not None:
-        write_rankings(rankings, dataset, part, known or evaluation, with_request_time=known is not None)
+        write_rankings(Path(rankings), dataset, part, known or evaluation, with_request_time=known is not None)
     beside = BaselineFigures({}, {}, {})
     if baselines:
         beside = compare_baselines(
@@ -353,6 +368,7 @@ def read_data(data: DataLike, **reading: Any) -> Dataset:
     if not isinstance(data, Dataset):
         return load_dataset(data, **reading)
     if reading:
+        read_options(**reading)  # tells a misspelled word
         raise ConfigError(f"A Dataset has been read already: leave {', '.join(reading)} out.")
     return data
 

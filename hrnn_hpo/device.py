@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 
@@ -15,8 +15,10 @@ Device = Literal["auto", "cpu", "cuda", "mps"]
 def resolve_device(device: Device) -> torch.device:
     """Return the device to train on; `auto` takes CUDA, then Apple's MPS, then the CPU.
 
-    Raises ConfigError when the one asked for is not there.
+    Raises ConfigError when the one asked for is not there, or is none.
     """
+    if device not in get_args(Device):
+        raise ConfigError(f"`device` must be one of {', '.join(get_args(Device))}, but got {device!r}.")
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if device == "auto":
         return torch.device(next(name for name, there in available.items() if there))

@@ -127,11 +127,13 @@ def _each(users: Any) -> Iterable[Any]:
     return [users] if isinstance(users, str) or np.ndim(users) == 0 else users
 
 
-def _whole_numbers(X: Any, column: str) -> Any:
+def _whole_numbers(X: Any, column: Any) -> Any:
     """Return the type of a table's column of whole numbers, those of its categories included; else `str`."""
     if not isinstance(X, pd.DataFrame):
         return str
-    dtype = X[column].dtype
+    labels = [str(label) for label in X.columns]
+    name = str(_COLUMNS["item"] if column is None else column)
+    dtype = X.iloc[:, labels.index(name) if name in labels else int(name) - 1].dtype  # a number counts from 1
     dtype = getattr(dtype, "categories", pd.Index([], dtype=object)).dtype if dtype.name == "category" else dtype
     return getattr(dtype, "numpy_dtype", dtype) if pd.api.types.is_integer_dtype(dtype) else str
 

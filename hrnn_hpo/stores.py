@@ -21,7 +21,7 @@ BUSY_SECONDS = 60  # how long a writer waits for another process's transaction
 
 def mlruns_folder() -> Path:
     """Return the absolute mlruns/ folder: under HRNN_HPO_HOME where that is set, else under the working folder."""
-    return Path(os.environ.get("HRNN_HPO_HOME") or ".").absolute() / "mlruns"
+    return Path(os.environ.get("HRNN_HPO_HOME") or ".").expanduser().absolute() / "mlruns"
 
 
 def storage_address(url: str | None = None) -> str:

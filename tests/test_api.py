@@ -395,3 +395,70 @@ def test_configuration_files_written_by_hand_train_too(tmp_path: Path, data: Pat
     path.write_text(yaml.safe_dump({"hyperparameters": {"hidden_dimension": 4, "epochs": 1}, "n_threads": 1}))
     trained = api.train(data, tmp_path / "model", configuration=load_configuration(path), device="cpu")
     assert trained.result.model.hidden_dimension == 4
+
+
+# what is no value of an argument
+
+
+@pytest.mark.parametrize("k", [0, 501, 2.5, 2.0, "5", True, None, float("nan")])
+def test_how_many_is_a_whole_number_from_1_to_500(model: Path, k: Any) -> None:
+    with pytest.raises(ConfigError, match=r"`1 <= k <= 500` must hold, but got k="):
+        api.recommend(model, 1, k=k)
+
+
+@pytest.mark.parametrize(
+    ("told", "message"),
+    [
+        ({"seen": "nope"}, "`seen` must be auto, remove or keep, but got 'nope'"),
+        ({"seen": True}, "`seen` must be auto, remove or keep, but got True"),
+        ({"device": "tpu"}, "`device` must be one of auto, cpu, cuda, mps, but got 'tpu'"),
+        ({"configuration": {"seed": 1}}, "`configuration` must be a Configuration, which load_configuration reads"),
+        ({"configuration": "best.yaml"}, "`configuration` must be a Configuration"),
+        ({"hidden_dimension": 8, "protocol": "temporal"}, "hidden_dimension, protocol: stands in a configuration"),
+        ({"usr": "u"}, "usr: is no option of reading a log"),
+    ],
+)
+def test_train_refuses_what_it_would_not_understand(data: Path, told: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        api.train(data, **{"configuration": small_configuration(), "device": "cpu", **told})
+
+
+def test_a_word_that_stands_for_no_rule_of_seen_items_is_refused_where_it_is_used(model: Path, data: Path) -> None:
+    with pytest.raises(ConfigError, match="`seen` must be auto, remove or keep, but got 'nope'"):
+        api.recommend(model, 1, seen="nope")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="`seen` must be auto, remove or keep, but got 'nope'"):
+        api.evaluate(model, data, seen="nope")  # type: ignore[arg-type]
+    assert read_record(model).test_openings == 0
+
+
+def test_a_model_in_memory_takes_no_words_on_reading_in_silence(data: Path) -> None:
+    trained = api.train(data, configuration=small_configuration(), device="cpu")
+    with pytest.raises(ConfigError, match="baseline: is no option of reading a log"):
+        trained.evaluate(baseline=True)
+    with pytest.raises(ConfigError, match="A Dataset has been read already: leave user out"):
+        trained.evaluate(user="userId")
+    assert trained.saved.split.test_openings == 0
+
+
+@pytest.mark.parametrize("name", [".", "file/rankings.jsonl", "n" * 300])
+def test_rankings_that_cannot_be_written_leave_the_test_users_closed(
+    tmp_path: Path, data: Path, model: Path, name: str
+) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match=r"cannot be written \(|it is a folder"):
+        api.evaluate(model, data, rankings=str(tmp_path / name), device="cpu")
+    assert read_record(model).test_openings == 0
+    assert api.evaluate(model, data, rankings=str(tmp_path / "rankings.jsonl"), device="cpu").n_openings == 1
+    assert len((tmp_path / "rankings.jsonl").read_text().splitlines()) == 6
+
+
+@pytest.mark.parametrize("name", ["file/model", "n" * 300])
+def test_a_model_that_could_not_be_written_is_not_trained(tmp_path: Path, data: Path, name: str) -> None:
+    (tmp_path / "file").write_text("")
+
+    def started(_: Experiment) -> None:
+        raise AssertionError("training began")
+
+    with pytest.raises(ModelError, match=r": the model cannot be written \("):
+        api.train(data, tmp_path / name, configuration=small_configuration(), device="cpu", on_start=started)
+    assert names(tmp_path) == ["file"]

@@ -111,6 +111,15 @@ def test_other_kinds_of_columns_mean_the_same(table: pd.DataFrame, fitted: HRNNR
     pd.testing.assert_frame_equal(again.recommend(["3"], 5), fitted.recommend(["3"], 5))
 
 
+def test_labels_of_columns_may_be_numbers_and_columns_be_counted(table: pd.DataFrame, fitted: HRNNRecommender) -> None:
+    numbered = table.set_axis([3, 0, 1], axis=1)  # labels in another order than places
+    by_label = small(user=1, item=0, time=3).fit(numbered)
+    by_place = small(user=3, item=2, time=1).fit(table)
+    for one in (by_label, by_place):
+        assert one.metrics_ == fitted.metrics_
+        assert one.recommend([1], k=1)["item"].dtype == np.int64
+
+
 def test_a_file_has_columns_of_its_own_too(tmp_path: Path, table: pd.DataFrame, fitted: HRNNRecommender) -> None:
     table.to_csv(tmp_path / "ratings.csv", index=False)
     again = small().fit(tmp_path / "ratings.csv")

@@ -3,6 +3,7 @@
 Command files import torch, mlflow, optuna and pandas inside their functions, so that `--help` stays instant.
 """
 
+import sys
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -12,7 +13,7 @@ from typer.core import TyperGroup
 from hrnn_hpo import __version__
 from hrnn_hpo.cli import batch, compare, data, evaluate, recommend, report, serve, spaces, studies, train, tune, ui
 from hrnn_hpo.cli.output import print_error
-from hrnn_hpo.errors import HRNNError
+from hrnn_hpo.errors import HRNNError, RunFailedError
 
 INTERRUPTED = 130  # 128 + SIGINT, what a shell reports
 
@@ -26,6 +27,12 @@ class _CleanErrors(TyperGroup):
         except HRNNError as error:
             print_error(str(error))
             raise typer.Exit(error.exit_code) from None
+        except OSError as error:  # a full disk, a folder that nobody may write: no bug, and not to be mended here
+            if isinstance(error, BrokenPipeError) or error.strerror is None:
+                raise
+            where = f"{error.filename}: " if error.filename is not None else ""
+            print_error(f"{where}{error.strerror or error}.")
+            raise typer.Exit(RunFailedError.exit_code) from None
         except KeyboardInterrupt:
             print_error("interrupted.")
             raise typer.Exit(INTERRUPTED) from None
@@ -80,6 +87,10 @@ for _command in _commands:
 
 def main() -> None:
     """Run the command line; the entry point of the `hrnn-hpo` script."""
+    for word in sys.argv[1:]:
+        if any("\ud800" <= character <= "\udfff" for character in word):  # bytes that Python could not decode
+            print_error(f"{word}: must be UTF-8 text, as every argument.")
+            raise SystemExit(HRNNError.exit_code)
     app()
 
 

@@ -3,13 +3,12 @@
 Used as annotations: `def train(data: Data, device: Device = "auto", json: Json = False) -> None`.
 """
 
-import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
-from hrnn_hpo.study.request.request import StudyRequest, option_name
+from hrnn_hpo.study.request.request import StudyRequest, duration_seconds, option_name
 
 Protocols = Literal["personalize", "personalize-last", "leave-one-out", "newest-tenth", "temporal", "none"]
 
@@ -94,8 +93,7 @@ def parse_duration(text: str | None) -> float | None:
     """Return the seconds in 90, 90s, 30m, 2h or 1h30m; raises typer.BadParameter for anything else."""
     if text is None:
         return None
-    match = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s?)?", text.strip())
-    if not match or not any(match.groups()):
-        raise typer.BadParameter(f"must look like 90s, 30m, 2h or 1h30m, but got {text!r}.", param_hint="--timeout")
-    hours, minutes, seconds = (int(part or 0) for part in match.groups())
-    return 3600.0 * hours + 60.0 * minutes + seconds
+    try:
+        return duration_seconds(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"{error}, but got {text!r}.", param_hint="--timeout") from None

@@ -58,7 +58,7 @@ def train(
         configuration = configuration.with_hyperparameters(parse_assignments(assignments), "--set")
     told: dict[str, Any] = {"protocol": protocol, "split_seed": split_seed, "seed": seed, "n_threads": n_threads}
     where = options.checked_device(device)
-    configuration = configuration.model_copy(update={name: value for name, value in told.items() if value is not None})
+    configuration = configuration.with_settings({name: one for name, one in told.items() if one is not None}, "train")
     if holds_model(out):
         print_note(f"{out} holds a model, which the new one will replace.")
 

@@ -48,7 +48,12 @@ class Evaluation:
 
 
 def resolve_seen(dataset: Dataset, seen: Literal["auto", "remove", "keep"]) -> Seen:
-    """Return whether items of the input leave the list; `auto` removes them where repeats are rare."""
+    """Return whether items of the input leave the list; `auto` removes them where repeats are rare.
+
+    Raises ConfigError for another word.
+    """
+    if seen not in ("auto", "remove", "keep"):
+        raise ConfigError(f"`seen` must be auto, remove or keep, but got {seen!r}.")
     if seen != "auto":
         return seen
     return "remove" if repeats_are_rare(dataset) else "keep"

@@ -28,6 +28,7 @@ from hrnn_hpo.data.featurize import AS_IT_IS, ValueScale
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.data.splits import Split
 from hrnn_hpo.errors import ConfigError, ModelError, RunFailedError
+from hrnn_hpo.files import require_writable
 from hrnn_hpo.model.ensemble import AnyModel, Ensemble
 from hrnn_hpo.model.hrnn import HRNN, Catalogue
 
@@ -177,7 +178,11 @@ def holds_model(folder: Path) -> bool:
 
 
 def require_model_target(folder: Path) -> None:
-    """Raise ModelError when a model cannot be written to `folder` because something else is there."""
+    """Raise ModelError when a model cannot be written to `folder`: something else is there, or nobody may write."""
+    try:
+        require_writable(folder.parent / f".{folder.name}.partial")
+    except ConfigError as error:
+        raise ModelError(f"{folder}: the model {str(error).partition(': ')[2]}") from error
     if folder.exists() and not holds_model(folder) and (not folder.is_dir() or any(folder.iterdir())):
         raise ModelError(f"{folder}: must be new, empty or an older model folder, but holds something else.")
 

@@ -49,6 +49,8 @@ class Recommender:
     """
 
     def __init__(self, saved: SavedModel, seen: Seen | None = None) -> None:
+        if seen not in (None, "remove", "keep"):
+            raise ConfigError(f"`seen` must be auto, remove or keep, but got {seen!r}.")
         self.saved = saved
         self.seen = seen or saved.split.seen
 
@@ -193,6 +195,6 @@ def code_of(ids: NDArray[np.str_], name: str) -> int | None:
 
 
 def check_k(k: int) -> None:
-    """Raise ConfigError unless 1 <= k <= 500."""
-    if not 1 <= k <= MAX_RESULTS:
+    """Raise ConfigError unless k is a whole number and 1 <= k <= 500."""
+    if isinstance(k, bool) or not isinstance(k, int | np.integer) or not 1 <= k <= MAX_RESULTS:
         raise ConfigError(f"`1 <= k <= {MAX_RESULTS}` must hold, but got {k=}.")

@@ -38,7 +38,7 @@ def unix_seconds(value: Any) -> int:
     if isinstance(value, bool | np.bool_) or not isinstance(value, int | float | np.integer | np.floating):
         raise ValueError(f"must be unix seconds or a time in ISO 8601, but got {value!r:.80}")
     if not isfinite(value):
-        raise ValueError("must be unix seconds or a time in ISO 8601")
+        raise ValueError(f"must be unix seconds or a time in ISO 8601, but got {value}")
     if not 0 <= value < MAX_SECONDS:
         raise ValueError(f"must be unix seconds from 0 to {MAX_SECONDS}, but got {value}")
     return int(value)

@@ -1,5 +1,6 @@
 """The program as a whole: help without heavy imports, errors without tracebacks, JSON alone on standard output."""
 
+import errno
 import json
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from typer.testing import CliRunner
 
 from hrnn_hpo import __version__
 from hrnn_hpo.cli import options
-from hrnn_hpo.cli.main import _CleanErrors, app
+from hrnn_hpo.cli.main import _CleanErrors, app, main
 from hrnn_hpo.cli.output import print_json
 from hrnn_hpo.errors import ConfigError, RunFailedError
 
@@ -68,6 +69,26 @@ def test_a_users_error_is_a_message_and_an_exit_code(error: Exception, code: int
     assert answer.exit_code == code
     assert answer.stderr == "error: [bad] value\n"
     assert answer.stdout == ""
+
+
+def test_a_disk_that_refuses_is_a_message_with_its_place() -> None:
+    answer = CliRunner().invoke(failing(OSError(errno.ENOSPC, "No space left on device", "/full/file")), ["fail"])
+    assert answer.exit_code == 1
+    assert answer.stderr == "error: /full/file: No space left on device.\n"
+
+
+@pytest.mark.parametrize("error", [BrokenPipeError(errno.EPIPE, "Broken pipe"), OSError("no number")])
+def test_a_reader_that_has_gone_and_an_error_without_a_reason_are_not_ours_to_tell(error: OSError) -> None:
+    assert "error:" not in CliRunner().invoke(failing(error), ["fail"]).stderr
+
+
+def test_arguments_that_are_no_text_are_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["hrnn-hpo", "status", "u\udcff"])
+    with pytest.raises(SystemExit, match="2"):
+        main()
+    assert capsys.readouterr().err == "error: u\\udcff: must be UTF-8 text, as every argument.\n"
 
 
 def test_ctrl_c_is_a_message_and_130() -> None:

@@ -5,12 +5,22 @@ what data, space and an existing study have to say is check.py's work. Imports n
 """
 
 import difflib
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
+from hrnn_hpo.config import LARGEST_SEED, Settings
 from hrnn_hpo.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -27,6 +37,7 @@ else:
 
 Launcher = Literal["local", "ray"]
 RESERVED_ENDINGS = (" (confirmation)", " (widening)")  # of the studies that this one keeps beside it
+_METHODS = {"sampler": "sample_relative", "pruner": "prune"}  # by which Optuna's objects are known
 LONGEST_NAME = 400  # characters: Optuna's column holds 512
 OPTION_NAMES = {"n_workers": "--workers", "n_threads": "--threads"}  # where they are not the field's own words
 
@@ -38,10 +49,19 @@ def _as_tuple(value: Any) -> Any:
     return (value,) if isinstance(value, str | Path | Mapping) else tuple(value)
 
 
-class StudyRequest(BaseModel):
+def duration_seconds(text: str) -> float:
+    """Return the seconds in 90, 90s, 30m, 2h or 1h30m; raises ValueError for anything else."""
+    match = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s?)?", text.strip())
+    if not match or not any(match.groups()):
+        raise ValueError("must look like 90s, 30m, 2h or 1h30m")
+    hours, minutes, seconds = (int(part or 0) for part in match.groups())
+    return 3600.0 * hours + 60.0 * minutes + seconds
+
+
+class StudyRequest(Settings):
     """What `tune` is asked: options that stay None take what an existing study recorded, else their default."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+    model_config = ConfigDict(arbitrary_types_allowed=True)
 
     # What is searched.
     study: Annotated[str, Field(description="Name; an existing study goes on.")]
@@ -58,7 +78,9 @@ class StudyRequest(BaseModel):
         Literal["personalize", "personalize-last", "leave-one-out", "newest-tenth", "temporal", "none"] | None,
         Field(description="Who trains, validates and tests."),
     ] = None
-    split_seed: Annotated[int | None, Field(ge=0, description="Draws the validation and test users.")] = None
+    split_seed: Annotated[
+        int | None, Field(ge=0, le=LARGEST_SEED, description="Draws the validation and test users.")
+    ] = None
     seen: Annotated[
         Literal["auto", "remove", "keep"] | None,
         Field(description="Items of the input in the ranking. Default: auto."),
@@ -74,7 +96,7 @@ class StudyRequest(BaseModel):
     ] = None
 
     # How trials are proposed and ended.
-    seed: Annotated[int | None, Field(ge=0, description="Draws what the sampler proposes.")] = None
+    seed: Annotated[int | None, Field(ge=0, le=LARGEST_SEED, description="Draws what the sampler proposes.")] = None
     sampler: Annotated[SamplerLike | None, Field(description="How to propose trials. Default: tpe.")] = None
     priors: Annotated[
         bool | None,
@@ -114,9 +136,10 @@ class StudyRequest(BaseModel):
 
     # How long.
     n_trials: Annotated[int | None, Field(gt=0, description="Complete and pruned trials in total. Default: 40.")] = None
-    timeout: Annotated[float | None, Field(gt=0, description="Time this command may search: 90s, 30m, 2h, 1h30m.")] = (
-        None
-    )
+    timeout: Annotated[
+        float | None,
+        Field(gt=0, allow_inf_nan=False, description="Time this command may search: 90s, 30m, 2h, 1h30m."),
+    ] = None
     patience_trials: Annotated[
         int | None,
         Field(
@@ -124,7 +147,9 @@ class StudyRequest(BaseModel):
             description="Stop after so many trials in a row without a better value. Without --n-trials the only limit.",
         ),
     ] = None
-    target: Annotated[float | None, Field(description="Stop when a trial's objective reaches this value.")] = None
+    target: Annotated[
+        float | None, Field(allow_inf_nan=False, description="Stop when a trial's objective reaches this value.")
+    ] = None
 
     # What is done with the result.
     confirm: Annotated[
@@ -193,6 +218,25 @@ class StudyRequest(BaseModel):
     tracking_uri: Annotated[
         str | None, Field(description="MLflow's store. Default: MLFLOW_TRACKING_URI, else sqlite in mlruns/.")
     ] = None
+
+    @field_validator("timeout", mode="before")
+    @classmethod
+    def _as_seconds(cls, value: Any) -> Any:
+        return duration_seconds(value) if isinstance(value, str) else value
+
+    @field_validator("space")
+    @classmethod
+    def _is_a_space(cls, space: Any) -> Any:
+        if space is None or isinstance(space, str | Path) or hasattr(space, "searched"):
+            return space
+        raise ValueError("a shipped space's name, a file or a SearchSpace must stand here")
+
+    @field_validator("sampler", "pruner")
+    @classmethod
+    def _is_asked(cls, value: Any, info: ValidationInfo) -> Any:
+        if value is None or isinstance(value, str) or callable(value) or hasattr(value, _METHODS[str(info.field_name)]):
+            return value
+        raise ValueError(f"a name or an Optuna {info.field_name} must stand here")
 
     @field_validator("study")
     @classmethod

@@ -7,7 +7,7 @@ from pathlib import Path
 from optuna.study import Study
 
 from hrnn_hpo.errors import ConfigError
-from hrnn_hpo.files import write_text
+from hrnn_hpo.files import require_writable, write_text
 from hrnn_hpo.model.folder import count_test_opening, require_model_target
 from hrnn_hpo.study.confirm.leaderboard import leaderboard_content, read_leaderboard
 from hrnn_hpo.study.confirm.refit import winning_model
@@ -57,4 +57,5 @@ def require_results_target(out: Path) -> None:
     """Raise ConfigError or ModelError when results cannot be written to a folder, before hours are spent on them."""
     if out.exists() and not out.is_dir():
         raise ConfigError(f"--out {out}: a folder must stand here, but it is a file.")
+    require_writable(out / "best.yaml")
     require_model_target(out / "model")

@@ -93,6 +93,8 @@ def storage_label(storage: RDBStorage) -> str:
 
 
 def _open(address: str) -> RDBStorage:
+    from sqlalchemy.exc import ArgumentError
+
     sqlite = address.startswith("sqlite:")
     engine = {"connect_args": {"timeout": BUSY_SECONDS}} if sqlite else _server_options(address)
     retry: Callable[[Study, FrozenTrial], None] = retry_stale_trial
@@ -109,6 +111,8 @@ def _open(address: str) -> RDBStorage:
         driver = "pip install 'hrnn-hpo[postgres]'" if address.startswith("postgresql") else "install its driver"
         raise ConfigError(f"--storage {address.partition(':')[0]}: needs a driver ({error}): {driver}.") from None
     except Exception as error:  # whatever a database driver raises
+        if type(error) is ArgumentError:
+            raise ConfigError(f"--storage must be an address such as sqlite:///optuna.db, but {error}.") from None
         reason = (str(error.__cause__ or error).strip().splitlines() or [type(error).__name__])[0]
         raise RunFailedError(
             f"The storage {address.partition('@')[2] or address} cannot be opened: {reason}"

@@ -64,6 +64,30 @@ def test_one_objective_or_file_is_as_good_as_a_list_of_one() -> None:
     assert study_request(study="s", objective=None).objective == ()
 
 
+def test_a_time_is_said_as_on_the_command_line() -> None:
+    assert study_request(study="s", timeout="1h30m").timeout == 5400
+    assert study_request(study="s", timeout=90).timeout == 90
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("timeout", "1d", "--timeout: must look like 90s, 30m, 2h or 1h30m, but got '1d'"),
+        ("timeout", float("inf"), "--timeout: Input should be a finite number, but got inf"),
+        ("target", float("nan"), "--target: Input should be a finite number, but got nan"),
+        ("n_trials", True, "--n-trials: a number must stand here, but got True"),
+        ("seed", 2**63, "--seed: Input should be less than or equal to 9223372036854775807"),
+        ("space", 5, "--space: a shipped space's name, a file or a SearchSpace must stand here, but got 5"),
+        ("space", {"tune": {}}, "--space: a shipped space's name, a file or a SearchSpace must stand here"),
+        ("sampler", 5, "--sampler: a name or an Optuna sampler must stand here, but got 5"),
+        ("pruner", 7, "--pruner: a name or an Optuna pruner must stand here, but got 7"),
+    ],
+)
+def test_what_no_study_could_follow_is_refused(field: str, value: object, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        study_request(study="s", **{field: value})
+
+
 def test_what_only_one_process_can_have_is_named() -> None:
     request = study_request(study="s", sampler=lambda seed: None, pruner="none")
     assert objects_of(request, callbacks=[print], extra_metrics=None) == ["sampler", "callbacks"]

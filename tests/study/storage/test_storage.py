@@ -307,3 +307,9 @@ def test_a_study_with_one_database_for_both_is_refused_before_anything_is_writte
     with pytest.raises(ConfigError, match="must be two databases"):
         tune(log, study="s", space=space, storage=both, tracking_uri=both)
     assert not (tmp_path / "both.db").exists()
+
+
+@pytest.mark.parametrize("address", ["nonsense", "optuna.db"])
+def test_an_address_that_is_none_is_wrong_usage(address: str) -> None:
+    with pytest.raises(ConfigError, match=r"--storage must be an address such as sqlite:///optuna\.db, but"):
+        open_storage(address, create=True)
