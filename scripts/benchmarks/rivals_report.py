@@ -23,9 +23,26 @@ GOAL = 10  # times fewer core-seconds to SASRec's score
 
 
 def report(rows: Rows) -> str:
-    """Return a table for each log, split and order of ties that has a row, seeds with the same systems together."""
+    """Return the tables of each log that has a row."""
     logs = dict.fromkeys(row.settings["log"] for row in rows.values())
-    return "\n\n".join(log_table([row for row in rows.values() if row.settings["log"] == log]) for log in logs)
+    found = {log: [row for row in rows.values() if row.settings["log"] == log] for log in logs}
+    return "\n\n".join(log_table(part) for of_log in found.values() for part in alike(of_log))
+
+
+def alike(rows: Sequence[Row]) -> list[list[Row]]:
+    """Return the rows of a log that may stand in one table.
+
+    Where seeds draw the test users or the order of ties, a system with fewer seeds than others has a table of its own,
+    in which the others stand with these seeds alone.
+    """
+    settings = rows[0].settings
+    if not settings["protocol"].startswith("personalize") and settings["ties"] == "file":
+        return [list(rows)]
+    seeds_of = {system: {row.settings["seed"] for row in done} for system, done in systems_of(rows).items()}
+    return [
+        [row for row in rows if row.settings["seed"] in seeds and seeds_of[row.settings["system"]] >= seeds]
+        for seeds in sorted({frozenset(seeds) for seeds in seeds_of.values()}, key=lambda one: (-len(one), sorted(one)))
+    ]
 
 
 def systems_of(rows: Sequence[Row]) -> dict[str, list[Row]]:

@@ -218,6 +218,18 @@ def test_the_table_has_a_line_for_each_system_best_first() -> None:
     assert "Constants" not in text
 
 
+def test_systems_are_compared_on_the_same_test_users() -> None:
+    rows = [row("ease", seed, 0.1 + seed / 100, []) for seed in (0, 1)] + [row("als", 1, 0.2, [])]
+    for one in rows:
+        one.settings["protocol"] = "personalize"
+    lines = [line.split(" | ") for line in report(dict(zip("abc", rows, strict=True))).splitlines() if "0.4" in line]
+    assert [(system, ndcg, seeds) for system, ndcg, _, seeds, *_ in lines] == [
+        ("| ease", "0.1050 ± 0.0050", "0, 1"),
+        ("| ALS (implicit)", "0.2000", "1"),
+        ("| ease", "0.1100", "1"),
+    ]
+
+
 def test_below_the_table_stand_budgets_constants_and_versions() -> None:
     rivals = row("sasrec", 0, 0.1, [(1.0, 0.1), (1.0, 0.2)], versions={"rectools": "0.19.0", "torch": "2.13.0"})
     rivals.settings.update(budget_core_seconds=720, hyperparameters={"batch_size": 32})
