@@ -1,7 +1,7 @@
 """Each rule of a cell is written twice, in SQL and in Python: both must find the same cells bad."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -16,11 +16,10 @@ ZONES = ("", "Z", " Z", "UTC", " UTC", "+00", "-00:00", " +0530", "+15:59", "-15
 CHARACTERS = "0123456789-:+.TZUCeE,_ \u00e9\0\n\u2003\U0001f642"
 
 
-@pytest.fixture(scope="module")
-def connection() -> Iterator[duckdb.DuckDBPyConnection]:
-    with duckdb.connect() as connection:
-        connection.execute("SET TimeZone = 'UTC'")
-        yield connection
+def answers(statement: str, cells: list[str | None]) -> list[tuple[Any, ...]]:
+    """Return the rows of a statement over cells; DuckDB's own connection closes itself, whoever still knows it."""
+    duckdb.execute("SET TimeZone = 'UTC'")
+    return duckdb.execute(statement, [cells]).fetchall()
 
 
 @st.composite
@@ -70,19 +69,17 @@ RULES = {
 @pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
 @given(cells=st.lists(CELLS, min_size=1, max_size=20))
 @example(cells=["2024-01-31 12:30:00 +02", "2024-01-31T12:30UTC"])
-def test_sql_and_python_find_the_same_cells_bad(
-    rule: Rule, cells: list[str], connection: duckdb.DuckDBPyConnection
-) -> None:
+def test_sql_and_python_find_the_same_cells_bad(rule: Rule, cells: list[str]) -> None:
     statement = f"SELECT {rule.broken_sql('cell')} FROM (SELECT unnest(?::VARCHAR[]) AS cell)"
-    found = connection.execute(statement, [[cell or None for cell in cells]]).fetchall()
+    found = answers(statement, [cell or None for cell in cells])
     assert [row[0] for row in found] == [rule.breaks(cell) for cell in cells]
 
 
 @given(times=st.lists(iso_times().filter(lambda cell: not time_rules("iso")[0].breaks(cell)), min_size=1, max_size=20))
-def test_iso_times_are_the_moments_that_python_reads(times: list[str], connection: duckdb.DuckDBPyConnection) -> None:
+def test_iso_times_are_the_moments_that_python_reads(times: list[str]) -> None:
     seconds, micros = time_sql("cell", "iso")
     statement = f"SELECT {seconds}, {micros} FROM (SELECT unnest(?::VARCHAR[]) AS cell)"
-    for text, (second, micro) in zip(times, connection.execute(statement, [times]).fetchall(), strict=True):
+    for text, (second, micro) in zip(times, answers(statement, [*times]), strict=True):
         date, clock = (text[:10], text[11:]) if text[4] == "-" else (text[:8], text[9:])
         clock = clock.replace("UTC", "Z").replace(" ", "")
         moment = datetime.fromisoformat(f"{date}T{clock}" if clock else date)
@@ -92,6 +89,6 @@ def test_iso_times_are_the_moments_that_python_reads(times: list[str], connectio
 
 
 @given(values=st.lists(nearly(NUMBERS).filter(lambda cell: bool(cell) and not value_rule().breaks(cell)), min_size=1))
-def test_values_are_the_float32_that_python_reads(values: list[str], connection: duckdb.DuckDBPyConnection) -> None:
-    found = connection.execute("SELECT TRY_CAST(unnest(?::VARCHAR[]) AS FLOAT)", [values]).fetchall()
+def test_values_are_the_float32_that_python_reads(values: list[str]) -> None:
+    found = answers("SELECT TRY_CAST(unnest(?::VARCHAR[]) AS FLOAT)", [*values])
     assert [np.float32(row[0]) for row in found] == [np.float32(float(value)) for value in values]
