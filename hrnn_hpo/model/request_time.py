@@ -4,6 +4,7 @@ A request without a time leaves the readout as it is. Tables start at 0: an untr
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,21 +20,23 @@ from hrnn_hpo.model.accelerator import send
 
 @dataclass(frozen=True)
 class Requests:
-    """When N readouts are asked for, as tensors; where a request has no time, each index is one past its table."""
+    """When N readouts are asked for, as tensors: the M that come with a time."""
 
-    arrivals: Tensor  # (N,) int64, N_CONTROL_SIGNALS gap bucket + control signal
-    clock: Tensor  # (N,) int64, N_HOURS weekday + hour
+    rows: Tensor  # (M,) int64, which of the N they are
+    arrivals: Tensor  # (M,) int64, N_CONTROL_SIGNALS gap bucket + control signal
+    clock: Tensor  # (M,) int64, N_HOURS weekday + hour
     opening: Tensor  # (K,) int64, the rows whose request opens a session
 
 
 def pack_requests(requests: RequestTimes, device: torch.device, known: NDArray[np.bool_] | None = None) -> Requests:
     """Return requests as a model on `device` reads them; those outside `known` (N,) lose their time."""
-    told = requests.known if known is None else requests.known & known
-    arrivals = N_CONTROL_SIGNALS * requests.gap_buckets + requests.control
+    rows = np.flatnonzero(requests.known if known is None else requests.known & known)
+    control = requests.control[rows]
     return Requests(
-        arrivals=_on(device, np.where(told, arrivals, N_CONTROL_SIGNALS * N_GAP_BUCKETS)),
-        clock=_on(device, np.where(told, requests.clock, N_HOURS * N_WEEKDAYS)),
-        opening=_on(device, np.flatnonzero(told & (requests.control == NEW_SESSION))),
+        rows=_on(device, rows),
+        arrivals=_on(device, N_CONTROL_SIGNALS * requests.gap_buckets[rows] + control),
+        clock=_on(device, requests.clock[rows]),
+        opening=_on(device, rows[control == NEW_SESSION]),
     )
 
 
@@ -58,33 +61,42 @@ class RequestTime(nn.Module):
 
     def forward(self, readouts: Tensor, requests: Requests) -> Tensor:
         """Return the readouts (N, H) as they are asked for at the requests' times, (N, H)."""
-        found = None
-        arrivals = _sums(self.gap, self.session, N_GAP_BUCKETS, N_CONTROL_SIGNALS)
-        if arrivals is not None:
-            found = F.embedding(requests.arrivals, arrivals)  # (N, 2H)
-        clock = _sums(self.weekday, self.hour, N_WEEKDAYS, N_HOURS)
-        if clock is not None:
-            of_clock = F.embedding(requests.clock, clock)
-            found = of_clock if found is None else found + of_clock
-        assert found is not None
-        scale, shift = found.chunk(2, dim=1)
-        return torch.addcmul(readouts + shift, readouts, scale)
+        found = []  # what each table has for the M requests: scales and shifts, (M, H) each
+        for table, indices in (
+            (_sums(self.gap, self.session, N_GAP_BUCKETS, N_CONTROL_SIGNALS), requests.arrivals),
+            (_sums(self.weekday, self.hour, N_WEEKDAYS, N_HOURS), requests.clock),
+        ):
+            if table is not None:  # two look-ups of H: half of one of 2H has a gradient that is padded to 2H
+                found.append([F.embedding(indices, half) for half in table.chunk(2, dim=1)])
+        scale, shift = found[0] if len(found) == 1 else (one + other for one, other in zip(*found, strict=True))
+        moved: Tensor = _Modulated.apply(readouts, requests.rows, scale, shift)  # type: ignore[no-untyped-call]
+        return moved
+
+
+class _Modulated(torch.autograd.Function):
+    """Readouts (N, H) whose `rows` (M,) are scaled by 1 + scale (M, H) and shifted (M, H); the others cost a copy."""
+
+    @staticmethod
+    def forward(ctx: Any, readouts: Tensor, rows: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+        asked = readouts.index_select(0, rows)
+        ctx.save_for_backward(rows, asked, scale)
+        return readouts.index_copy(0, rows, torch.addcmul(asked + shift, asked, scale))
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        (grad,) = grads
+        rows, asked, scale = ctx.saved_tensors
+        of_asked = grad.index_select(0, rows)
+        return grad.index_copy(0, rows, of_asked + of_asked * scale), None, of_asked * asked, of_asked
 
 
 def _sums(rows: Tensor | None, columns: Tensor | None, n_rows: int, n_columns: int) -> Tensor | None:
-    """Return a table of every row's and column's sum, row by row, and last a row of zeros for unknown times.
-
-    So each request looks up one row of it, in place of one row of either table.
-    """
+    """Return a table of every row's and column's sum, row by row: a request looks up one row of it, not two."""
     if rows is not None and columns is not None:
-        both = (rows[:, None] + columns).flatten(0, 1)
-    elif rows is not None:
-        both = rows.repeat_interleave(n_columns, dim=0)
-    elif columns is not None:
-        both = columns.repeat(n_rows, 1)
-    else:
-        return None
-    return torch.cat([both, both.new_zeros(1, both.shape[1])])
+        return (rows[:, None] + columns).flatten(0, 1)
+    if rows is not None:
+        return rows.repeat_interleave(n_columns, dim=0)
+    return None if columns is None else columns.repeat(n_rows, 1)
 
 
 def _on(device: torch.device, indices: NDArray[np.generic]) -> Tensor:

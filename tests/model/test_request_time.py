@@ -1,5 +1,6 @@
 """The time of a request moves the readout as its formula says, and no state; a new session is opened for it alone."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -72,6 +73,36 @@ def test_the_readout_by_hand(request_time: Any) -> None:
                 assert table is not None
                 total = total + table[place]
         torch.testing.assert_close(found[row], readouts[row] * (1 + total[:3]) + total[3:])
+
+
+@pytest.mark.parametrize("request_time", ["gap", "session+clock", ALL])
+@pytest.mark.parametrize("known", [[True, True, True], [False, True, False], [False, False, False]])
+def test_only_rows_with_a_time_are_moved_and_all_gradients_are_the_formulas(
+    request_time: Any, known: list[bool]
+) -> None:
+    """To the last bit, beside the formula on every row, where a request without a time looks up a row of zeros."""
+    layer = RequestTime(H, parts_read(request_time))
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            parameter.normal_()
+    asked = replace(REQUESTS, known=np.array([True, True, True]))
+    readouts = torch.randn(3, H, requires_grad=True)
+    found = layer(readouts, pack_requests(asked, CPU, np.array(known)))
+
+    totals = torch.zeros(3, 2 * H)
+    for tables in (
+        ((layer.gap, asked.gap_buckets), (layer.session, asked.control)),
+        ((layer.weekday, asked.clock // 24), (layer.hour, asked.clock % 24)),
+    ):
+        rows = [table[places.astype(np.int64)] for table, places in tables if table is not None]
+        if rows:
+            totals = totals + (rows[0] if len(rows) == 1 else rows[0] + rows[1]) * torch.tensor(known)[:, None]
+    expected = torch.addcmul(readouts + totals[:, H:], readouts, totals[:, :H])
+    assert torch.equal(found, expected)
+    slopes, leaves = torch.randn(3, H), [readouts, *layer.parameters()]
+    ours = torch.autograd.grad(found, leaves, slopes)
+    for mine, theirs in zip(ours, torch.autograd.grad(expected, leaves, slopes), strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-6, atol=1e-7)
 
 
 def test_only_the_tables_of_the_named_parts_are_there() -> None:

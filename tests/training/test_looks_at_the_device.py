@@ -15,7 +15,9 @@ from small_runs import inputs_of, model_for, small_configuration
 from strategies import train_part_of
 from torch import Tensor
 
+from hrnn_hpo.data.featurize import event_features
 from hrnn_hpo.data.repeats import occurrences
+from hrnn_hpo.data.requests import requests_of_events
 from hrnn_hpo.data.synthetic import markov
 from hrnn_hpo.model import recurrence
 from hrnn_hpo.model.losses import sampled_softmax_cross_entropy
@@ -31,6 +33,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "repeats": {"repeats": "mixed"},
     "recency": {"recency_mask": True},
     "further heads": {"further_heads_weight": 0.5},
+    "request time": {"request_time": "gap+session+clock"},
 }
 
 
@@ -56,7 +59,10 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> list[torch.device]:
 @pytest.mark.parametrize("changes", KINDS.values(), ids=KINDS.keys())
 def test_an_epoch_looks_at_the_device_once(changes: dict[str, Any], looks: list[torch.device]) -> None:
     weights = np.ones(DATASET.n_events, np.float32)
-    data = TrainingData(DATASET, inputs_of(DATASET, 60), train_part_of(DATASET), weights, occurrences(DATASET))
+    requests = requests_of_events(DATASET, event_features(DATASET, 60))
+    data = TrainingData(
+        DATASET, inputs_of(DATASET, 60), train_part_of(DATASET), weights, occurrences(DATASET), requests
+    )
     hyperparameters = small_configuration(**{**changes, "epochs": 1}).hyperparameters
     updates: list[int] = []
     fit(model_for(DATASET, **changes).to(META), data, hyperparameters, seed=0, on_update=updates.append)
