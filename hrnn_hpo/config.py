@@ -32,6 +32,7 @@ RequestTimeParts = Literal[
 ]
 AUTO = "auto"  # of what the data decides: experiment.resolve_auto puts its answer in place
 LARGEST_SEED = 2**63 - 1  # what PyTorch and every database hold
+MOST_THREADS = 1_024  # thousands would take minutes to start and crawl
 _LEAST_BATCH, _LARGEST_BATCH = 1, 65_536
 _BATCH_SIZE: TypeAdapter[int] = TypeAdapter(Annotated[int, Field(ge=_LEAST_BATCH, le=_LARGEST_BATCH)])
 
@@ -219,7 +220,7 @@ class Configuration(Settings):
     split_seed: Annotated[int, Field(ge=0, le=LARGEST_SEED, description="Draws the validation and test users.")] = 0
     seed: Annotated[int, Field(ge=0, le=LARGEST_SEED, description="Draws weights, batches and dropout.")] = 0
     n_threads: Annotated[
-        int | None, Field(ge=1, description="CPU threads; another count may change the last digits.")
+        int | None, Field(ge=1, le=MOST_THREADS, description="CPU threads; another count may change the last digits.")
     ] = None
     user_fraction: Annotated[
         float | None, Field(gt=0, le=1, description="Share of the training users that train; all unless given.")

@@ -233,6 +233,7 @@ def test_no_number_of_a_configuration_is_a_yes_or_no(file: Path, name: str) -> N
         ("seed: " + "[" * 5000, "nested too deeply"),
         (f"seed: {2**63}\n", "seed: Input should be less than or equal to 9223372036854775807"),
         (f"split_seed: {2**64}\n", "split_seed: Input should be less than or equal to 9223372036854775807"),
+        ("n_threads: 3000\n", "n_threads: Input should be less than or equal to 1024"),
     ],
 )
 def test_a_file_that_says_two_things_or_another_than_it_shows_is_refused(file: Path, text: str, message: str) -> None:

@@ -60,8 +60,13 @@ def _rows(model_input: Any) -> list[dict[str, Any]]:
 
 def _user(row: dict[str, Any], number: int) -> str:
     user = row.get(USER)
-    if user is None:
+    if _is_empty(user):
         raise DataError(f"Every row must have a {USER}, but row {number} has none.")
+    if isinstance(user, float):  # "1.0" would be an unknown user, who gets what is popular
+        raise DataError(
+            f"{USER} must be text or a whole number, but row {number} has {user!r}. An empty cell makes a column of "
+            "whole numbers one of floats: read it as text, as by `dtype=str`."
+        )
     return str(user)
 
 

@@ -85,6 +85,8 @@ def test_what_is_empty_is_unknown(recommender: Recommender, row: dict[str, Any])
         ({"context": {"DEVICE": "phone"}}, DataError, 'Row 1: "context" must be an object with the key "REQUEST_TIME"'),
         ({"context": "noon"}, DataError, 'Row 1: "context" must be an object'),
         ({"userId": None}, DataError, "Every row must have a userId, but row 1 has none"),
+        ({"userId": float("nan")}, DataError, "Every row must have a userId, but row 1 has none"),
+        ({"userId": 1.0}, DataError, "userId must be text or a whole number, but row 1 has 1.0"),
     ],
 )
 def test_a_bad_row_is_named(recommender: Recommender, row: dict[str, Any], error: type[Exception], words: str) -> None:

@@ -31,7 +31,7 @@ from hrnn_hpo.data.reading.records import Rules, good_rows
 from hrnn_hpo.data.reading.rules import MICROSECONDS, rules_of, split_sql, time_sql, whole_time_sql
 from hrnn_hpo.data.reading.source import LogFile, Source, begins_blank
 from hrnn_hpo.data.schema import EVENT_TYPE, EVENT_VALUE, ITEM_ID, SESSION_ID, TIMESTAMP, USER_ID
-from hrnn_hpo.errors import DataError
+from hrnn_hpo.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -96,6 +96,7 @@ class _Loader:
     def load(self, on_step: OnStep) -> Loaded:
         loaded = Loaded()
         self.on_step = on_step
+        self._require_text()
         layouts = [self._layout(file) for file in self.source.files]
         self.problems.raise_if_any()
         several = len(self.source.of("interactions")) > 1
@@ -132,6 +133,15 @@ class _Loader:
             if count < n_files:
                 loaded.warnings.append(f"{name} stands in {count} of {n_files} files; it is empty in the others.")
         return loaded
+
+    def _require_text(self) -> None:
+        """Refuse options for tables of text where the log has none: they would be passed over in silence."""
+        kinds = {file.role: file.kind for file in self.source.files if file.kind == "csv"}
+        for name, role in (("no_header", "interactions"), ("separator", None), ("no_quotes", None)):
+            if getattr(self.options, name) and not (role in kinds if role else kinds):
+                raise ConfigError(
+                    f"--{name.replace('_', '-')} is for CSV, but {self.source.name} has none of it; leave it out."
+                )
 
     def _layout(self, file: LogFile) -> Layout | None:
         """Return where a file's columns stand; None for an empty part and for what cannot be read."""

@@ -20,7 +20,7 @@ from pydantic import (
     model_validator,
 )
 
-from hrnn_hpo.config import LARGEST_SEED, Settings
+from hrnn_hpo.config import LARGEST_SEED, MOST_THREADS, Settings
 from hrnn_hpo.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -191,7 +191,7 @@ class StudyRequest(Settings):
     # Where it runs, and where it is kept.
     n_workers: Annotated[int | None, Field(gt=0, description="Processes side by side. Default: 1.")] = None
     n_threads: Annotated[
-        int | None, Field(gt=0, description="CPU threads of a training; all cores, shared, if unset.")
+        int | None, Field(gt=0, le=MOST_THREADS, description="CPU threads of a training; all cores, shared, if unset.")
     ] = None
     device: Annotated[
         Literal["auto", "cpu", "cuda", "mps"],

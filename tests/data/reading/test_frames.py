@@ -156,3 +156,17 @@ def test_bad_rows_of_a_frame_can_be_skipped(frame: pd.DataFrame, tmp_path: Path)
         "DataFrame,1,TIMESTAMP,must be a non-negative whole number of unix seconds,-1",
         "DataFrame,3,TIMESTAMP,must be a non-negative whole number of unix seconds,",
     ]
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("separator", ";"), ("no_quotes", True), ("no_header", True)], ids=lambda value: str(value)
+)
+def test_options_for_csv_are_refused_where_no_table_is_csv(
+    frame: pd.DataFrame, tmp_path: Path, option: str, value: object
+) -> None:
+    parquet = tmp_path / "events.parquet"
+    frame.drop(columns="whatever").to_parquet(parquet)
+    columns = {"user": 1, "item": 2, "time": 3} if option == "no_header" else OURS
+    for data in (frame, parquet):
+        with pytest.raises(ConfigError, match=f"--{option.replace('_', '-')} is for CSV, but .* has none of it"):
+            read_interactions(data, **{option: value}, **columns)
