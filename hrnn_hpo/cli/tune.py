@@ -38,7 +38,7 @@ def tune(
     sampler: Annotated[str | None, options.of_study("sampler", metavar="tpe|random|gp|qmc|cma-es|grid")] = None,
     pruner: Annotated[
         str | None,
-        options.of_study("pruner", metavar="median|paired|hyperband|successive-halving|patient|epochs:K|none"),
+        options.of_study("pruner", metavar="median|paired|wilcoxon|hyperband|successive-halving|patient|epochs:K|none"),
     ] = None,
     priors: Annotated[bool | None, options.of_study("priors", off=True)] = None,
     keep: Annotated[int | None, options.of_study("keep", min=1, metavar="N")] = None,

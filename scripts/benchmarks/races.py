@@ -22,18 +22,13 @@ import numpy as np
 import optuna
 from curves import EPOCHS, LOGS, WORK, Curve, Users, benchmark_space, record, recorded_users
 from numpy.typing import NDArray
-from optuna.pruners import BasePruner, WilcoxonPruner
-from optuna.study import Study
-from optuna.trial import FrozenTrial, TrialState
 from pruning import MOST_TRIALS, N_RANDOM
 from rows import Cell, Figures, Results, Rows, script_parser
 from tables import table
 
 from hrnn_hpo.study.forecast.simulation import simulate
-from hrnn_hpo.study.optuna_quiet import experimental_allowed, optuna_quiet
-from hrnn_hpo.study.propose.pruners import WARMUP_EPOCHS, epochs_before_pruning, make_pruner
+from hrnn_hpo.study.propose.pruners import epochs_before_pruning, make_pruner
 from hrnn_hpo.study.propose.samplers import make_sampler
-from hrnn_hpo.study.trials import best_trials
 
 CLOSE = 0.002
 KEEP = 5
@@ -59,7 +54,7 @@ class Replay:
         """Return the truth about a configuration's model: that of its best epoch, as the study sees epochs."""
         return float(self.truth[index, int(self.scores[index].argmax())])
 
-    def trials(self, sampler: str, pruner: BasePruner | str) -> Iterator[tuple[int, bool, int]]:
+    def trials(self, sampler: str, pruner: str) -> Iterator[tuple[int, bool, int]]:
         """Yield the trials of a study: configuration, whether it was pruned, epochs."""
         space = benchmark_space()
         self.chosen = []
@@ -86,35 +81,13 @@ class Replay:
         return self.seen[self.chosen[place], epoch - 1]
 
 
-class Wilcoxon(BasePruner):
-    """Optuna's WilcoxonPruner with an epoch's users as its instances: its own test at its own level, at every epoch."""
-
-    def __init__(self, replay: Replay) -> None:
-        self._replay = replay
-        with experimental_allowed():
-            self._inner = WilcoxonPruner(p_threshold=0.1)
-
-    def prune(self, study: Study, trial: FrozenTrial) -> bool:
-        epoch = (trial.last_step or 0) + 1
-        complete = best_trials(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)))
-        if epoch <= WARMUP_EPOCHS or not complete:
-            return False
-        best, ours = (self._replay.figures(number, epoch) for number in (complete[0].number, trial.number))
-        with optuna_quiet():
-            pair = optuna.create_study(direction="maximize", pruner=self._inner)
-        pair.add_trial(optuna.trial.create_trial(value=float(best.mean()), intermediate_values=dict(enumerate(best))))
-        asked = optuna.trial.create_trial(state=TrialState.RUNNING, intermediate_values=dict(enumerate(ours)))
-        return self._inner.prune(pair, asked)
-
-
 def incumbents(replay: Replay, sampler: str, pruner: str) -> Iterator[tuple[int, int]]:
     """Yield the configuration of the incumbent each time it may have changed, with the epochs spent until then."""
     spent, best = 0, -math.inf
     n_epochs = epochs_before_pruning(pruner)
-    made = Wilcoxon(replay) if pruner == "wilcoxon" else pruner
     halted: list[int] = []
     most = MOST_TRIALS if n_epochs is None else N_RANDOM  # `epochs:K` finishes the best when its trials are used up
-    for index, pruned, epochs in itertools.islice(replay.trials(sampler, made), most):
+    for index, pruned, epochs in itertools.islice(replay.trials(sampler, pruner), most):
         spent += epochs
         if pruned:
             halted.append(index)
@@ -160,8 +133,7 @@ def measure(found: list[Replay], sampler: str, pruner: str) -> Figures:
     shares = [share_of_epochs(one, sampler, pruner) for one in found]
     spent = []
     for one in found[:5]:
-        made = Wilcoxon(one) if pruner == "wilcoxon" else pruner
-        spent += [epochs for _, _, epochs in itertools.islice(one.trials(sampler, made), N_RANDOM)]
+        spent += [epochs for _, _, epochs in itertools.islice(one.trials(sampler, pruner), N_RANDOM)]
     median = statistics.median(shares)
     return {
         "median_share": median if math.isfinite(median) else None,

@@ -20,7 +20,14 @@ from optuna.trial import Trial
 
 from hrnn_hpo.study.forecast.measure import Measure
 from hrnn_hpo.study.forecast.simulation import SimulatedTrial, simulate
-from hrnn_hpo.study.propose.pruners import ETA, WARMUP_EPOCHS, count_brackets, epochs_before_pruning, make_pruner
+from hrnn_hpo.study.propose.pruners import (
+    BY_USER,
+    ETA,
+    WARMUP_EPOCHS,
+    count_brackets,
+    epochs_before_pruning,
+    make_pruner,
+)
 from hrnn_hpo.study.propose.samplers import name_of
 from hrnn_hpo.study.request.check import CheckedRequest
 from hrnn_hpo.study.resolution import Resolution
@@ -85,7 +92,7 @@ def forecast(
     checked: CheckedRequest,
     measured: Measure,
     study: str,
-    n_users: int = 0,  # who validate, and whose figures the pruner `paired` compares; 0: there are none
+    n_users: int = 0,  # who validate, and whose figures pruners of BY_USER compare; 0: there are none
     *,
     n_done: int = 0,
     to_come: Callable[[int | None], Trainings] = lambda _: Trainings(),
@@ -159,7 +166,7 @@ def _unpruned_seconds(checked: CheckedRequest, measured: Measure, study: str) ->
 
 def _simulated(checked: CheckedRequest, study: str, seed: int, n_users: int) -> list[float]:
     """Return the epochs of each trial of one simulated study; the last ones stand for those that go on at its end."""
-    pruned = _trials(checked, checked.pruner, study, seed, n_users if name_of(checked.pruner) == "paired" else 0)
+    pruned = _trials(checked, checked.pruner, study, seed, n_users if name_of(checked.pruner) in BY_USER else 0)
     found: list[float] = [trial.n_epochs for trial in itertools.islice(pruned, N_SIMULATED)]
     if checked.keep is None:
         return found

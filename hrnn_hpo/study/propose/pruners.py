@@ -19,10 +19,11 @@ from hrnn_hpo.config import nearest
 from hrnn_hpo.errors import ConfigError
 from hrnn_hpo.study.optuna_quiet import experimental_allowed
 from hrnn_hpo.study.propose.deterministic import BatchPruner
-from hrnn_hpo.study.propose.paired import FiguresOf, Paired
+from hrnn_hpo.study.propose.paired import AgainstIncumbent, FiguresOf, Paired, Wilcoxon
 from hrnn_hpo.study.propose.views import in_its_place, view_of
 
-PRUNERS = ("median", "hyperband", "none", "paired", "patient", "successive-halving")
+PRUNERS = ("median", "hyperband", "none", "paired", "patient", "successive-halving", "wilcoxon")
+BY_USER = ("paired", "wilcoxon")  # that compare the figures of users
 AFTER_EPOCHS = "epochs:"  # followed by a number
 DEFAULT_KEEP = 5  # trials that `epochs:K` finishes
 # No trial is pruned before it has had this many epochs, nor before this many trials have ended.
@@ -88,8 +89,8 @@ def make_pruner(
 ) -> BasePruner:
     """Return a pruner by name for runs of at most `max_epochs`, or the object as it is where it may see all trials.
 
-    `figures` are the trials' by user, which `paired` compares; without them it ends nothing. Raises ConfigError for an
-    unknown name.
+    `figures` are the trials' by user, which those of BY_USER compare; without them they end nothing. Raises ConfigError
+    for an unknown name.
     """
     if isinstance(pruner, BasePruner) and not deterministic:
         return pruner
@@ -100,8 +101,9 @@ def make_pruner(
 def _make_pruner(pruner: str | BasePruner, max_epochs: int, figures: FiguresOf | None) -> BasePruner:
     if isinstance(pruner, BasePruner):
         return pruner
-    if pruner == "paired":
-        return Paired(figures or (lambda place, epoch: None), max_epochs, WARMUP_EPOCHS)
+    if pruner in BY_USER:
+        compared = AgainstIncumbent(figures or (lambda place, epoch: None), WARMUP_EPOCHS)
+        return Paired(compared, max_epochs) if pruner == "paired" else Wilcoxon(compared)
     if pruner == "median":
         return MedianPruner(n_startup_trials=STARTUP_TRIALS, n_warmup_steps=WARMUP_EPOCHS)
     if pruner == "hyperband":

@@ -20,7 +20,7 @@ from hrnn_hpo.experiment import prepare_experiment
 from hrnn_hpo.search.personalize import SolutionConfig, read_solution_config
 from hrnn_hpo.search.space import SearchSpace, Value, load_space
 from hrnn_hpo.study.objectives import NO_PRUNER, check_objectives, check_several
-from hrnn_hpo.study.propose.pruners import AFTER_EPOCHS, DEFAULT_KEEP, epochs_before_pruning, make_pruner
+from hrnn_hpo.study.propose.pruners import AFTER_EPOCHS, BY_USER, DEFAULT_KEEP, epochs_before_pruning, make_pruner
 from hrnn_hpo.study.propose.samplers import make_sampler, name_of
 from hrnn_hpo.study.record import KEY, StudyRecord, check_same, in_space, new_record, read_record, require_comparable
 from hrnn_hpo.study.request.enqueue import enqueued
@@ -77,8 +77,10 @@ def check_request(
     check_several(record.objectives, name_of(sampler), name_of(pruner))
     make_sampler(sampler, record.seed, space, deterministic=record.deterministic, priors=record.priors)
     make_pruner(pruner, space.max_epochs)
-    if pruner == "paired" and record.objective == COVERAGE:
-        raise ConfigError(f"--pruner paired compares users, but {COVERAGE} is no mean over users: choose another one.")
+    if pruner in BY_USER and record.objective == COVERAGE:
+        raise ConfigError(
+            f"--pruner {pruner} compares users, but {COVERAGE} is no mean over users: choose another one."
+        )
     keep = _keep(request, record, pruner, space.max_epochs)
     prepare_experiment(dataset, record.configuration(space.resolve({})), record.seen)  # raises where it cannot be split
     if recorded is None and request.confirm != 0:

@@ -1,4 +1,4 @@
-"""`--pruner paired`: users side by side, and how often it ends a trial that is as good as the incumbent."""
+"""`--pruner paired` and `wilcoxon`: users side by side, and how often a trial ends that is as good as the incumbent."""
 
 from itertools import islice
 
@@ -15,7 +15,7 @@ from hrnn_hpo.errors import ConfigError
 from hrnn_hpo.search.space import SearchSpace
 from hrnn_hpo.study.forecast.simulation import simulate
 from hrnn_hpo.study.propose.paired import BUDGET, chance_of_a_lead
-from hrnn_hpo.study.propose.pruners import WARMUP_EPOCHS, make_pruner
+from hrnn_hpo.study.propose.pruners import BY_USER, WARMUP_EPOCHS, make_pruner
 from hrnn_hpo.study.storage.database import load_study, open_storage
 from hrnn_hpo.study.tune import tune
 
@@ -34,11 +34,11 @@ def test_the_chance_is_students() -> None:
     assert chance_of_a_lead(np.zeros(20)) == 1.0
 
 
-def pruned_after(leads: list[NDArray[np.float64]], complete: int = 1) -> int | None:
+def pruned_after(leads: list[NDArray[np.float64]], complete: int = 1, pruner: str = "paired") -> int | None:
     """Return the epoch after which a trial ends that is behind the incumbent by `leads`, an array by epoch."""
     figures = {0: [np.full(50, 0.5)] * len(leads), complete: [0.5 - lead for lead in leads]}
-    pruner = make_pruner("paired", len(leads) + 1, figures=lambda place, epoch: figures[place][epoch - 1])
-    study = optuna.create_study(direction="maximize", pruner=pruner)
+    made = make_pruner(pruner, len(leads) + 1, figures=lambda place, epoch: figures[place][epoch - 1])
+    study = optuna.create_study(direction="maximize", pruner=made)
     for _ in range(complete):
         study.add_trial(optuna.trial.create_trial(value=0.5))
     trial = study.ask()
@@ -63,15 +63,31 @@ def test_more_complete_trials_ask_for_a_clearer_lead() -> None:
     assert pruned_after([noise + 0.038] * 8, complete=30) is None
 
 
-def test_nothing_is_compared_that_is_not_there() -> None:
-    study = optuna.create_study(direction="maximize", pruner=make_pruner("paired", 9, figures=lambda *_: None))
+def test_wilcoxon_ends_a_trial_where_one_look_says_so_at_its_own_level() -> None:
+    rng = np.random.default_rng(0)
+    noise = rng.normal(0.0, 0.1, 50)
+    noise -= noise.mean()
+    assert pruned_after([noise + 0.1] * 8, pruner="wilcoxon") == WARMUP_EPOCHS + 1
+    assert pruned_after([noise - 0.01] * 8, pruner="wilcoxon") is None  # better in the mean
+    nearly = [
+        noise + 1.8 * noise.std() / 50**0.5
+    ] * 8  # 1.8 standard errors: enough for one look at 10 %, not for all looks at theirs
+    assert pruned_after(nearly, pruner="wilcoxon") == WARMUP_EPOCHS + 1
+    assert pruned_after(nearly, pruner="paired") is None
+    with_gaps = [np.where(np.arange(50) < 44, np.nan, noise + 0.1)] * 8
+    assert pruned_after(with_gaps, pruner="wilcoxon") is None  # six users make no test
+
+
+@pytest.mark.parametrize("pruner", BY_USER)
+def test_nothing_is_compared_that_is_not_there(pruner: str) -> None:
+    study = optuna.create_study(direction="maximize", pruner=make_pruner(pruner, 9, figures=lambda *_: None))
     study.add_trial(optuna.trial.create_trial(value=0.5))
     trial = study.ask()
     trial.report(0.0, 5)
     assert not trial.should_prune()
     lengths = {0: np.ones(20), 1: np.zeros(30)}  # of another validation part
     other = optuna.create_study(
-        direction="maximize", pruner=make_pruner("paired", 9, figures=lambda place, _: lengths[place])
+        direction="maximize", pruner=make_pruner(pruner, 9, figures=lambda place, _: lengths[place])
     )
     other.add_trial(optuna.trial.create_trial(value=0.5))
     trial = other.ask()
@@ -104,12 +120,13 @@ def test_equally_good_trials_are_rarely_ended() -> None:
     assert np.mean(ended) <= BUDGET
 
 
-def test_a_study_with_paired_users_ends_the_worse_ones(
-    log: Dataset, space: SearchSpace, fake_experiment: object, tracker: FakeTracker
+@pytest.mark.parametrize("pruner", BY_USER)
+def test_a_study_with_pairs_of_users_ends_the_worse_ones(
+    log: Dataset, space: SearchSpace, fake_experiment: object, tracker: FakeTracker, pruner: str
 ) -> None:
     for deterministic in (False, True):
         name = f"s{deterministic}"
-        tune(log, study=name, space=space, n_trials=12, pruner="paired", confirm=0, deterministic=deterministic)
+        tune(log, study=name, space=space, n_trials=12, pruner=pruner, confirm=0, deterministic=deterministic)
         trials = load_study(name, open_storage()).trials
         pruned = [trial for trial in trials if trial.state == TrialState.PRUNED]
         best = max(trial.value for trial in trials if trial.state == TrialState.COMPLETE and trial.value is not None)
@@ -117,7 +134,8 @@ def test_a_study_with_paired_users_ends_the_worse_ones(
         assert all(max(trial.intermediate_values.values()) < best for trial in pruned)
 
 
+@pytest.mark.parametrize("pruner", BY_USER)
 @pytest.mark.usefixtures("tracker", "fake_experiment")
-def test_an_objective_without_users_is_refused(log: Dataset, space: SearchSpace) -> None:
+def test_an_objective_without_users_is_refused(log: Dataset, space: SearchSpace, pruner: str) -> None:
     with pytest.raises(ConfigError, match="coverage is no mean over users"):
-        tune(log, study="s", space=space, n_trials=2, pruner="paired", objective="coverage")
+        tune(log, study="s", space=space, n_trials=2, pruner=pruner, objective="coverage")

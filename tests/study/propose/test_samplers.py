@@ -6,7 +6,7 @@ from optuna.trial import TrialState
 
 from hrnn_hpo.errors import ConfigError
 from hrnn_hpo.search.space import SearchSpace, load_space
-from hrnn_hpo.study.propose.pruners import PRUNERS, Hyperband, count_brackets, make_pruner
+from hrnn_hpo.study.propose.pruners import BY_USER, PRUNERS, Hyperband, count_brackets, make_pruner
 from hrnn_hpo.study.propose.samplers import SAMPLERS, SeededSampler, make_sampler
 from hrnn_hpo.study.seeds import ordinal, trial_seed
 from hrnn_hpo.study.storage.stale_trials import retry_stale_trial
@@ -124,7 +124,7 @@ def test_hyperband_has_a_bracket_for_every_power(max_epochs: int, n: int) -> Non
     assert {ours.bracket(study, place) for place in range(2000)} == set(range(n))
 
 
-@pytest.mark.parametrize("pruner", [name for name in PRUNERS if name != "paired"])  # which compares users
+@pytest.mark.parametrize("pruner", [name for name in PRUNERS if name not in BY_USER])  # they compare users
 def test_every_pruner_but_none_cuts_hopeless_trials(pruner: str) -> None:
     study = optuna.create_study(direction="maximize", study_name="s", pruner=make_pruner(pruner, 9))
     states = []
