@@ -1,13 +1,12 @@
 """The commands as Python functions: `train`, `evaluate`, `recommend`. The command line adds tables and bars to them.
 
-Studies have their own functions, `tune` first, in study/.
+What opens test users is opening.py's work. Studies have their own functions, `tune` first, in study/.
 """
 
 import glob
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,27 +14,19 @@ from hrnn_hpo.config import Configuration, Hyperparameters
 from hrnn_hpo.data.prepared import load_dataset
 from hrnn_hpo.data.reading.options import read_options
 from hrnn_hpo.data.reading.source import SourceLike
-from hrnn_hpo.data.requests import NO_REQUEST_TIME
 from hrnn_hpo.data.schema import Dataset, id_text
 from hrnn_hpo.data.splits import Protocol
-from hrnn_hpo.errors import ConfigError, ModelError
-from hrnn_hpo.evaluation.baselines import BASELINES, OBJECTIVE, BaselineFigures
-from hrnn_hpo.evaluation.protocols import Evaluation, UserMetric, evaluate_ranking
-from hrnn_hpo.evaluation.rankings import Rankings, ranking_name, read_rankings, write_rankings
-from hrnn_hpo.evaluation.significance import paired_difference
+from hrnn_hpo.errors import ConfigError
+from hrnn_hpo.evaluation.protocols import UserMetric
 from hrnn_hpo.experiment import (
     Device,
     Experiment,
     ExperimentResult,
-    compare_baselines,
-    evaluate_model,
     prepare_experiment,
     resolve_device,
     run_experiment,
-    test_part,
     training_digest,
 )
-from hrnn_hpo.files import require_writable
 from hrnn_hpo.model.folder import (
     SavedModel,
     SplitRecord,
@@ -44,6 +35,8 @@ from hrnn_hpo.model.folder import (
     require_model_target,
     write_model,
 )
+from hrnn_hpo.opening import TestResult as TestResult
+from hrnn_hpo.opening import name_of, open_test_users, require_split
 from hrnn_hpo.serving.recommender import Recommendation, Recommender
 from hrnn_hpo.serving.source import open_model
 from hrnn_hpo.serving.times import TimeLike, request_seconds
@@ -51,28 +44,7 @@ from hrnn_hpo.training.progress import EpochReport
 
 DataLike = Dataset | SourceLike  # SourceLike: a path, a pattern, several of them, or a DataFrame
 SeenOption = Literal["auto", "remove", "keep"]
-MODEL = "model"  # the model's own row in a table of rankers
 N_DIGEST = 12  # hexadecimal digits in the name of a checkpoint
-_log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class TestResult:
-    """The figures of a model on the test users, and those of baselines and other rankings on the same users."""
-
-    model: Evaluation
-    baselines: dict[str, Evaluation]
-    protocol: str
-    seen: str
-    n_users: int
-    n_openings: int  # how often this model has been evaluated on its test users, this time included
-    rankings: dict[str, Evaluation] = field(default_factory=dict)  # of files, by their names
-    # The model minus every other row in ndcg_at_10, paired by user: difference, low, high (95 %), p.
-    differences: dict[str, dict[str, float]] = field(default_factory=dict)
-    constants: dict[str, dict[str, float | str]] = field(default_factory=dict)  # of baselines, by validation users
-    left_out: dict[str, str] = field(default_factory=dict)  # baselines that are not there, and why
-    notes: list[str] = field(default_factory=list)  # on the files of rankings
-    known: Evaluation | None = None  # the model's figures where it is told the time of each request, if asked for
 
 
 @dataclass
@@ -246,103 +218,26 @@ def evaluate(
     if request_time not in ("known", "unknown"):
         raise ConfigError(f"`request_time` must be known or unknown, but got {request_time!r}.")
     saved = _open(model, device)
-    name, record = _name_of(saved), saved.split
-    if record.protocol == "none":
-        raise ModelError(f"{name}: trained on everything (protocol `none`), so no test user is left to evaluate it on.")
-    asked = {"protocol": (protocol, record.protocol), "split_seed": (split_seed, record.split_seed)}
-    for setting, (wanted, stored) in asked.items():
-        if wanted not in (None, stored):
-            raise ModelError(
-                f"{name}: was trained with {setting} {stored}; evaluating with {wanted} would test on training data."
-            )
+    require_split(saved, protocol, split_seed)
     if data is not None:
         dataset = read_data(data, **reading)
     elif isinstance(model, TrainedModel):
         dataset = read_data(model.experiment.dataset, **reading)
     else:
-        raise ConfigError(f"{name}: `data` must be given, since the model does not hold its test events.")
-    if dataset.content_hash != record.data_hash:
-        raise ModelError(
-            f"{name}: was trained on data {record.data_hash[:12]}, but {dataset.name or 'this'} is "
-            f"{dataset.content_hash[:12]}; its test users are only known for its own data."
-        )
-    if record.test_openings and not again:
-        raise ModelError(
-            f"{name}: its test users were opened {record.test_openings} time(s) before; figures are honest once. "
-            "Say --again to open them again, and report it."
-        )
-    experiment = prepare_experiment(dataset, saved.configuration, seen or record.seen, refit=record.refit)
-    part = test_part(experiment)
-    _require_disjoint(experiment, name)
-    if request_time == "known" and saved.model.request_time is None:
-        raise ConfigError(f"{name}: {NO_REQUEST_TIME}")
-    lists = _read_rankings(rankings_from, experiment)  # before the test users are opened, as what follows
-    if rankings is not None:
-        require_writable(Path(rankings))
-    _count_opening(model, saved)
-    evaluation = evaluate_model(
-        saved.model, experiment, part, value_weighted=value_weighted, extra_metrics=extra_metrics
+        raise ConfigError(f"{name_of(saved)}: `data` must be given, since the model does not hold its test events.")
+    return open_test_users(
+        saved,
+        dataset,
+        lambda: _count_opening(model, saved),
+        seen=seen,
+        request_time=request_time,
+        baselines=baselines,
+        rankings=None if rankings is None else Path(rankings),
+        rankings_from=rankings_from,
+        value_weighted=value_weighted,
+        again=again,
+        extra_metrics=extra_metrics,
     )
-    known = None
-    if request_time == "known":
-        known = evaluate_model(
-            saved.model,
-            experiment,
-            part,
-            request_time="known",
-            value_weighted=value_weighted,
-            extra_metrics=extra_metrics,
-        )
-    if rankings is not None:
-        write_rankings(Path(rankings), dataset, part, known or evaluation, with_request_time=known is not None)
-    beside = BaselineFigures({}, {}, {})
-    if baselines:
-        beside = compare_baselines(
-            experiment, part, value_weighted=value_weighted, extra_metrics=extra_metrics, tell=_log.warning
-        )
-    ranked = {
-        own: evaluate_ranking(
-            dataset,
-            part,
-            found.top_items if experiment.seen == "keep" else found.new_items,
-            new_items=found.new_items if experiment.apart else None,
-            value_weighted=value_weighted,
-            extra_metrics=extra_metrics,
-        )
-        for own, found in lists.items()
-    }
-    others = beside.evaluations | ranked
-    ours = evaluation.per_user[OBJECTIVE]
-    return TestResult(
-        model=evaluation,
-        baselines=beside.evaluations,
-        protocol=record.protocol,
-        seen=experiment.seen,
-        n_users=len(part),
-        n_openings=record.test_openings + 1,
-        known=known,
-        rankings=ranked,
-        differences={own: paired_difference(ours, other.per_user[OBJECTIVE]) for own, other in others.items()},
-        constants=beside.constants,
-        left_out=beside.left_out,
-        notes=[note for found in lists.values() for note in found.notes],
-    )
-
-
-def _read_rankings(files: str | Path | Sequence[str | Path], experiment: Experiment) -> dict[str, Rankings]:
-    """Return the lists of files of rankings for the test users, by the files' names.
-
-    Raises ConfigError for a name that another row has.
-    """
-    found: dict[str, Rankings] = {}
-    for file in [files] if isinstance(files, str | Path) else files:
-        name = ranking_name(Path(file))
-        if name in (MODEL, *BASELINES, *found):
-            raise ConfigError(
-                f"{file}: a row takes its file's name, but {name!r} is another row's; rename or link the file."
-            )
-        found[name] = read_rankings(Path(file), experiment.dataset, test_part(experiment), seen=experiment.seen)
-    return found
 
 
 def recommend(
@@ -378,10 +273,6 @@ def _open(model: ModelLike, device: Device) -> SavedModel:
     return model.saved if isinstance(model, TrainedModel) else open_model(model, resolve_device(device))
 
 
-def _name_of(saved: SavedModel) -> str:
-    return "The model" if saved.folder is None else str(saved.folder)
-
-
 def _count_opening(model: ModelLike, saved: SavedModel) -> None:
     """Count that the test users are opened: in the folder where there is one, and in memory."""
     if saved.folder is not None:
@@ -401,15 +292,6 @@ def _keep(experiment: Experiment, result: ExperimentResult, refit: bool) -> Save
         validation_metrics=result.metrics,
     )
     return keep_model(result.model, result.configuration, experiment.dataset, experiment.split, record)
-
-
-def _require_disjoint(experiment: Experiment, name: str) -> None:
-    """Raise ModelError when a truth event of the test users was a training target."""
-    part = test_part(experiment)
-    stops = {int(user): int(stop) for user, stop in zip(experiment.train.users, experiment.train.stops, strict=True)}
-    overlap = [int(u) for u, start in zip(part.users, part.truth_starts, strict=True) if stops.get(int(u), 0) > start]
-    if overlap:
-        raise ModelError(f"{name}: {len(overlap)} test users' truth events were training targets of this model.")
 
 
 def _checkpoint_file(out: Path, experiment: Experiment, refit: bool, objective: str) -> Path:

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from small_runs import same_weights, small_configuration
 
-from hrnn_hpo import api
+from hrnn_hpo import api, opening
 from hrnn_hpo.config import Configuration, load_configuration
 from hrnn_hpo.data.prepared import prepare
 from hrnn_hpo.data.schema import Dataset
@@ -134,7 +134,7 @@ def test_odd_names_clean_up_their_checkpoints_too(tmp_path: Path, data: Path) ->
 
 def test_a_failed_run_leaves_no_model(tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "hrnn_hpo.experiment.recency_weights",
+        "hrnn_hpo.experiment.prepared.recency_weights",
         lambda dataset, train, days: np.full(dataset.n_events, np.inf, np.float32),
     )
     with pytest.raises(RunFailedError, match="must stay finite"):
@@ -249,7 +249,7 @@ def test_an_opening_counts_even_when_what_follows_fails(
     def fails(*args: object, **kwargs: object) -> None:
         raise RunFailedError("out of memory")
 
-    monkeypatch.setattr(api, "evaluate_model", fails)
+    monkeypatch.setattr(opening, "evaluate_model", fails)
     with pytest.raises(RunFailedError):
         api.evaluate(model, data, device="cpu")
     assert read_record(model).test_openings == 1
@@ -281,7 +281,7 @@ def test_a_truth_event_that_was_a_training_target_is_refused(
         found = prepared(*args, **kwargs)
         return replace(found, training=replace(found.training, train=everybody))
 
-    monkeypatch.setattr(api, "prepare_experiment", on_everything)
+    monkeypatch.setattr(opening, "prepare_experiment", on_everything)
     with pytest.raises(ModelError, match="6 test users' truth events were training targets"):
         api.evaluate(model, data, device="cpu")
     assert read_record(model).test_openings == 0

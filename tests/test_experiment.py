@@ -29,6 +29,7 @@ from hrnn_hpo.experiment import (
     resolve_device,
     run_experiment,
 )
+from hrnn_hpo.experiment import run as experiment_run
 from hrnn_hpo.training.progress import EpochReport
 from hrnn_hpo.training.trainer import fit
 
@@ -320,7 +321,7 @@ def test_popularity_on_the_validation_users_is_the_floor_of_early_stopping(monke
         floors.append(floor)
         return fit(*arguments, floor=floor, **options)
 
-    monkeypatch.setattr(experiments, "fit", told)
+    monkeypatch.setattr(experiment_run, "fit", told)
     experiment = prepare_experiment(DATASET, small_configuration(epochs=1))
     run_experiment(experiment, device="cpu", objective="recall_at_10")
     run_experiment(experiment, device="cpu", fixed_epochs=1)

@@ -31,7 +31,8 @@ ALLOWED: dict[str, set[str]] = {
     "tracking": {"errors", "config", "stores"},
     "experiment": {"errors", "cores", "config", "device", "data", "model", "training", "evaluation"},
     "serving": {"errors", "config", "data", "model", "evaluation", "tracking", "pictures"},
-    "api": {"errors", "config", "data", "files", "model", "training", "evaluation", "experiment", "serving"},
+    "opening": {"errors", "files", "data", "model", "evaluation", "experiment"},
+    "api": {"errors", "config", "data", "model", "training", "evaluation", "experiment", "opening", "serving"},
     "studies": {"study"},
     "recommender": {"errors", "config", "data", "serving", "api"},
     "study": {

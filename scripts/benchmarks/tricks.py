@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hrnn_hpo import experiment
 from hrnn_hpo.config import Hyperparameters
+from hrnn_hpo.experiment import prepared
+from hrnn_hpo.experiment import run as experiment
 from hrnn_hpo.model import hrnn, losses
 from hrnn_hpo.model.losses import softmax_cross_entropy
 from hrnn_hpo.training import criterion, trainer
@@ -95,7 +96,7 @@ def late_targets(alpha: float) -> Iterator[None]:
                 weights[start:stop] = alpha ** np.arange(stop - start - 1, -1, -1)
             object.__setattr__(self, "weights", weights * (self.n_targets / weights.sum()))
 
-    with mock.patch.object(experiment, "TrainingData", Weighted):
+    with mock.patch.object(prepared, "TrainingData", Weighted):
         yield
 
 
