@@ -136,7 +136,7 @@ def _forecast(
 
     record = checked.record
     split = make_split(dataset, record.protocol, record.split_seed, n_held_back=record.n_held_back or 0)
-    n_users = 0 if split.validation is None or record.objective == COVERAGE else len(split.validation)
+    n_users = 0 if split.validation is None else len(split.validation)
     found = forecast(checked, known, checked.request.study, n_users, n_done=n_done, to_come=to_come)
     k = challengers(None if found.n_trials is None else n_done + found.n_trials)
     seen = _resolution(split, record, study, settings.n_seeds, max(k, 1))

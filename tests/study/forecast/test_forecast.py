@@ -97,10 +97,6 @@ class TestPlan:
         assert unpruned == epochs[3]  # users count for pairs alone
         assert many < 0.9 * few
         assert few > 0.9 * unpruned  # six users make no test
-        coverage = expected(
-            markov(n_users=3000, n_items=20, n_events=20), space, n_trials=40, pruner="paired", objective="coverage"
-        )
-        assert coverage.epochs_per_trial == unpruned  # it has no figure by user
 
     def test_trials_of_a_few_epochs_end_and_the_best_go_on(self, log: Dataset, space: SearchSpace) -> None:
         found = expected(log, space, n_trials=10, pruner="epochs:2", keep=2)
