@@ -26,6 +26,7 @@ from pruning import MOST_TRIALS, N_RANDOM
 from rows import Cell, Figures, Results, Rows, script_parser
 from tables import table
 
+from hrnn_hpo.search.space import SearchSpace
 from hrnn_hpo.study.forecast.simulation import simulate
 from hrnn_hpo.study.propose.pruners import epochs_before_pruning, make_pruner
 from hrnn_hpo.study.propose.samplers import make_sampler
@@ -54,9 +55,9 @@ class Replay:
         """Return the truth about a configuration's model: that of its best epoch, as the study sees epochs."""
         return float(self.truth[index, int(self.scores[index].argmax())])
 
-    def trials(self, sampler: str, pruner: str) -> Iterator[tuple[int, bool, int]]:
-        """Yield the trials of a study: configuration, whether it was pruned, epochs."""
-        space = benchmark_space()
+    def trials(self, sampler: str, pruner: str, space: SearchSpace | None = None) -> Iterator[tuple[int, bool, int]]:
+        """Yield the trials of a study in a space: configuration, whether it was pruned, epochs."""
+        space = space or benchmark_space()
         self.chosen = []
 
         def curve(trial: optuna.Trial) -> list[float]:
