@@ -7,13 +7,14 @@ import hashlib
 import itertools
 import json
 import math
+import random
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hrnn_hpo.config import AUTO, Hyperparameters, nearest, parse_hyperparameters
-from hrnn_hpo.errors import SpaceError
+from hrnn_hpo.errors import ConfigError, SpaceError
 from hrnn_hpo.search.files import find_space, list_spaces, parse_space, read_space, spaces_folder
 from hrnn_hpo.search.parameter import Parameter, Value, constant_problem, same, show
 from hrnn_hpo.search.reader import ParsedSpace
@@ -34,6 +35,7 @@ __all__ = [
     "suggest",
 ]
 
+_N_DRAWS = 64  # of configurations that are checked for rules between hyperparameters
 _WIDE = 100.0  # two decades: from here on, a linear scale hardly ever tries the lower one
 
 
@@ -225,7 +227,26 @@ class SearchSpace(ParsedSpace):
                 found += _range_hints(parameter)
         if not self.searched:
             found.append("nothing is left to tune: every trial would be the defaults.")
-        return found
+        return found + self._clashes()
+
+    def _clashes(self) -> list[str]:
+        """Return the rules between hyperparameters that some configurations of the space break, a line each.
+
+        Rules are of few values each, so that draws from the ends of all ranges and from the choices find them.
+        """
+        generator = random.Random(0)
+
+        def end(parameter: Parameter) -> Value:
+            return generator.choice(parameter.choices or (parameter.low, parameter.high))
+
+        found: dict[str, None] = {}
+        for _ in range(_N_DRAWS):
+            try:
+                self.resolve(self.draw(end))
+            except ConfigError as error:
+                rule = str(error).partition(", but got")[0].removeprefix(f"space {self.name}: ")
+                found[f"{rule}; a trial that breaks this fails. Fix one of the two, or give it a condition."] = None
+        return list(found)
 
     def _can_vary(self, name: str) -> bool:
         parameter = self.parameters[name]

@@ -368,6 +368,14 @@ def test_hints_name_wide_linear_ranges_single_values_and_dead_conditions(tmp_pat
     assert any("hierarchy: its condition never holds" in hint for hint in hints)
 
 
+def test_hints_tell_of_rules_that_some_configurations_break(tmp_path: Path) -> None:
+    text = "extends: hrnn\nparameters: {n_negatives: {tunable: true, range: [0, 512], log: false, default: 0}}"
+    [hint] = load_space(write(tmp_path, text)).hints()
+    assert "`weight_averaging = 0` must hold with n_negatives > 0" in hint
+    fixed = f"{text}\nfix: {{weight_averaging: 0.0}}"
+    assert load_space(write(tmp_path, fixed)).hints() == []
+
+
 def test_the_size_of_an_update_may_be_left_to_the_data(tmp_path: Path) -> None:
     for parent in ("hrnn", "aws-hrnn"):
         space = load_space(write(tmp_path, f"extends: {parent}\nfix: {{batch_size: auto}}\n"))
