@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,17 @@ def chromium() -> str | None:
 def skip_without(found: object, what: str) -> pytest.MarkDecorator:
     """Return the mark of a test that needs something not everybody has; with CI set it runs, and fails without it."""
     return pytest.mark.skipif(not found and "CI" not in os.environ, reason=f"{what} is not installed")
+
+
+def running_postgres() -> Iterator["PostgresServer"]:
+    """Yield a server that runs, and remove it afterwards: the body of a fixture of any scope."""
+    binaries = postgres_binaries()
+    assert binaries is not None, "PostgreSQL is not installed"
+    found = PostgresServer(binaries)
+    try:
+        yield found
+    finally:
+        found.remove()
 
 
 class PostgresServer:

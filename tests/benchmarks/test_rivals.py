@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import driving
 import numpy as np
 import pytest
 import rivals_measure
@@ -23,7 +24,7 @@ from hrnn_hpo.experiment import Experiment, prepare_experiment
 HISTORIES = [[0, 1, 2, 3], [1, 0, 2, 4], [5, 1, 0, 2]]  # leave-one-out: two train, then one validates, then one tests
 DRIVER = f"""
 import sys, numpy as np
-sys.path.insert(0, {str(rivals_measure.DRIVERS)!r})
+sys.path.insert(0, {str(driving.DRIVERS)!r})
 from assignment import Assignment, read_settings, tell, top_lists
 settings = read_settings()
 asked = Assignment.read(settings["assignment"])
@@ -124,7 +125,7 @@ def test_validation_is_scored_as_the_product_scores_it(seen: str, protocol: str)
 def test_a_driver_that_ranks_by_popularity_has_the_baselines_figures(
     seen: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rivals_measure, "DRIVERS", tmp_path)
+    monkeypatch.setattr(driving, "DRIVERS", tmp_path)
     (tmp_path / "fake.py").write_text(DRIVER, encoding="utf-8")
     experiment = random_experiment(seen)
     found = measure_rival("fake", experiment, tmp_path, lambda: Path(sys.executable), "fake.py", {})
@@ -139,7 +140,7 @@ def test_a_driver_that_ranks_by_popularity_has_the_baselines_figures(
 
 
 def test_a_driver_that_fails_ends_the_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rivals_measure, "DRIVERS", tmp_path)
+    monkeypatch.setattr(driving, "DRIVERS", tmp_path)
     (tmp_path / "fake.py").write_text("import sys; sys.stdin.read(); sys.exit(3)", encoding="utf-8")
     with pytest.raises(SystemExit, match=r"fake\.py ended with exit code 3"):
         measure_rival("fake", random_experiment(), tmp_path, lambda: Path(sys.executable), "fake.py", {})

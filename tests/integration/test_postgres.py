@@ -2,14 +2,13 @@
 
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import optuna
 import pytest
 from optuna.storages import RDBStorage
 from real_studies import check_whole, finish, running_trial, start, start_program, study, wait_for, write_project
-from servers import PostgresServer, postgres_binaries, skip_without
+from servers import PostgresServer, postgres_binaries, running_postgres, skip_without
 from sqlalchemy import text
 
 from hrnn_hpo.errors import RunFailedError
@@ -24,14 +23,7 @@ BINARIES = postgres_binaries()
 pytestmark = [pytest.mark.slow, skip_without(BINARIES, "PostgreSQL (initdb, pg_ctl)")]
 
 
-@pytest.fixture
-def server() -> Iterator[PostgresServer]:
-    assert BINARIES is not None, "PostgreSQL is not installed"
-    found = PostgresServer(BINARIES)
-    try:
-        yield found
-    finally:
-        found.remove()
+server = pytest.fixture(running_postgres)
 
 
 def test_two_workers_outlast_a_server_that_is_away(

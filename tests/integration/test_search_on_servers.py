@@ -3,7 +3,6 @@
 import contextlib
 import os
 import signal
-from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import numpy as np
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 from real_studies import finish, running_trial, start, study, wait_for, write_project
-from servers import PostgresServer, postgres_binaries, skip_without
+from servers import PostgresServer, postgres_binaries, running_postgres, skip_without
 
 from hrnn_hpo.errors import HRNNError
 from hrnn_hpo.study.attributes import PROPOSED_BY, TAKEN_UP, WORKER, epochs_of
@@ -27,14 +26,7 @@ EPOCHS = 6
 pytestmark = [pytest.mark.slow, skip_without(BINARIES, "PostgreSQL (initdb, pg_ctl)")]
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[PostgresServer]:
-    assert BINARIES is not None, "PostgreSQL is not installed"
-    found = PostgresServer(BINARIES)
-    try:
-        yield found
-    finally:
-        found.remove()
+server = pytest.fixture(scope="module")(running_postgres)
 
 
 @pytest.fixture

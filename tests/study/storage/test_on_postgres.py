@@ -3,7 +3,7 @@
 import threading
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState
-from servers import PostgresServer, postgres_binaries, skip_without
+from servers import PostgresServer, postgres_binaries, running_postgres, skip_without
 from sqlalchemy import create_engine, event, text
 from study_fakes import Helpers, user_scores
 
@@ -33,14 +33,7 @@ pytestmark = [pytest.mark.slow, skip_without(BINARIES, "PostgreSQL (initdb, pg_c
 TABLE = "hrnn_hpo_user_figures"
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[PostgresServer]:
-    assert BINARIES is not None, "PostgreSQL is not installed"
-    found = PostgresServer(BINARIES)
-    try:
-        yield found
-    finally:
-        found.remove()
+server = pytest.fixture(scope="module")(running_postgres)
 
 
 @pytest.fixture
