@@ -15,8 +15,6 @@ items removed. Seconds are of training alone. Ratios are to the first row, this 
 is taken at the best that the other row reached.
 """
 
-import json
-import os
 import statistics
 import subprocess
 import sys
@@ -28,12 +26,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from driving import EPOCH, told_by
 from rows import Cell, Figures, Results, Row, Rows, script_parser
 from tables import table, verdict
 
 from hrnn_hpo.data.prepared import load_dataset
 
-DRIVERS = Path(__file__).parent / "drivers"
 OURS, OURS_TWO_LEVELS, RECBOLE, OFFICIAL = "hrnn-hpo, control", "hrnn-hpo, hierarchical", "RecBole", "official GRU4Rec"
 GOALS = {64: 30, 128: 20}  # hidden size: times RecBole's targets a second
 RECBOLE_NEEDS = ("torch==2.13.0", "recbole==1.2.1", "numpy<2", "pandas<3", "setuptools<81")
@@ -56,36 +54,21 @@ def recbole_python(folder: Path) -> Path:
 
 def train(name: str, python: Path | str, driver: str, settings: dict[str, Any], path: Path | None = None) -> Epochs:
     """Return what a driver tells of its epochs; it runs where the log is, since RecBole leaves files behind."""
-    environment = os.environ | ({"PYTHONPATH": str(path)} if path else {})
-    environment |= {"OMP_NUM_THREADS": str(settings["threads"]), "THP_MEM_ALLOC_ENABLE": "1"}
-    environment.pop("GOMP_SPINCOUNT", None)  # ours, set when hrnn_hpo was imported here: each waits in its own way
-    command = [str(python), "-W", "ignore", str(DRIVERS / driver)]
-    with subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env=environment,
-        cwd=Path(settings["log"]).parent,
-    ) as process:
-        assert process.stdin
-        assert process.stdout
-        process.stdin.write(json.dumps(settings))
-        process.stdin.close()
-        epochs: Epochs = []
-        for line in process.stdout:
-            if not line.startswith("EPOCH "):
-                continue
-            epochs.append(json.loads(line.removeprefix("EPOCH ")))
-            told = epochs[-1]
-            print(
-                f"H={settings['hidden']} {name}: epoch {told['epoch']}, {told['seconds']:.1f} s, "
-                f"{told['targets_per_second']:,.0f} targets/s, ndcg_at_10 {told['ndcg_at_10']:.4f}",
-                file=sys.stderr,
-                flush=True,
-            )
-    if process.returncode or len(epochs) != settings["epochs"]:
-        raise SystemExit(f"{driver} told {len(epochs)} epochs of {settings['epochs']}: exit code {process.returncode}.")
+    environment: dict[str, str | None] = {"OMP_NUM_THREADS": str(settings["threads"]), "THP_MEM_ALLOC_ENABLE": "1"}
+    environment |= {"PYTHONPATH": str(path)} if path else {}
+    epochs: Epochs = []
+    for kind, told in told_by(driver, python, settings, environment, Path(settings["log"]).parent):
+        if kind != EPOCH:
+            continue
+        epochs.append(told)
+        print(
+            f"H={settings['hidden']} {name}: epoch {told['epoch']}, {told['seconds']:.1f} s, "
+            f"{told['targets_per_second']:,.0f} targets/s, ndcg_at_10 {told['ndcg_at_10']:.4f}",
+            file=sys.stderr,
+            flush=True,
+        )
+    if len(epochs) != settings["epochs"]:
+        raise SystemExit(f"{driver} told {len(epochs)} epochs of {settings['epochs']}.")
     return epochs
 
 

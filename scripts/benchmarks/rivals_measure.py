@@ -3,9 +3,6 @@
 All are ranked for the same test users and get the same figures. A driver is given no test truth.
 """
 
-import json
-import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -15,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from drivers.assignment import Assignment, Sequences
+from driving import EPOCH, told_by
 from rows import Figures
 
 from hrnn_hpo.data.schema import Dataset
@@ -24,8 +22,6 @@ from hrnn_hpo.evaluation.protocols import Evaluation, ScoreRows, evaluate, evalu
 from hrnn_hpo.evaluation.rankings import read_rankings
 from hrnn_hpo.experiment import Experiment, evaluate_model, run_experiment, test_part
 from hrnn_hpo.training.progress import EpochReport
-
-DRIVERS = Path(__file__).parent / "drivers"
 
 
 def sequences(dataset: Dataset, starts: np.ndarray, stops: np.ndarray) -> Sequences:
@@ -84,32 +80,18 @@ def measure_rival(
 
 def run_driver(name: str, python: Path, driver: str, settings: dict[str, Any]) -> Figures:
     """Return what a driver tells: its epochs, if it has any, and its result."""
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-    environment.pop("PYTHONPATH", None)
-    environment.pop("GOMP_SPINCOUNT", None)  # set when hrnn_hpo was imported here
+    one = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     told: Figures = {"epochs": []}
-    with subprocess.Popen(
-        [str(python), "-W", "ignore", str(DRIVERS / driver)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env=environment,
-        cwd=Path(settings["assignment"]).parent,
-    ) as process:
-        assert process.stdin
-        assert process.stdout
-        process.stdin.write(json.dumps(settings))
-        process.stdin.close()
-        for line in process.stdout:
-            kind, _, text = line.partition(" ")
-            if kind == "EPOCH":
-                epoch = json.loads(text)
-                told["epochs"].append(epoch)
-                say(name, epoch)
-            elif kind == "RESULT":
-                told |= json.loads(text)
-    if process.returncode or "core_seconds" not in told:
-        raise SystemExit(f"{driver} ended with exit code {process.returncode} and told no result.")
+    for kind, content in told_by(
+        driver, python, settings, {**one, "PYTHONPATH": None}, Path(settings["assignment"]).parent
+    ):
+        if kind == EPOCH:
+            told["epochs"].append(content)
+            say(name, content)
+        else:
+            told |= content
+    if "core_seconds" not in told:
+        raise SystemExit(f"{driver} told no result.")
     return told
 
 
