@@ -30,11 +30,16 @@ Architecture = Literal["control", "hierarchical"]
 RequestTimeParts = Literal[
     "none", "gap", "session", "clock", "gap+session", "gap+clock", "session+clock", "gap+session+clock"
 ]
-AUTO = "auto"  # of what the data decides: experiment.resolve_auto puts its answer in place
+AUTO = "auto"  # of what the data decides
+LEFT_TO_DATA = ("repeats", "targets_ahead", "batch_size")  # experiment.resolve_auto puts an answer in place of `auto`
 LARGEST_SEED = 2**63 - 1  # what PyTorch and every database hold
 MOST_THREADS = 1_024  # thousands would take minutes to start and crawl
+MOST_TARGETS_AHEAD = 64.0
 _LEAST_BATCH, _LARGEST_BATCH = 1, 65_536
-_BATCH_SIZE: TypeAdapter[int] = TypeAdapter(Annotated[int, Field(ge=_LEAST_BATCH, le=_LARGEST_BATCH)])
+_OR_AUTO: dict[str, TypeAdapter[Any]] = {
+    "batch_size": TypeAdapter(Annotated[int, Field(ge=_LEAST_BATCH, le=_LARGEST_BATCH)]),
+    "targets_ahead": TypeAdapter(Annotated[float, Field(ge=1, le=MOST_TARGETS_AHEAD)]),
+}
 
 
 class Settings(BaseModel):
@@ -130,13 +135,15 @@ class Hyperparameters(Settings):
         ),
     ] = 6
     targets_ahead: Annotated[
-        int,
+        float | Literal["auto"],
         Field(
             ge=1,
-            le=64,
-            description="Each step learns one of the user's next so many events, drawn anew each epoch; 1: the next.",
+            le=MOST_TARGETS_AHEAD,
+            description="How many events ahead each step's target lies on average, drawn anew each epoch, the next one "
+            "most often; 1: always the next. auto: 1 where the truth is one event, 1.3 where it is a set, and twice "
+            "the mean basket in a log of baskets.",
         ),
-    ] = 1
+    ] = "auto"
     further_heads_weight: Annotated[
         float,
         Field(
@@ -181,15 +188,16 @@ class Hyperparameters(Settings):
         ),
     ] = "auto"
 
-    @field_validator("batch_size", mode="plain")
+    @field_validator(*_OR_AUTO, mode="plain")
     @classmethod
-    def _number_or_auto(cls, value: Any) -> int | str:
+    def _number_or_auto(cls, value: Any, info: ValidationInfo) -> float | str:
         if value == AUTO:
             return AUTO
         if isinstance(value, bool):
             raise ValueError("a number must stand here")
         try:
-            return _BATCH_SIZE.validate_python(value)
+            number: float = _OR_AUTO[str(info.field_name)].validate_python(value)
+            return number
         except ValidationError as error:  # one problem, where a union would tell one for each of its sides
             raise ValueError(f"{error.errors()[0]['msg']}, or auto") from None
 

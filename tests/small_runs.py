@@ -20,6 +20,7 @@ SMALL: dict[str, Any] = {
     "epochs": 3,
     "learning_rate": 0.01,
     "max_user_history_length_percentile": 1.0,
+    "targets_ahead": 1.0,
 }
 
 

@@ -40,6 +40,17 @@ def dataset_of(
     )
 
 
+def baskets(size: int, n_users: int = 20, n_baskets: int = 12) -> Dataset:
+    """Return a log of baskets a day apart: `size` different items each, of twice as many that each user buys."""
+    rng = np.random.default_rng(0)
+    histories, times = [], []
+    for _ in range(n_users):
+        own = rng.choice(10 * size, 2 * size, replace=False)
+        histories.append(np.concatenate([rng.choice(own, size, replace=False) for _ in range(n_baskets)]).tolist())
+        times.append(np.repeat(86_400 * np.arange(1, n_baskets + 1), size).tolist())
+    return dataset_of(histories, n_items=10 * size, times=times)
+
+
 def eval_part_of(dataset: Dataset, n_truth: Sequence[int] | int = 1) -> EvalPart:
     """Return the part that evaluates every user with more events than truth on the newest `n_truth` events."""
     counts = np.broadcast_to(np.asarray(n_truth, dtype=np.int64), (dataset.n_users,))

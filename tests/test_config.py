@@ -68,14 +68,16 @@ def test_a_written_configuration_is_read_back_to_the_last_digit(
     assert load_configuration(path) == configuration
 
 
-def test_the_size_of_an_update_is_a_number_or_left_to_the_data(file: Path) -> None:
-    assert Hyperparameters().batch_size == "auto"
-    assert parse_hyperparameters({"batch_size": 7}, "x").batch_size == 7
-    file.write_text("hyperparameters: {batch_size: auto}")
-    assert load_configuration(file).hyperparameters.batch_size == "auto"
-    for value, rule in ((0, "greater than or equal to 1"), (65_537, "less than or equal to 65536"), ("all", "integer")):
-        with pytest.raises(ConfigError, match=rf"^x: batch_size: .*{rule}.*, or auto, but got {value!r}\.$"):
-            parse_hyperparameters({"batch_size": value}, "x")
+@pytest.mark.parametrize(("name", "beyond"), [("batch_size", 65_537), ("targets_ahead", 65)])
+def test_a_number_may_be_left_to_the_data(name: str, beyond: int, file: Path) -> None:
+    assert getattr(Hyperparameters(), name) == "auto"
+    assert getattr(parse_hyperparameters({name: 7}, "x"), name) == 7
+    file.write_text(f"hyperparameters: {{{name}: auto}}")
+    assert getattr(load_configuration(file).hyperparameters, name) == "auto"
+    rules = {0: "greater than or equal to 1", beyond: f"less than or equal to {beyond - 1}", "all": "number|integer"}
+    for value, rule in rules.items():
+        with pytest.raises(ConfigError, match=rf"^x: {name}: .*({rule}).*, or auto, but got {value!r}\.$"):
+            parse_hyperparameters({name: value}, "x")
 
 
 def test_json_is_yaml_too(file: Path) -> None:

@@ -1,4 +1,5 @@
-"""Repeats in a log: how many there are, and which items a user has had before an event, how often, how long ago.
+"""Repeats in a log: how many there are, whether they make it a log of baskets, and which items a user has had before
+an event, how often, how long ago.
 
 What the model makes of a user's own items is model's work.
 """
@@ -12,9 +13,12 @@ from numpy.typing import NDArray
 from hrnn_hpo.data.blocks import zeros
 from hrnn_hpo.data.featurize import gap_bucket
 from hrnn_hpo.data.schema import Dataset
+from hrnn_hpo.data.sessions import session_starts
 from hrnn_hpo.data.splits import expand_ranges
 
 RARE_REPEATS = 0.01
+LEAST_BASKET = 2.0  # events a session in the mean
+INSIDE_BASKETS = 0.05  # of all repeats, the most that may repeat an item of their own session
 OWN_EVENTS = 1_000  # an item counts as a user's own until so many events after its last one: bounds work and memory
 BLOCK_EVENTS = 4_000_000  # read at once: bounds the memory of counting
 BLOCK_ENTRIES = 32_768  # of a RepeatBlock, where one row does not have more: what stays in the cache
@@ -64,6 +68,24 @@ def repeat_share(dataset: Dataset) -> float:
 def repeats_are_rare(dataset: Dataset) -> bool:
     """Return whether fewer than 1 % of the events repeat an earlier item of the same user."""
     return repeat_share(dataset) < RARE_REPEATS
+
+
+def basket_size(dataset: Dataset, session_gap: int) -> float | None:
+    """Return the mean number of events a session where sessions are baskets, else None.
+
+    In baskets users have items again, but not twice in one: repeats are not rare, and hardly any is of an item of its
+    own session. Sessions that mostly hold a single event are no baskets. Raises ConfigError for a gap below 1 second.
+    """
+    n_repeats = round(repeat_share(dataset) * dataset.n_events)
+    if n_repeats < RARE_REPEATS * dataset.n_events or dataset.n_events == 0:
+        return None
+    opens = session_starts(dataset, session_gap)
+    size = dataset.n_events / int(opens.sum())
+    n_inside = 0
+    for _, events in _blocks_of_users(dataset):
+        sessions = np.cumsum(opens[events])
+        n_inside += len(sessions) - len(np.unique(sessions * dataset.n_items + dataset.items[events]))
+    return size if size >= LEAST_BASKET and n_inside <= INSIDE_BASKETS * n_repeats else None
 
 
 def occurrences(dataset: Dataset) -> Occurrences:

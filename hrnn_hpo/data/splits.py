@@ -23,6 +23,7 @@ PROTOCOLS: tuple[Protocol, ...] = (
     "temporal",
     "none",
 )
+SINGLE_TRUTH: tuple[Protocol, ...] = ("personalize-last", "leave-one-out")  # the others ask for a set of coming events
 REDRAWN: tuple[Protocol, ...] = ("personalize", "personalize-last")  # `train_seed` draws users; the others cut in time
 LEAST_HELD_BACK = 100
 LEAST_VALIDATION = 200  # users of which some are held back

@@ -31,6 +31,7 @@ from hrnn_hpo.evaluation.protocols import Seen, resolve_seen
 from hrnn_hpo.model.hrnn import Catalogue
 from hrnn_hpo.model.inputs import StepInputs, step_inputs
 from hrnn_hpo.training.batches import auto_batch_size
+from hrnn_hpo.training.targets import auto_targets_ahead
 from hrnn_hpo.training.trainer import TrainingData
 
 RECENT_DAYS = 30.0  # the last window of the training log whose popularity recency_mask scores
@@ -133,13 +134,16 @@ def prepare_experiment(
 def resolve_auto(dataset: Dataset, configuration: Configuration) -> Configuration:
     """Return the configuration with numbers and words for each `auto` that the data decides.
 
-    That is whether repeats are mixed in, and how many users an update takes. Like `resolve_seen` it asks the whole log
-    how large it is and whether repeats are rare, and nothing else of it.
+    That is whether repeats are mixed in, how far ahead targets lie, and how many users an update takes. Like
+    `resolve_seen` it asks the whole log how large it is, where items repeat and how long its sessions are, and nothing
+    else of it.
     """
     hp = configuration.hyperparameters
     found: dict[str, Any] = {}
     if hp.repeats == AUTO:
         found["repeats"] = "ignored" if repeats_are_rare(dataset) else "mixed"
+    if hp.targets_ahead == AUTO:
+        found["targets_ahead"] = auto_targets_ahead(dataset, configuration.protocol, hp.session_gap)
     if hp.batch_size == AUTO:
         found["batch_size"] = auto_batch_size(dataset.n_events, hp.bptt)
     return configuration.with_hyperparameters(found, ", ".join(found)) if found else configuration

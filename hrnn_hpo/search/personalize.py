@@ -50,7 +50,7 @@ def solution_config_from(
 
 def left_out(hyperparameters: Hyperparameters) -> dict[str, Value]:
     """Return the hyperparameters that a solutionConfig has no place for and that differ from their defaults."""
-    defaults = {**Hyperparameters().model_dump(), "repeats": "ignored"}  # as the service does
+    defaults = {**Hyperparameters().model_dump(), "repeats": "ignored", "targets_ahead": 1.0}  # as the service does
     values = hyperparameters.model_dump()
     recipe = amazon_recipe()
     return {

@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hrnn_hpo.config import AUTO, Hyperparameters, nearest, parse_hyperparameters
+from hrnn_hpo.config import AUTO, LEFT_TO_DATA, Hyperparameters, nearest, parse_hyperparameters
 from hrnn_hpo.errors import ConfigError, SpaceError
 from hrnn_hpo.search.files import find_space, list_spaces, parse_space, read_space, spaces_folder
 from hrnn_hpo.search.parameter import Parameter, Value, constant_problem, same, show
@@ -276,7 +276,7 @@ class SearchSpace(ParsedSpace):
 
     def _constant_problem(self, name: str, value: Any) -> str | None:
         constant = self.constants.get(name, _field_default(name))
-        left_to_data = name in ("repeats", "batch_size") and constant == AUTO  # a trained one says what it became
+        left_to_data = name in LEFT_TO_DATA and constant == AUTO  # a trained one says what it became
         if same(value, constant) or left_to_data:
             return None
         reason = "is fixed at" if name in self.fixed else "is not tuned here and stays at"

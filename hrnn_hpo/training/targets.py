@@ -1,33 +1,56 @@
-"""Which events each step learns: the user's very next one, or one of the next few, and whether it is told when that is.
+"""Which events each step learns: the user's very next one, or a later one, and whether it is told when that is.
 
 All is drawn anew each epoch, and so is the later event that a further head learns. Where the truth is a set of coming
-events, the very next one is only one of them. Drawing is a sampled form of PinnerFormer's dense all-action loss (Pancha
-et al., KDD 2022), at no cost: each step still has one target. The request is then made at the time of the very next
-event, as in evaluation.
+events, the very next one is only one of them. Drawing distances from a geometric distribution is a sampled form of
+discounted occupancy, as successor representations learn it (Dayan 1993), at no cost: each step still has one target.
+The request is then made at the time of the very next event, as in evaluation.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hrnn_hpo.config import MOST_TARGETS_AHEAD
+from hrnn_hpo.data.repeats import basket_size
 from hrnn_hpo.data.schema import Dataset
-from hrnn_hpo.data.splits import TrainPart, expand_ranges
+from hrnn_hpo.data.splits import SINGLE_TRUTH, Protocol, TrainPart, expand_ranges
 from hrnn_hpo.model.further_heads import HORIZONS
 
 SHARE_UNKNOWN = 0.5  # of the steps; scripts/benchmarks/request_time.py compares a quarter with it
-REQUESTS, FURTHER = (0, 1), (0, 2)  # beside seed and epoch: streams of their own
+AHEAD_OF_SETS = 1.3  # scripts/benchmarks/defaults.py has the logs that it was chosen on
+MOST_AHEAD = 255  # events between a step's own and its target: they are kept as bytes
+REQUESTS, FURTHER, AHEAD = (0, 1), (0, 2), (0, 3)  # beside seed and epoch: streams of their own
 
 
-def draw_targets(dataset: Dataset, train: TrainPart, n_ahead: int, rng: np.random.Generator) -> NDArray[np.uint8]:
+def auto_targets_ahead(dataset: Dataset, protocol: Protocol, session_gap: int) -> float:
+    """Return how many events ahead a step's target should lie on average for what `protocol` asks.
+
+    One where the truth is a single event. A little more where it is a set of coming events: what follows the next one
+    then has an order too, and the next one is still learned three times out of four. In a log of baskets two baskets,
+    since what lies in the same one says little of the next.
+    """
+    if protocol in SINGLE_TRUTH:
+        return 1.0
+    size = basket_size(dataset, session_gap)
+    return AHEAD_OF_SETS if size is None else min(round(2 * size, 1), MOST_TARGETS_AHEAD)
+
+
+def draw_targets(dataset: Dataset, train: TrainPart, mean: float, rng: np.random.Generator) -> NDArray[np.uint8]:
     """Return how many events after each event the one is that the step before it learns, (N,); 0: the event itself.
 
-    Of a training target each of the `n_ahead` events from it on is equally likely, as far as the user's training events
-    go. Other events are their own target.
+    The distances of training targets are geometric: each further event is less likely by the factor 1 - 1 / `mean`,
+    so a target lies `mean` events ahead of its step on average, where the user's training events go that far (at most
+    MOST_AHEAD more are looked at). Other events are their own target.
     """
+    ahead = np.zeros(dataset.n_events, dtype=np.uint8)
+    if mean == 1:
+        return ahead
     starts = np.asarray(dataset.user_offsets)[train.users]
     owners, rows = expand_ranges(starts, train.stops)
-    later = train.stops[owners] - 1 - rows  # training events of the same user after each
-    ahead = np.zeros(dataset.n_events, dtype=np.uint8)
-    ahead[rows] = rng.integers(0, np.minimum(later, n_ahead - 1), endpoint=True)
+    later = np.minimum(train.stops[owners] - 1 - rows, MOST_AHEAD)  # training events of the same user after each
+    falloff = np.log1p(-1.0 / mean)
+    reached = -np.expm1(falloff * (later + 1.0))  # what the distribution gives to distances of at most `later`
+    drawn = np.log1p(-rng.random(len(rows)) * reached) / falloff  # the inverse of the distribution, cut there
+    ahead[rows] = np.minimum(drawn.astype(np.int64), later)
     return ahead
 
 

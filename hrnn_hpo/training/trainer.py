@@ -33,7 +33,7 @@ from hrnn_hpo.training.keeping import SECONDS_BETWEEN_CHECKPOINTS, Keeper, rando
 from hrnn_hpo.training.optimizer import Optimizer
 from hrnn_hpo.training.progress import BegunEpoch, EpochReport, TrainingState
 from hrnn_hpo.training.stopping import Validation, is_over, wait_of
-from hrnn_hpo.training.targets import FURTHER, REQUESTS, draw_further, draw_known, draw_targets
+from hrnn_hpo.training.targets import AHEAD, FURTHER, REQUESTS, draw_further, draw_known, draw_targets
 
 WARMUP_UPDATES = 50
 
@@ -90,11 +90,12 @@ def fit(
     bit for bit on a CPU. What `on_epoch` raises passes through. `on_update` is told the targets learned from so far in
     the epoch.
 
-    Raises RunFailedError when the loss stops being finite, ConfigError for a batch_size that is still `auto`.
+    Raises RunFailedError when the loss stops being finite, ConfigError for a number that is still `auto`.
     """
     hp = hyperparameters
-    if hp.batch_size == AUTO:
-        raise ConfigError("`batch_size` must be a number here, but got auto; experiment.resolve_auto finds one.")
+    for name in ("batch_size", "targets_ahead"):
+        if getattr(hp, name) == AUTO:
+            raise ConfigError(f"`{name}` must be a number here, but got auto; experiment.resolve_auto finds one.")
     optimizer = Optimizer(model, hp.learning_rate, hp.weight_decay)
     sampler = _negative_sampler(data, hp) if hp.n_negatives else None
     averaged = AveragedWeights(model, hp.weight_averaging)
@@ -169,8 +170,9 @@ def _train_epoch(
     low_precision = in_bfloat16(hp, device)
     lanes = model.start_state(min(hp.batch_size, int(trains.sum())))  # (n_blocks, B, S)
     ahead = None
+    assert isinstance(hp.targets_ahead, float)
     if hp.targets_ahead > 1:
-        drawing = np.random.default_rng((seed, state.epoch, hp.targets_ahead))
+        drawing = np.random.default_rng((seed, state.epoch, *AHEAD))
         ahead = draw_targets(data.dataset, data.train, hp.targets_ahead, drawing)
     further = None
     if model.further_heads is not None:

@@ -1,12 +1,14 @@
 """Repeats of a log: their share, and what a user had before an event, against literal counting."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from small_runs import inputs_of
-from strategies import dataset_of, datasets
+from strategies import baskets, dataset_of, datasets
 
 from hrnn_hpo.data import repeats
 from hrnn_hpo.data.featurize import gap_bucket
@@ -22,6 +24,39 @@ def test_repeats_are_counted_alike_in_blocks(dataset: Dataset, block: int) -> No
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(repeats, "BLOCK_EVENTS", block)
         assert repeats.repeat_share(dataset) == n_repeats / dataset.n_events
+
+
+@given(datasets(), st.sampled_from([1, 3, 7, 1000]), st.sampled_from([1, 30, 10**6]))
+def test_baskets_are_told_as_a_literal_count_tells_them(dataset: Dataset, block: int, gap: int) -> None:
+    sessions: list[list[int]] = []
+    for items, times in zip(
+        np.split(dataset.items, dataset.user_offsets[1:-1]),
+        np.split(dataset.timestamps, dataset.user_offsets[1:-1]),
+        strict=True,
+    ):
+        previous = None
+        for item, time in zip(items.tolist(), times.tolist(), strict=True):
+            if previous is None or time - previous >= gap:
+                sessions.append([])
+            sessions[-1].append(item)
+            previous = time
+    n_inside = sum(len(items) - len(set(items)) for items in sessions)
+    n_repeats = repeats.repeat_share(dataset) * dataset.n_events
+    size = dataset.n_events / max(len(sessions), 1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(repeats, "BLOCK_EVENTS", block)
+        found = repeats.basket_size(replace(dataset, session_ids=None), gap)
+    assert found == (size if size >= 2 and n_repeats and n_inside <= 0.05 * n_repeats else None)
+
+
+def test_a_log_of_baskets_by_hand() -> None:
+    assert repeats.basket_size(baskets(size=5), 1800) == 5
+    assert repeats.basket_size(baskets(size=1), 1800) is None  # single events are no baskets
+    assert repeats.basket_size(baskets(size=5), 10**6) is None  # read as one long session, in which items come again
+    names = np.zeros(baskets(size=5).n_events, dtype=np.int32)
+    assert repeats.basket_size(replace(baskets(size=5), session_ids=names), 10**6) is None
+    named = replace(baskets(size=5), session_ids=np.arange(len(names), dtype=np.int32) // 5)
+    assert repeats.basket_size(named, 10**6) == 5  # a change of SESSION_ID ends a basket, too
 
 
 def literal_own_items(dataset: Dataset, begin: int, stop: int) -> dict[int, tuple[int, int]]:

@@ -1,4 +1,4 @@
-"""Drawn targets are among the user's next training events, and anew each epoch; one ahead is the next event itself."""
+"""Targets are drawn among the user's coming training events, anew each epoch; one ahead is the next event itself."""
 
 from dataclasses import replace
 
@@ -6,31 +6,59 @@ import numpy as np
 import pytest
 import torch
 from small_runs import same_weights, small_configuration
+from strategies import baskets
 
+from hrnn_hpo.config import Configuration, Hyperparameters
+from hrnn_hpo.data.splits import Protocol, TrainPart
 from hrnn_hpo.data.synthetic import markov
 from hrnn_hpo.experiment import prepare_experiment, resolve_auto, run_experiment
 from hrnn_hpo.training import targets, trainer
-from hrnn_hpo.training.targets import SHARE_UNKNOWN, draw_known, draw_targets
+from hrnn_hpo.training.targets import SHARE_UNKNOWN, auto_targets_ahead, draw_known, draw_targets
 
 LOG = markov(n_users=60, n_events=30)
 # An item tells its event's place.
 PLACES = replace(LOG, items=np.arange(LOG.n_events, dtype=np.int32) % LOG.n_items)
 
 
-def test_a_target_is_one_of_the_next_events_that_train() -> None:
+@pytest.mark.parametrize("mean", [1.3, 5, 64])
+def test_targets_lie_so_far_ahead_on_average_and_never_beyond_the_training_events(mean: float) -> None:
     train = prepare_experiment(PLACES, small_configuration(protocol="leave-one-out", repeats="ignored")).train
-    drawn = draw_targets(PLACES, train, 4, np.random.default_rng(0))
-    distances = []
+    drawn = [draw_targets(PLACES, train, mean, np.random.default_rng(seed)) for seed in range(20)]
     trains = np.zeros(PLACES.n_events, dtype=np.bool_)
+    expected, found = [], []
     for start, stop in zip(PLACES.user_offsets[train.users], train.stops, strict=True):
-        ahead = drawn[start:stop].astype(int)
-        assert np.all(ahead < np.minimum(4, stop - np.arange(start, stop)))  # never an event that is held back
-        distances += ahead[:-3].tolist()
         trains[start:stop] = True
-    counts = np.bincount(distances)
-    assert len(counts) == 4
-    assert counts == pytest.approx(np.full(4, len(distances) / 4), rel=0.15)
-    assert not drawn[~trains].any()
+        for row in range(start, stop):
+            chances = (1 - 1 / mean) ** np.arange(stop - row)  # by hand: each further event less likely by one factor
+            expected.append(np.average(np.arange(stop - row), weights=chances))
+            found.append([one[row] for one in drawn])
+            assert max(found[-1]) < stop - row  # never an event that is held back
+    assert np.mean(found) == pytest.approx(np.mean(expected), rel=0.03)
+    assert not any(one[~trains].any() for one in drawn)
+
+
+def test_distances_are_geometric() -> None:
+    long = replace(LOG, user_offsets=np.array([0, LOG.n_events], dtype=np.int64))
+    train = TrainPart(np.array([0]), np.array([LOG.n_events]))
+    counts = np.bincount(draw_targets(long, train, 2, np.random.default_rng(0)))
+    assert counts[:4] / LOG.n_events == pytest.approx([1 / 2, 1 / 4, 1 / 8, 1 / 16], abs=0.03)
+    bytes_hold = np.arange(256)
+    expected = np.average(bytes_hold, weights=(1 - 1 / 64) ** bytes_hold)
+    assert draw_targets(long, train, 64, np.random.default_rng(0)).mean() == pytest.approx(expected, rel=0.1)
+
+
+@pytest.mark.parametrize("protocol", ["personalize", "personalize-last", "leave-one-out", "newest-tenth", "temporal"])
+def test_auto_looks_as_far_as_the_protocol_asks(protocol: Protocol) -> None:
+    single = protocol in ("personalize-last", "leave-one-out")
+    assert auto_targets_ahead(PLACES, protocol, 1800) == (1 if single else 1.3)
+    assert auto_targets_ahead(baskets(size=5), protocol, 1800) == (1 if single else 10)
+    assert auto_targets_ahead(baskets(size=50), protocol, 1800) == (1 if single else 64)
+
+
+def test_auto_becomes_a_number() -> None:
+    assert resolve_auto(baskets(size=5), Configuration()).hyperparameters.targets_ahead == 10
+    kept = Configuration(hyperparameters=Hyperparameters(targets_ahead=3))
+    assert resolve_auto(baskets(size=5), kept).hyperparameters.targets_ahead == 3
 
 
 def test_one_ahead_is_the_next_event() -> None:

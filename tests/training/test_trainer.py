@@ -250,9 +250,10 @@ def test_epochs_of_the_warm_up_do_not_count() -> None:
     assert len(result.history) == 27
 
 
-def test_a_size_that_is_left_to_the_data_is_refused() -> None:
-    with pytest.raises(ConfigError, match="`batch_size` must be a number here, but got auto"):
-        fit(fresh(), data_of(DATASET), Hyperparameters(), seed=0)
+@pytest.mark.parametrize("name", ["batch_size", "targets_ahead"])
+def test_a_number_that_is_left_to_the_data_is_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"`{name}` must be a number here, but got auto"):
+        fit(fresh(), data_of(DATASET), hyperparameters(**{name: "auto"}), seed=0)
 
 
 def test_another_objective_decides_what_is_best() -> None:
