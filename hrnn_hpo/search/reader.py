@@ -244,7 +244,7 @@ class SpaceReader:
                 self.problem(key, wrong)
                 continue
             fixed = parameter.normalise(value) if parameter else value
-            self.fixed[name] = float(fixed) if field_type(name) is float else fixed
+            self.fixed[name] = float(fixed) if field_type(name) is float and fixed != AUTO else fixed
 
     def _parent_name(self) -> str:
         return self.parent.name if self.parent else "this space"
