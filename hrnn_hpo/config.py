@@ -140,7 +140,7 @@ class Hyperparameters(Settings):
             ge=1,
             le=MOST_TARGETS_AHEAD,
             description="How many events ahead each step's target lies on average, drawn anew each epoch, the next one "
-            "most often; 1: always the next. auto: 1 where the truth is one event, 1.3 where it is a set, and twice "
+            "most often; 1: always the next. auto: 1 where the truth is one event, 1.5 where it is a set, and twice "
             "the mean basket in a log of baskets.",
         ),
     ] = "auto"

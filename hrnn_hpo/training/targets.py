@@ -16,7 +16,7 @@ from hrnn_hpo.data.splits import SINGLE_TRUTH, Protocol, TrainPart, expand_range
 from hrnn_hpo.model.further_heads import HORIZONS
 
 SHARE_UNKNOWN = 0.5  # of the steps; scripts/benchmarks/request_time.py compares a quarter with it
-AHEAD_OF_SETS = 1.3  # scripts/benchmarks/defaults.py has the logs that it was chosen on
+AHEAD_OF_SETS = 1.5  # scripts/benchmarks/defaults.py has the logs that it was chosen on
 MOST_AHEAD = 255  # events between a step's own and its target: they are kept as bytes
 REQUESTS, FURTHER, AHEAD = (0, 1), (0, 2), (0, 3)  # beside seed and epoch: streams of their own
 
@@ -25,7 +25,7 @@ def auto_targets_ahead(dataset: Dataset, protocol: Protocol, session_gap: int) -
     """Return how many events ahead a step's target should lie on average for what `protocol` asks.
 
     One where the truth is a single event. A little more where it is a set of coming events: what follows the next one
-    then has an order too, and the next one is still learned three times out of four. In a log of baskets two baskets,
+    then has an order too, and the next one is still learned two times out of three. In a log of baskets two baskets,
     since what lies in the same one says little of the next.
     """
     if protocol in SINGLE_TRUTH:

@@ -50,7 +50,7 @@ def test_distances_are_geometric() -> None:
 @pytest.mark.parametrize("protocol", ["personalize", "personalize-last", "leave-one-out", "newest-tenth", "temporal"])
 def test_auto_looks_as_far_as_the_protocol_asks(protocol: Protocol) -> None:
     single = protocol in ("personalize-last", "leave-one-out")
-    assert auto_targets_ahead(PLACES, protocol, 1800) == (1 if single else 1.3)
+    assert auto_targets_ahead(PLACES, protocol, 1800) == (1 if single else 1.5)
     assert auto_targets_ahead(baskets(size=5), protocol, 1800) == (1 if single else 10)
     assert auto_targets_ahead(baskets(size=50), protocol, 1800) == (1 if single else 64)
 
