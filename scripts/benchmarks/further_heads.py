@@ -94,7 +94,7 @@ def asked_by(model: HRNN, shares: tuple[float, ...]) -> HRNN:
 
 
 def configuration_of(log: str, variant: str, seed: int) -> Configuration:
-    changes: dict[str, Any] = {}
+    changes: dict[str, Any] = {"targets_ahead": 1.0}
     if variant.startswith("ahead-"):
         changes["targets_ahead"] = int(variant.removeprefix("ahead-"))
     elif variant != NONE:

@@ -98,7 +98,14 @@ def patched(variant: str) -> Iterator[None]:
 
 def configuration_of(variant: str, seed: int, epochs: int) -> Configuration:
     repeats = "ignored" if variant.endswith("ignored") else "mixed"
-    values = {**COMMON, "repeats": repeats, "hidden_dimension": 64, "epochs": epochs, "patience": epochs}
+    values = {
+        **COMMON,
+        "targets_ahead": 1.0,
+        "repeats": repeats,
+        "hidden_dimension": 64,
+        "epochs": epochs,
+        "patience": epochs,
+    }
     values |= {HYPERPARAMETERS[one]: int(number) for one, number in changes_of(variant) if one in HYPERPARAMETERS}
     return Configuration(
         hyperparameters=parse_hyperparameters(values, "repeats.py"),

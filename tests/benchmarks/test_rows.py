@@ -45,6 +45,20 @@ def test_a_hyperparameter_that_came_later_is_no_other_setting_at_its_default(tmp
         found.run({"a": Cell({"hyperparameters": {"bptt": 32}}, never)})
 
 
+def test_rows_of_single_truths_keep_the_one_event_ahead_that_auto_is_for_them(tmp_path: Path) -> None:
+    def settings(ahead: object, protocol: str) -> dict[str, object]:
+        return {"protocol": protocol, "hyperparameters": {"targets_ahead": ahead}}
+
+    found = Results("speed", options_in(tmp_path))
+    for name, protocol in (("last", "leave-one-out"), ("sets", "newest-tenth")):
+        found.run({name: Cell(settings(1, protocol), lambda: {"speed": 3})})
+    found.run({"last": Cell(settings("auto", "leave-one-out"), never)})
+    with pytest.raises(SystemExit, match="targets_ahead was 1, is 'auto'"):
+        found.run({"sets": Cell(settings("auto", "newest-tenth"), never)})
+    with pytest.raises(SystemExit, match=r"targets_ahead was 1, is 2\.0"):
+        found.run({"last": Cell(settings(2.0, "leave-one-out"), never)})
+
+
 def test_again_measures_a_finished_row_anew(tmp_path: Path) -> None:
     Results("speed", options_in(tmp_path)).run({"a": Cell({"n": 1}, lambda: {"speed": 3})})
     Results("speed", options_in(tmp_path, "--again")).run({"a": Cell({"n": 2}, lambda: {"speed": 4})})
