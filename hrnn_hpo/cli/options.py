@@ -44,11 +44,6 @@ Seen = Annotated[
         help="Items of the input in the ranking: auto removes them where fewer than 1 % of events are repeats.",
     ),
 ]
-# None stands for the study's own entry, `auto` where it is new.
-StudySeen = Annotated[
-    Literal["auto", "remove", "keep"] | None,
-    typer.Option("--seen", help="Items of the input in the ranking. Default: auto.", show_default=False),
-]
 # None stands for the configuration's own entry.
 Protocol = Annotated[Protocols | None, typer.Option("--protocol", help="Who trains, validates and tests.")]
 SplitSeed = Annotated[int | None, typer.Option("--split-seed", min=0, help="Draws the validation and test users.")]

@@ -71,8 +71,8 @@ def rank(
     """Return the `k` best items of each row of the part, (R, k), best first; -1 pads where there are no more.
 
     Equal scores: the lower item code first. `seen="remove"` takes the items of the user's input out of the list, so a
-    repeat in the truth counts as a miss. `block_rows` rows are scored at a time; the default keeps a block of scores
-    under 32 MiB. Raises RunFailedError for a score that is NaN.
+    repeat in the truth counts as a miss. `block_rows` rows are scored at a time; unless told, as many as make a block
+    of SCORE_BLOCK_BYTES. Raises RunFailedError for a score that is NaN.
     """
     return _rank_modes(dataset, part, score_rows, (seen,), k, block_rows)[seen]
 
@@ -136,20 +136,11 @@ def evaluate_both(
     score_rows: ScoreRows,
     *,
     apart: bool = False,
-    value_weighted: bool = False,
-    extra_metrics: Mapping[str, UserMetric] | None = None,
 ) -> dict[Seen, Evaluation]:
     """Return the figures with seen items removed and with seen items kept, each row scored once."""
     rankings = _rank_modes(dataset, part, score_rows, ("keep", "remove"), LIST_LENGTH, None)
     return {
-        seen: evaluate_ranking(
-            dataset,
-            part,
-            top_items,
-            new_items=rankings["remove"] if apart else None,
-            value_weighted=value_weighted,
-            extra_metrics=extra_metrics,
-        )
+        seen: evaluate_ranking(dataset, part, top_items, new_items=rankings["remove"] if apart else None)
         for seen, top_items in rankings.items()
     }
 

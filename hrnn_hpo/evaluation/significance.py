@@ -82,14 +82,14 @@ def n_resamples_of(n_users: int) -> int:
     return max(LEAST_RESAMPLES, min(N_RESAMPLES, MAX_DRAWS // max(n_users, 1)))
 
 
-def paired_difference(ours: ArrayLike, theirs: ArrayLike, seed: int = 0) -> dict[str, float]:
+def paired_difference(ours: ArrayLike, theirs: ArrayLike) -> dict[str, float]:
     """Return how far ours is ahead of theirs, for the same users in the same order: difference, low, high, p.
 
     The mean difference, its 95 % bootstrap interval and the p-value of `paired_test`.
     """
     differences = np.asarray(ours, dtype=np.float64) - np.asarray(theirs, dtype=np.float64)
-    low, high = bootstrap_interval(differences, seed, n_resamples=n_resamples_of(len(differences)))
-    p = paired_test(ours, theirs, seed=seed)
+    low, high = bootstrap_interval(differences, 0, n_resamples=n_resamples_of(len(differences)))
+    p = paired_test(ours, theirs)
     return {"difference": float(np.nanmean(differences)), "low": low, "high": high, "p": p}
 
 

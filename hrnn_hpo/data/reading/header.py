@@ -98,7 +98,7 @@ def find_layout(
     late: list[str] = []
     for ours in read:
         theirs = options.columns.get(ours)
-        place = _place(names, theirs, options, file) if theirs is not None else None
+        place = _place(names, theirs, file) if theirs is not None else None
         if place is None and (theirs is None or file.role != "interactions"):
             place = names.index(ours) if ours in names else None
         if place is not None:
@@ -165,7 +165,7 @@ def explain_missing(
     problems.add(Problem(file.place, f"{what} missing (columns: {shown})", hint=hint))
 
 
-def _place(names: Sequence[str], theirs: str | int, options: ReadOptions, file: LogFile) -> int | None:
+def _place(names: Sequence[str], theirs: str | int, file: LogFile) -> int | None:
     if str(theirs) in names and (isinstance(theirs, str) or file.kind == "frame"):
         return list(names).index(str(theirs))  # of a DataFrame: a label may be a number
     number = theirs if isinstance(theirs, int) else int(theirs) if theirs.isdecimal() else 0

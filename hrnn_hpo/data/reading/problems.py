@@ -70,10 +70,6 @@ class Problems:
         """Return the number of problems that stop the reading."""
         return sum(self._counts.values())
 
-    def add_more(self, kind: str, n: int) -> None:
-        """Count problems of a kind that has been shown often enough already."""
-        self._counts[kind] = self._counts.get(kind, 0) + n
-
     def raise_if_any(self) -> None:
         if self._counts:
             hidden = [(kind, count - N_SHOWN) for kind, count in self._counts.items() if count > N_SHOWN]

@@ -55,22 +55,20 @@ class Difference:
         return f"{how}{users}, {_both(self.n_runs)} runs"
 
 
-def compare_runs(
-    ours: Runs, theirs: Runs, *, level: float, seed: int = 0, n_resamples: int = N_RESAMPLES
-) -> Difference:
+def compare_runs(ours: Runs, theirs: Runs, *, level: float, n_resamples: int = N_RESAMPLES) -> Difference:
     """Return how two configurations differ; `ours` and `theirs` are their runs by the seed that drew the split."""
     shared = [key for key in ours if key in theirs and np.array_equal(ours[key].users, theirs[key].users)]
     with_users = all(len(run.users) for side in (ours, theirs) for run in side.values())
     if len(shared) >= LEAST_SHARED_RUNS:
         pairs = [(ours[key], theirs[key]) for key in shared]
-        return _paired_by_run(pairs, with_users, level, seed, n_resamples)
+        return _paired_by_run(pairs, with_users, level, n_resamples)
     if not with_users:
         return _unpaired_runs(ours, theirs, level)
-    return _with_users(ours, theirs, level, seed, n_resamples)
+    return _with_users(ours, theirs, level, n_resamples)
 
 
 def _paired_by_run(
-    pairs: list[tuple[RunScores, RunScores]], with_users: bool, level: float, seed: int, n_resamples: int
+    pairs: list[tuple[RunScores, RunScores]], with_users: bool, level: float, n_resamples: int
 ) -> Difference:
     if with_users:
         users = np.concatenate([one.users for one, _ in pairs])
@@ -82,7 +80,7 @@ def _paired_by_run(
     differences = first - second
     [interval] = crossed_intervals(differences[None], users, runs, level=level)
     low, high = interval if interval is not None else (-math.inf, math.inf)  # one user says nothing of others
-    p = paired_test(first, second, users=users, seed=seed, n_resamples=n_resamples)
+    p = paired_test(first, second, users=users, n_resamples=n_resamples)
     n_users = len(np.unique(users)) if with_users else 0
     n_runs = (len(pairs), len(pairs))
     return Difference(float(differences.mean()), low, high, p, "run", (n_users, n_users), n_runs)
@@ -100,19 +98,19 @@ def _unpaired_runs(ours: Runs, theirs: Runs, level: float) -> Difference:
     return Difference(difference, float(interval.low), float(interval.high), float(test.pvalue), "none", (0, 0), n_runs)
 
 
-def _with_users(ours: Runs, theirs: Runs, level: float, seed: int, n_resamples: int) -> Difference:
+def _with_users(ours: Runs, theirs: Runs, level: float, n_resamples: int) -> Difference:
     """Compare runs that were drawn apart by their users' figures."""
     sides = [_Table.of(list(side.values())) for side in (ours, theirs)]
     common = np.intersect1d(sides[0].users, sides[1].users)
     paired = len(common) >= max(2, LEAST_SHARED_USERS * max(len(side.users) for side in sides))
     if paired:
         sides = [side.of_users(common) for side in sides]
-    drawn = _drawn_differences(sides, seed, n_resamples)
+    drawn = _drawn_differences(sides, n_resamples)
     low, high = np.quantile(drawn, [(1.0 - level) / 2.0, (1.0 + level) / 2.0])
     difference = sides[0].mean() - sides[1].mean()
     if paired:
         means = [side.sums.sum(axis=1) for side in sides]  # each user weighs 1
-        p = paired_test(*means, seed=seed, n_resamples=n_resamples)
+        p = paired_test(*means, n_resamples=n_resamples)
     else:
         deviation = float(drawn.std())
         p = float(2 * norm.sf(abs(difference) / deviation)) if deviation > 0 else float(difference == 0.0)
@@ -148,10 +146,10 @@ class _Table:
         return float(self.sums.sum() / self.weights.sum())
 
 
-def _drawn_differences(sides: list[_Table], seed: int, n_resamples: int) -> NDArray[np.float64]:
+def _drawn_differences(sides: list[_Table], n_resamples: int) -> NDArray[np.float64]:
     """Return differences of means when users (the same for both sides) and either side's runs are drawn anew."""
     everyone = np.union1d(sides[0].users, sides[1].users)
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(0)
     n_resamples = min(n_resamples, max(1000, MAX_DRAWS // len(everyone)))
     block = max(1, 4_000_000 // len(everyone))
     rows = [np.searchsorted(everyone, side.users) for side in sides]

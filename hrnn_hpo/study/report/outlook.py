@@ -64,28 +64,25 @@ def look_ahead(
     configurations: Sequence[Mapping[str, Any]],
     scores: Sequence[float],
     best: Mapping[str, Any],
-    *,
-    n_more: int = N_MORE,
-    seed: int = 0,
 ) -> Outlook:
-    """Return what `n_more` trials are worth beyond the configuration `best`."""
-    generator = np.random.default_rng(seed)
+    """Return what N_MORE trials are worth beyond the configuration `best`."""
+    generator = np.random.default_rng(0)
     parents = [configurations[int(i)] for i in np.argsort(-np.asarray(scores), kind="stable")[:N_PARENTS]]
-    proposals = [*across(surrogate.space, N_PROPOSALS, seed), *near(surrogate.space, parents, N_PROPOSALS, generator)]
+    proposals = [*across(surrogate.space, N_PROPOSALS, 0), *near(surrogate.space, parents, N_PROPOSALS, generator)]
     rows = surrogate.encode([best, *proposals])
     means, covariance = surrogate.predict(list(rows[:, None]))
     heights = _draw(means, covariance, generator)  # (N_DRAWS, 1 + proposals)
     gains = heights[:, 1:] - heights[:, :1]
     seen = heights[:, 1:] + surrogate.noise * generator.standard_normal(gains.shape)
-    picks = generator.integers(0, gains.shape[1], size=(N_DRAWS, 2, n_more))
+    picks = generator.integers(0, gains.shape[1], size=(N_DRAWS, 2, N_MORE))
     draws = np.arange(N_DRAWS)[:, None]
     first, second = picks[:, 0], picks[:, 1]
-    trials = np.where(seen[draws, first] >= seen[draws, second], first, second)  # (N_DRAWS, n_more)
+    trials = np.where(seen[draws, first] >= seen[draws, second], first, second)  # (N_DRAWS, N_MORE)
     named = trials[np.arange(N_DRAWS), seen[draws, trials].argmax(axis=1)]
     gained = np.maximum(gains[np.arange(N_DRAWS), named], 0.0)
     needed = n_needed(surrogate.space, configurations)
     worth, expected = float(np.quantile(gained, LEVEL)), float(gained.mean())
-    return Outlook(len(configurations), needed, n_more, LEVEL, worth, expected)
+    return Outlook(len(configurations), needed, worth=worth, expected=expected)
 
 
 def across(space: SearchSpace, n: int, seed: int) -> list[dict[str, Value]]:
