@@ -25,16 +25,10 @@ from hrnn_hpo.experiment import (
     prepare_experiment,
     resolve_device,
     run_experiment,
+    trained_model,
     training_digest,
 )
-from hrnn_hpo.model.folder import (
-    SavedModel,
-    SplitRecord,
-    count_test_opening,
-    keep_model,
-    require_model_target,
-    write_model,
-)
+from hrnn_hpo.model.folder import SavedModel, count_test_opening, require_model_target, write_model
 from hrnn_hpo.opening import TestResult as TestResult
 from hrnn_hpo.opening import name_of, open_test_users, require_split
 from hrnn_hpo.serving.recommender import Recommendation, Recommender
@@ -163,7 +157,7 @@ def train(
         _, searched = run(False, configuration)
         configuration = configuration.model_copy(update={"best_epoch": searched.best_epoch})
     experiment, result = run(refit, configuration)
-    trained = TrainedModel(_keep(experiment, result, refit), result, experiment)
+    trained = TrainedModel(trained_model(experiment, result, refit=refit), result, experiment)
     if target is not None:
         trained.save(target)
         # The digest's exact length keeps model `m` from taking the checkpoints of an unfinished `m-large` away.
@@ -177,11 +171,6 @@ def _fixed_epochs(configuration: Configuration) -> int:
     """Return how long to train where nobody validates: for the best epoch, and never longer than `epochs`."""
     most = configuration.hyperparameters.epochs
     return most if configuration.best_epoch is None else min(configuration.best_epoch, most)
-
-
-def save_experiment(folder: Path, experiment: Experiment, result: ExperimentResult, *, refit: bool = False) -> None:
-    """Write the model folder of a finished run."""
-    write_model(folder, _keep(experiment, result, refit))
 
 
 def evaluate(
@@ -280,18 +269,6 @@ def _count_opening(model: ModelLike, saved: SavedModel) -> None:
     if isinstance(model, TrainedModel):
         counted = replace(saved.split, test_openings=saved.split.test_openings + 1)
         model.saved = replace(saved, split=counted)
-
-
-def _keep(experiment: Experiment, result: ExperimentResult, refit: bool) -> SavedModel:
-    record = SplitRecord(
-        protocol=experiment.split.protocol,
-        split_seed=experiment.split.seed,
-        data_hash=experiment.dataset.content_hash,
-        seen=experiment.seen,
-        refit=refit,
-        validation_metrics=result.metrics,
-    )
-    return keep_model(result.model, result.configuration, experiment.dataset, experiment.split, record)
 
 
 def _checkpoint_file(out: Path, experiment: Experiment, refit: bool, objective: str) -> Path:

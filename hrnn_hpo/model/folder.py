@@ -81,13 +81,6 @@ def keep_model(
     return SavedModel(None, model.eval(), configuration, record, histories)
 
 
-def save_model(
-    folder: Path, model: AnyModel, configuration: Configuration, dataset: Dataset, split: Split, record: SplitRecord
-) -> None:
-    """Write the folder of a trained model; see `write_model`."""
-    write_model(folder, keep_model(model, configuration, dataset, split, record))
-
-
 def write_model(folder: Path, saved: SavedModel) -> None:
     """Write a model folder; it appears under its name only when it is complete, in place of an older model.
 

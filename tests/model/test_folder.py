@@ -22,10 +22,11 @@ from hrnn_hpo.model.folder import (
     SavedModel,
     SplitRecord,
     count_test_opening,
+    keep_model,
     load_model,
     read_record,
     require_model_target,
-    save_model,
+    write_model,
 )
 from hrnn_hpo.model.hrnn import HRNN
 from hrnn_hpo.model.inputs import pack
@@ -76,7 +77,7 @@ def record_of(split: Split, dataset: Dataset) -> SplitRecord:
 def saved(folder: Path, model: HRNN, dataset: Dataset, protocol: Protocol = "personalize") -> SavedModel:
     split = make_split(dataset, protocol, 0)
     configuration: Configuration = small_configuration(protocol, **CHANGES)
-    save_model(folder, model, configuration, dataset, split, record_of(split, dataset))
+    write_model(folder, keep_model(model, configuration, dataset, split, record_of(split, dataset)))
     return load_model(folder)
 
 

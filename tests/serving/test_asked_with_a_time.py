@@ -16,11 +16,12 @@ from live_users import ITEMS, NOW, ask, log_of, recommender_for, scores, serving
 from small_runs import run_small
 from typer.testing import CliRunner
 
-from hrnn_hpo.api import evaluate, save_experiment
+from hrnn_hpo.api import evaluate
 from hrnn_hpo.cli.main import app
 from hrnn_hpo.data.requests import NO_REQUEST_TIME
 from hrnn_hpo.data.synthetic import markov
 from hrnn_hpo.errors import ConfigError, DataError
+from hrnn_hpo.experiment import save_experiment
 from hrnn_hpo.serving import server as serving
 from hrnn_hpo.serving.batch import answer_lines
 from hrnn_hpo.serving.explain import explain

@@ -10,11 +10,11 @@ from click.testing import Result
 from small_runs import model_for, run_small, small_configuration
 from typer.testing import CliRunner
 
-from hrnn_hpo.api import save_experiment
 from hrnn_hpo.cli.main import app
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.data.synthetic import EPOCH, MINUTE, make_dataset, markov
 from hrnn_hpo.errors import ConfigError, DataError
+from hrnn_hpo.experiment import save_experiment
 from hrnn_hpo.model.folder import SavedModel, SplitRecord
 from hrnn_hpo.serving import batch
 from hrnn_hpo.serving import recommender as recommending

@@ -7,11 +7,11 @@ import pytest
 import torch
 from small_runs import run_small
 
-from hrnn_hpo.api import save_experiment
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.data.synthetic import EPOCH, MINUTE, make_dataset
 from hrnn_hpo.errors import ConfigError
 from hrnn_hpo.evaluation.protocols import rank
+from hrnn_hpo.experiment import save_experiment
 from hrnn_hpo.experiment import test_part as part_of
 from hrnn_hpo.model.encode import score_rows
 from hrnn_hpo.model.folder import SavedModel, load_model

@@ -15,10 +15,10 @@ import torch
 from live_users import ITEMS, NOW, ask, log_of, recommender_for, scores, serving_thread, stored_histories
 from small_runs import run_small
 
-from hrnn_hpo.api import save_experiment
 from hrnn_hpo.data import repeats
 from hrnn_hpo.data.synthetic import markov
 from hrnn_hpo.errors import ConfigError
+from hrnn_hpo.experiment import save_experiment
 from hrnn_hpo.serving import server as serving
 from hrnn_hpo.serving import state as live
 from hrnn_hpo.serving.recommender import Recommender

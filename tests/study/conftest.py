@@ -100,6 +100,6 @@ def fake_experiment(monkeypatch: pytest.MonkeyPatch) -> Runs:
 
     monkeypatch.setattr("hrnn_hpo.study.run.trial.run_experiment", run)
     monkeypatch.setattr("hrnn_hpo.study.plan.measure", lambda *args, **options: Measure(2.0, 2.0, 1.0, 1.0))
-    monkeypatch.setattr("hrnn_hpo.study.run.trial.save_trial_model", save)
+    monkeypatch.setattr("hrnn_hpo.study.run.trial.save_experiment", save)
     monkeypatch.setattr("hrnn_hpo.study.tune.open_test_part", lambda *args, **options: None)
     return runs

@@ -14,9 +14,16 @@ from optuna.trial import FrozenTrial
 from hrnn_hpo.config import Configuration, dump_configuration
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.errors import StudyError
-from hrnn_hpo.experiment import Device, ExperimentResult, prepare_experiment, run_experiment, training_digest
+from hrnn_hpo.experiment import (
+    Device,
+    ExperimentResult,
+    prepare_experiment,
+    run_experiment,
+    save_experiment,
+    training_digest,
+)
 from hrnn_hpo.model.ensemble import Ensemble
-from hrnn_hpo.model.folder import SplitRecord, load_model, save_model, write_model
+from hrnn_hpo.model.folder import load_model, write_model
 from hrnn_hpo.model.folder import read_record as read_model_record
 from hrnn_hpo.model.hrnn import HRNN
 from hrnn_hpo.study.attributes import CONFIGURATION
@@ -125,14 +132,7 @@ def _refit(
         fixed_epochs=configuration.best_epoch,
         validate=False,
     )
-    split = SplitRecord(
-        protocol=record.protocol,
-        split_seed=record.split_seed,
-        data_hash=dataset.content_hash,
-        seen=experiment.seen,
-        refit=True,
-    )
-    save_model(folder / "model", result.model, result.configuration, dataset, experiment.split, split)
+    save_experiment(folder / "model", experiment, result, refit=True)
     checkpoint.unlink(missing_ok=True)
     return result
 

@@ -27,6 +27,7 @@ from hrnn_hpo.experiment import (
     prepare_experiment,
     resolve_device,
     run_experiment,
+    save_experiment,
     test_part,
 )
 from hrnn_hpo.model.folder import load_model
@@ -50,7 +51,6 @@ from hrnn_hpo.study.confirm.refit import (
 )
 from hrnn_hpo.study.confirm.settings import wanted_settings
 from hrnn_hpo.study.record import StudyRecord
-from hrnn_hpo.study.run.trial import save_trial_model
 from hrnn_hpo.study.run.trial_files import model_folder
 from hrnn_hpo.study.trials import best_trial, defaults_trial, last_attempts, read_confirmation, winner_trial
 
@@ -184,7 +184,7 @@ def ensure_model(
     if not _is_model_of(folder, trial, dataset):
         experiment = prepare_experiment(dataset, configuration_of(trial), record.seen)
         result = run_experiment(experiment, device=device, objective=record.objective, extra_metrics=extra_metrics)
-        save_trial_model(folder, experiment, result)
+        save_experiment(folder, experiment, result)
 
 
 def _is_model_of(folder: Path, trial: FrozenTrial, dataset: Dataset) -> bool:

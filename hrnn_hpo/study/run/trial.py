@@ -26,9 +26,9 @@ from hrnn_hpo.experiment import (
     prepare_experiment,
     resolve_auto,
     run_experiment,
+    save_experiment,
     training_digest,
 )
-from hrnn_hpo.model.folder import SplitRecord, save_model
 from hrnn_hpo.search.space import SearchSpace
 from hrnn_hpo.study.attributes import (
     COMMIT,
@@ -211,21 +211,9 @@ class Objective:
     def _keep(self, trial: Trial, experiment: Experiment, result: ExperimentResult, folder: Path) -> None:
         """Save what the trial made besides its figures: its model."""
         try:
-            save_trial_model(folder / "model", experiment, result)
+            save_experiment(folder / "model", experiment, result)
         except RunFailedError as error:  # a model that is wanted later is trained again
             _log.warning("%s The study goes on without.", error)
-
-
-def save_trial_model(folder: Path, experiment: Experiment, result: ExperimentResult) -> None:
-    """Write a trial's model folder."""
-    record = SplitRecord(
-        protocol=result.configuration.protocol,
-        split_seed=result.configuration.split_seed,
-        data_hash=experiment.dataset.content_hash,
-        seen=experiment.seen,
-        validation_metrics=result.metrics,
-    )
-    save_model(folder, result.model, result.configuration, experiment.dataset, experiment.split, record)
 
 
 def frozen(trial: Trial) -> FrozenTrial:
