@@ -4,9 +4,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from planted import event_value_dependence, hit_rate, own_favourites, session_start_dependence, train
+from planted import hit_rate, train
+from planted_logs import (
+    event_type_dependence,
+    event_value_dependence,
+    own_favourites,
+    preference_across_sessions,
+    session_start_dependence,
+    time_gap_dependence,
+)
 
-from hrnn_hpo.data.synthetic import event_type_dependence, preference_across_sessions, time_gap_dependence
 from hrnn_hpo.experiment import test_part as part_of
 from hrnn_hpo.model.encode import encode
 

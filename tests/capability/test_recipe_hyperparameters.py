@@ -1,9 +1,10 @@
 """The five hyperparameters of aws-hrnn are alive: each does on planted data what the recipe says of it."""
 
 import pytest
-from planted import hit_rate, humans_and_robots, spread_over_days, train
+from planted import hit_rate, train
+from planted_logs import delayed_dependence, humans_and_robots, shifting_popularity, spread_over_days
 
-from hrnn_hpo.data.synthetic import delayed_dependence, markov, shifting_popularity
+from hrnn_hpo.data.synthetic import markov
 
 
 @pytest.mark.slow

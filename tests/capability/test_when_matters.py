@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from planted import PLAIN, Trained, returns
+from planted import PLAIN, Trained
+from planted_logs import returns
 
 from hrnn_hpo.config import Configuration, Hyperparameters
 from hrnn_hpo.data.schema import Dataset
