@@ -95,7 +95,7 @@ def _recipe(space: "SearchSpace") -> dict[str, str] | None:
 
 
 def _searched_table(space: "SearchSpace") -> Table:
-    from hrnn_hpo.search.parameter import show as spelled
+    from hrnn_hpo.search.values import show as spelled
 
     priors = space.priors()
     columns = ["hyperparameter", "kind", "type", "values", "default", *(["prior"] if priors else []), "meaning"]
@@ -113,7 +113,7 @@ def _searched_table(space: "SearchSpace") -> Table:
 
 def _constants_table(space: "SearchSpace") -> Table:
     from hrnn_hpo.config import Hyperparameters
-    from hrnn_hpo.search.parameter import show as spelled
+    from hrnn_hpo.search.values import show as spelled
 
     table = _table(f"{space.name}: constant", ["hyperparameter", "value", "why", "meaning"])
     for name, value in space.constants.items():

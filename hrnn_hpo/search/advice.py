@@ -13,8 +13,9 @@ import yaml
 
 from hrnn_hpo.config import Hyperparameters
 from hrnn_hpo.search.files import spaces_folder
-from hrnn_hpo.search.parameter import Parameter, Value, field_problem, show, show_range
+from hrnn_hpo.search.parameter import Parameter
 from hrnn_hpo.search.space import SearchSpace
+from hrnn_hpo.search.values import Value, field_problem, show, show_range
 
 BORDER = 0.05  # of the range, on its own scale
 DEAD = 0.01  # share of the variance that the study explains

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hrnn_hpo.config import AUTO, Hyperparameters
-from hrnn_hpo.search.parameter import Parameter, Value, narrowing_problem, same, show
+from hrnn_hpo.search.parameter import Parameter, narrowing_problem
 from hrnn_hpo.search.space import SearchSpace, distributions
+from hrnn_hpo.search.values import Value, same, show
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial

@@ -15,6 +15,10 @@ from hrnn_hpo.search.parameter import (
     Kind,
     Parameter,
     Type,
+)
+from hrnn_hpo.search.prior import read_prior
+from hrnn_hpo.search.recipes import NEVER_TUNED
+from hrnn_hpo.search.values import (
     Value,
     field_problem,
     field_type,
@@ -23,8 +27,6 @@ from hrnn_hpo.search.parameter import (
     show_range,
     type_problem,
 )
-from hrnn_hpo.search.prior import read_prior
-from hrnn_hpo.search.recipes import NEVER_TUNED
 
 PARAMETER_KEYS = ["kind", "type", "range", "choices", "log", "step", "default", "tunable", "when", "doc", "prior"]
 TUNE_KEYS = ["range", "choices", "log", "step", "default", "prior"]

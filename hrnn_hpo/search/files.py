@@ -11,8 +11,8 @@ from typing import Any
 from hrnn_hpo.config import nearest
 from hrnn_hpo.errors import SpaceError
 from hrnn_hpo.search.document import Document, Problems, read_document
-from hrnn_hpo.search.parameter import show
 from hrnn_hpo.search.reader import ParsedSpace, SpaceReader
+from hrnn_hpo.search.values import show
 
 
 def spaces_folder() -> Path:

@@ -1,30 +1,26 @@
 """One hyperparameter of a search space: its type, range or choices, scale, default and condition.
 
-A Parameter knows which values it admits and how Optuna sees it; reading it from YAML is files.py's work.
+A Parameter knows which values it admits and how Optuna sees it; reading it from YAML is entries.py's work.
 """
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from pydantic import ValidationError
-
-from hrnn_hpo.config import AUTO, Hyperparameters, nearest
+from hrnn_hpo.config import nearest
+from hrnn_hpo.search.values import Value, number_hint, same, show, show_range, type_problem
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.trial import BaseTrial
 
-Value = bool | int | float | str
 Kind = Literal["algorithm", "featurization", "training"]
 Type = Literal["integer", "continuous", "categorical"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 TYPES: tuple[Type, ...] = get_args(Type)
 
-_YAML_WORDS = ("true", "false", "null", "yes", "no", "on", "off", "y", "n")  # text only in quotes
 DEFAULT_WIDTH = 0.2  # of a prior: its standard deviation as a share of the range, on the parameter's scale
 # Optuna's own tolerance for "this value is a step of the range".
 _STEP_TOLERANCE = 1e-8
@@ -222,90 +218,3 @@ def narrowing_problem(narrow: Parameter, wide: Parameter) -> str | None:
     elif wide.step is not None and wide.problem(narrow.low) is not None:
         return f"{wide.describe()}, but got {narrow.describe()}"
     return None
-
-
-@cache
-def field_type(name: str) -> type:
-    """Return bool, int, float or str: what a hyperparameter's value is, `auto` aside."""
-    annotation = Hyperparameters.model_fields[name].annotation
-    if _may_be_auto(name):
-        annotation = get_args(annotation)[0]
-    return annotation if isinstance(annotation, type) else str  # the others are Literals of text
-
-
-def _may_be_auto(name: str) -> bool:
-    """Return whether a number may be left to the data."""
-    return AUTO in (
-        value for side in get_args(Hyperparameters.model_fields[name].annotation) for value in get_args(side)
-    )
-
-
-def type_problem(wanted: type, value: Any) -> str | None:
-    """Return what is wrong with a value's type; whole numbers may stand for floats, booleans for nothing else."""
-    accepted = (int, float) if wanted is float else wanted
-    if isinstance(value, bool) is (wanted is bool) and isinstance(value, accepted):
-        if isinstance(value, float) and not math.isfinite(value):
-            return f"a finite number must stand here, but got {value}."
-        return None
-    noun = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}[wanted]
-    return f"{noun} must stand here, but got {show(value)}{number_hint(value) or '.'}"
-
-
-def field_problem(name: str, value: Any) -> str | None:
-    """Return the rule of the hyperparameter itself that a value breaks, or None."""
-    wrong_type = type_problem(field_type(name), value)
-    if wrong_type:
-        return wrong_type
-    try:
-        Hyperparameters.model_validate({name: value})
-    except ValidationError as error:
-        for problem in error.errors():
-            if problem["loc"] == (name,):
-                literals = list(get_args(Hyperparameters.model_fields[name].annotation))
-                hint = nearest(value, literals) if isinstance(value, str) else ""
-                message = problem["msg"].removeprefix("Value error, ")
-                return f"{message} ({name} itself), but got {show(value)}{hint or '.'}"
-    return None
-
-
-def constant_problem(name: str, value: Any) -> str | None:
-    """Return `field_problem` of a value that all trials share: `auto` is one where the data may decide."""
-    return None if value == AUTO and _may_be_auto(name) else field_problem(name, value)
-
-
-def same(one: Any, other: Any) -> bool:
-    """Return whether two values are equal and both or neither booleans (in Python, True == 1)."""
-    return isinstance(one, bool) == isinstance(other, bool) and bool(one == other)
-
-
-def number_hint(value: Any) -> str:
-    """Return how to write a number that YAML reads as text (1e-4, or one in quotes), or nothing."""
-    if not isinstance(value, str):
-        return ""
-    try:
-        number = float(value)
-    except ValueError:
-        return ""
-    if not math.isfinite(number):
-        return ""
-    whole = number.is_integer() and abs(number) < 1e15
-    return f", which YAML reads as text: write {show(int(number) if whole else number)}."
-
-
-def show(value: Any) -> str:
-    """Return a value as YAML spells it: true, 0.5, 1.0e-05; text and anything odd in quotes."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if value is None:
-        return "null"
-    if isinstance(value, float):
-        mantissa, exponent, power = repr(value).partition("e")
-        return repr(value) if "." in mantissa or not exponent else f"{mantissa}.0e{power}"
-    if isinstance(value, str):
-        return value if value.isidentifier() and value.lower() not in _YAML_WORDS else repr(value)
-    return repr(value)
-
-
-def show_range(ends: tuple[float, float]) -> str:
-    """Return `[low, high]`."""
-    return f"[{show(ends[0])}, {show(ends[1])}]"

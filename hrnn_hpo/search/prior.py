@@ -15,7 +15,14 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from hrnn_hpo.config import nearest
-from hrnn_hpo.search.parameter import DEFAULT_WIDTH, Parameter, Prior, Value, same, show, show_range, type_problem
+from hrnn_hpo.search.parameter import DEFAULT_WIDTH, Parameter, Prior
+from hrnn_hpo.search.values import (
+    Value,
+    same,
+    show,
+    show_range,
+    type_problem,
+)
 
 if TYPE_CHECKING:
     import numpy as np

@@ -13,16 +13,15 @@ from pydantic import ValidationError
 from hrnn_hpo.config import AUTO, Hyperparameters, nearest
 from hrnn_hpo.search.document import Document, Key
 from hrnn_hpo.search.entries import Entry
-from hrnn_hpo.search.parameter import (
-    Parameter,
+from hrnn_hpo.search.parameter import Parameter, narrowing_problem
+from hrnn_hpo.search.recipes import NEVER_TUNED, RECIPE_KEYS, Recipe
+from hrnn_hpo.search.values import (
     Value,
     constant_problem,
     field_problem,
     field_type,
-    narrowing_problem,
     show,
 )
-from hrnn_hpo.search.recipes import NEVER_TUNED, RECIPE_KEYS, Recipe
 
 TOP_KEYS = ["name", "recipe", "extends", "parameters", "tune", "fix"]
 FIELDS = Hyperparameters.model_fields

@@ -24,8 +24,9 @@ from races import CLOSE, N_SEEN, Replay, replays
 from rows import Cell, Figures, Results, Rows, script_parser
 from tables import table
 
-from hrnn_hpo.search.parameter import DEFAULT_WIDTH, Value
+from hrnn_hpo.search.parameter import DEFAULT_WIDTH
 from hrnn_hpo.search.space import SearchSpace
+from hrnn_hpo.search.values import Value
 
 PRIORS = ("none", "best", "beside", "worst")
 HALF, MOST_LOST = 0.5, 10.0  # of the trials without a prior; more than them

@@ -10,7 +10,8 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState
 
 from hrnn_hpo.pages.svg import PAGE, Axis, Plot, in_rows, label, number_axis, picture, polyline, text_width
-from hrnn_hpo.search.parameter import Parameter, show
+from hrnn_hpo.search.parameter import Parameter
+from hrnn_hpo.search.values import show
 from hrnn_hpo.study.attributes import epochs_of, standard_error_of
 from hrnn_hpo.study.trials import best_trial
 

@@ -20,8 +20,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from hrnn_hpo.search.parameter import Parameter, Value, same, show
+from hrnn_hpo.search.parameter import Parameter
 from hrnn_hpo.search.space import SearchSpace
+from hrnn_hpo.search.values import Value, same, show
 from hrnn_hpo.study.report.surrogate import Surrogate, n_needed, varied
 
 Finding = Literal["matters", "does not matter", "cannot be told", "not in the winner"]

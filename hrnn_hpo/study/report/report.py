@@ -17,8 +17,9 @@ from hrnn_hpo import __version__
 from hrnn_hpo.errors import ConfigError, StudyError
 from hrnn_hpo.files import write_text
 from hrnn_hpo.pages.page import Html, chart, element, folded, page, section, table
-from hrnn_hpo.search.parameter import Parameter, show
+from hrnn_hpo.search.parameter import Parameter
 from hrnn_hpo.search.space import SearchSpace
+from hrnn_hpo.search.values import show
 from hrnn_hpo.study.attributes import (
     COMMIT,
     CONFIGURATION,

@@ -24,8 +24,9 @@ from numpy.typing import NDArray
 from scipy.linalg import cho_solve
 from scipy.optimize import minimize
 
-from hrnn_hpo.search.parameter import Parameter, Value, same
+from hrnn_hpo.search.parameter import Parameter
 from hrnn_hpo.search.space import SearchSpace
+from hrnn_hpo.search.values import Value, same
 
 if TYPE_CHECKING:
     from sklearn.gaussian_process import GaussianProcessRegressor

@@ -6,8 +6,8 @@ They train again, so that every score of a study was reached on its own data, sp
 from optuna.storages import RDBStorage
 
 from hrnn_hpo.config import Hyperparameters
-from hrnn_hpo.search.parameter import same, show
 from hrnn_hpo.search.space import SearchSpace, Value
+from hrnn_hpo.search.values import same, show
 from hrnn_hpo.study.record import StudyRecord, read_record
 from hrnn_hpo.study.storage.database import load_study
 from hrnn_hpo.study.trials import best_trials, last_attempts
