@@ -190,9 +190,8 @@ class _Scan(torch.autograd.Function):
         if any(ctx.needs_input_grad):
             ctx.save_for_backward(acts, candidates, previous, recurrent, user_weight)
             ctx.starts, ctx.session_starts = starts, session_starts
-            ctx.users_in = (
-                None if users_in is None else users_in.detach()
-            )  # an output kept as such would never be freed
+            # Detached: an output that is kept as such would never be freed.
+            ctx.users_in = None if users_in is None else users_in.detach()
             ctx.step_sizes, ctx.bptt = sizes, bptt
         ctx.mark_non_differentiable(*([final] if user is None else [final, user]))  # states go on without gradient
         return outputs, final, user, users_in if users_wanted else None

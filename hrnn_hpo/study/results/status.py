@@ -41,9 +41,7 @@ class Status:
     seconds_left: float | None
     test_openings: int
     running: list[int]
-    confirmation: dict[str, Any] | None = (
-        None  # verdict, doubt, winner, …, and how many runs are done, of screening too
-    )
+    confirmation: dict[str, Any] | None = None  # verdict, winner, …, how many runs are done, of screening too
     outlook: Outlook | None = None  # what more trials are worth; None in lists of studies
 
     def content(self) -> dict[str, Any]:

@@ -62,14 +62,12 @@ def may_go_on(study: Study, trials: list[FrozenTrial]) -> list[FrozenTrial]:
         return []
     pruned = [t for t in trials if t.state == TrialState.PRUNED and TAKEN_UP not in t.user_attrs]
     pruned = [trial for trial in pruned if trial.intermediate_values]
-    return sorted(pruned, key=lambda trial: (-score_after(len(trial.intermediate_values), trial), trial.number))[
-        :N_FROZEN
-    ]
+    pruned.sort(key=lambda trial: (-score_after(len(trial.intermediate_values), trial), trial.number))
+    return pruned[:N_FROZEN]
 
 
 def best_after(n_epochs: int, trials: list[FrozenTrial]) -> list[FrozenTrial]:
     """Return the complete and pruned trials by their best score of the first `n_epochs`, of equals the earlier one."""
-
     ended = [trial for trial in trials if trial.state in DONE]
     return sorted(ended, key=lambda trial: (-score_after(n_epochs, trial), original_number(trial)))
 
