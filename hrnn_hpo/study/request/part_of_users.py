@@ -6,6 +6,7 @@ interrupted comparison goes on, on any machine; workers are refused until it has
 
 import logging
 import math
+import shlex
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -126,7 +127,7 @@ def check_fidelity(
             f"--user-fraction {record.user_fraction}: {N_COMPARED} configurations trained on that part of the users "
             f"and on all must rank alike, rank correlation at least {LEAST_CORRELATION}, but it is "
             f"{found.rank_correlation:.2f}. No trial was started. Take a larger part or leave the option out, under "
-            f"another name or after `hrnn-hpo studies delete {study.study_name}`."
+            f"another name or after `hrnn-hpo studies delete {shlex.quote(study.study_name)}`."
         )
 
 

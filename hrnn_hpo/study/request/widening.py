@@ -4,6 +4,8 @@ Optuna keeps a trial's distributions for good, so the study is built again besid
 process that dies on the way leaves both, and `finish_widening` brings it to an end.
 """
 
+import shlex
+
 import optuna
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
@@ -52,7 +54,7 @@ def widen(name: str, storage: RDBStorage, record: StudyRecord) -> None:
     if running:
         raise StudyError(
             f"Study {name!r} has {running} running trials: its space can be widened when they have ended "
-            f"(`hrnn-hpo studies stop {name}`)."
+            f"(`hrnn-hpo studies stop {shlex.quote(name)}`)."
         )
     before, after = read_record(old).search_space(), record.search_space()
     moved = [_moved(trial, before, after) for trial in trials]

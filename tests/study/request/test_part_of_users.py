@@ -98,7 +98,7 @@ def test_where_ranks_disagree_no_trial_begins(
     scores += [pair for n in range(N_COMPARED) for pair in ((0.5, 0.1 + n), (None, 0.2 - n))]
     with pytest.raises(StudyError, match=r"--user-fraction 0\.5.*rank correlation at least 0\.642, but it is -1\.00"):
         searched(shop, shop_space)
-    with pytest.raises(StudyError, match="studies delete s"):  # the answer is known: nothing trains
+    with pytest.raises(StudyError, match="studies delete s`"):  # the answer is known: nothing trains
         searched(shop, shop_space)
     with pytest.raises(StudyError, match="no trials to run"):
         work(shop, "s")

@@ -73,13 +73,13 @@ def test_a_narrower_range_and_other_defaults_are_refused_with_the_difference(
 
 
 def test_a_study_with_running_trials_is_not_rewritten(log: Dataset, space: SearchSpace) -> None:
-    tune(log, study="s", space=space, n_trials=2)
-    study = load_study("s", open_storage())
+    tune(log, study="my study", space=space, n_trials=2)
+    study = load_study("my study", open_storage())
     with pytest.warns(UserWarning, match="Heartbeat"):
         study.ask()
     assert study.trials[2].state == TrialState.RUNNING
-    with pytest.raises(StudyError, match="1 running"):
-        tune(log, study="s", space=changed(space, "hidden_dimension", range=[8, 512]), n_trials=3)
+    with pytest.raises(StudyError, match=r"1 running.*\(`hrnn-hpo studies stop 'my study'`\)"):
+        tune(log, study="my study", space=changed(space, "hidden_dimension", range=[8, 512]), n_trials=3)
 
 
 @pytest.mark.parametrize("dies_at", ["_delete", "_take_name", "copy_study"])
