@@ -104,29 +104,17 @@ class Truth:
         return np.where(found, places, -1)
 
 
-def per_user_metrics(
-    top_items: NDArray[np.integer],
-    truth_items: NDArray[np.integer],
-    truth_offsets: NDArray[np.integer],
-    truth_values: NDArray[np.floating] | None = None,
-) -> dict[str, NDArray[np.float64]]:
-    """Return {metric: its value for each user (R,)}, all in [0, 1]; with `truth_values` the value-weighted ones too.
+def truth_metrics(top_items: NDArray[np.integer], truth: Truth) -> dict[str, NDArray[np.float64]]:
+    """Return {metric: its value for each user (R,)}, in [0, 1]; the value-weighted ones too where the truth has values.
 
-    `top_items` (R, K) holds each user's distinct items, best first; -1 pads a short list. The truth events of row r are
-    `truth_offsets[r] : truth_offsets[r + 1]`, at least one each; repeated items count once. NaN appears only in
-    value-weighted metrics (see the module's text).
+    `top_items` (R, K) holds each user's distinct items, best first; -1 pads a short list. Every user has a truth. NaN
+    appears only in value-weighted metrics (see the module's text).
 
     >>> ranked = np.array([[7, 3, 9, 8, 4]])  # hits at positions 2 and 5
-    >>> found = per_user_metrics(ranked, np.array([3, 4]), np.array([0, 2]))
+    >>> found = truth_metrics(ranked, Truth.from_events(np.array([3, 4]), np.array([0, 2])))
     >>> [round(float(found[name][0]), 4) for name in ("ndcg_at_5", "mrr_at_25", "precision_at_5")]
     [0.6241, 0.5, 0.4]
     """
-    truth = Truth.from_events(truth_items, truth_offsets, truth_values)
-    return truth_metrics(top_items, truth)
-
-
-def truth_metrics(top_items: NDArray[np.integer], truth: Truth) -> dict[str, NDArray[np.float64]]:
-    """Return what `per_user_metrics` returns, from truth sets that are made already."""
     assert len(top_items) == len(truth.offsets) - 1, "one list per truth set"
     assert (truth.sizes > 0).all(), "every evaluated user has a truth"
     places = truth.find(_fit_width(top_items))  # (R, 25)

@@ -16,7 +16,7 @@ from hrnn_hpo.evaluation.metrics import (
     VALUE_WEIGHTED_METRICS,
     Truth,
     coverage,
-    per_user_metrics,
+    truth_metrics,
 )
 
 Rows = list[tuple[list[int], list[int]]]
@@ -30,7 +30,7 @@ def metrics_of(rows: Rows, values: list[list[float]] | None = None) -> dict[str,
     events = np.array([item for _, truth in rows for item in truth], dtype=np.int32)
     offsets = np.cumsum([0, *(len(truth) for _, truth in rows)])
     flat = None if values is None else np.array([value for row in values for value in row])
-    return per_user_metrics(top_items, events, offsets, flat)
+    return truth_metrics(top_items, Truth.from_events(events, offsets, flat))
 
 
 def literal_metrics(ranked: list[int], gains: dict[int, float]) -> dict[str, float]:
@@ -95,9 +95,9 @@ def test_items_unknown_to_the_truth_are_misses_of_the_right_user() -> None:
 
 
 def test_longer_lists_are_cut_and_shorter_ones_padded_to_25() -> None:
-    truth, offsets = np.array([29]), np.array([0, 1])
-    assert per_user_metrics(np.arange(30)[None, :], truth, offsets)["mrr_at_25"][0] == 0
-    assert per_user_metrics(np.array([[7, 29]]), truth, offsets)["mrr_at_25"][0] == 1 / 2
+    truth = Truth.from_events(np.array([29]), np.array([0, 1]))
+    assert truth_metrics(np.arange(30)[None, :], truth)["mrr_at_25"][0] == 0
+    assert truth_metrics(np.array([[7, 29]]), truth)["mrr_at_25"][0] == 1 / 2
 
 
 def test_names_are_those_of_the_plain_metrics_in_order() -> None:
@@ -200,7 +200,7 @@ def test_ndcg_agrees_with_scikit_learn() -> None:
     ranked = np.argsort(-scores, axis=1)[:, :25]
     rows, items = np.nonzero(value)
     offsets = np.searchsorted(rows, np.arange(n_users + 1))
-    found = per_user_metrics(ranked, items, offsets, value[rows, items].astype(np.float64))
+    found = truth_metrics(ranked, Truth.from_events(items, offsets, value[rows, items].astype(np.float64)))
     for k in (5, 10, 25):
         plain = [ndcg_score(value[[row]] > 0, scores[[row]], k=k) for row in range(n_users)]
         weighted = [ndcg_score(value[[row]], scores[[row]], k=k) for row in range(n_users)]
@@ -224,7 +224,7 @@ def test_truth_finds_hits() -> None:
 
 def test_an_evaluated_user_without_truth_is_a_mistake_of_ours() -> None:
     with pytest.raises(AssertionError, match="truth"):
-        per_user_metrics(np.array([[1], [2]]), np.array([1]), np.array([0, 1, 1]))
+        truth_metrics(np.array([[1], [2]]), Truth.from_events(np.array([1]), np.array([0, 1, 1])))
 
 
 def test_coverage_counts_distinct_items_and_no_pads() -> None:
