@@ -8,8 +8,20 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-PANEL = "How to read the log"
-CHOICE = "What to keep of it"
+from hrnn_hpo.data.reading.options import FILTERS, ReadOptions, option_name, read_options
+
+
+def _of(field: str, **more: Any) -> Any:
+    """Return the option of a field of ReadOptions, with its description as help text."""
+    described = ReadOptions.model_fields[field]
+    return typer.Option(
+        option_name(field),
+        help=described.description,
+        rich_help_panel="What to keep of it" if field in FILTERS else "How to read the log",
+        show_default=described.default not in (None, {}),
+        **more,
+    )
+
 
 Logs = Annotated[
     list[str],
@@ -20,157 +32,25 @@ Logs = Annotated[
         show_default=False,
     ),
 ]
-Columns = Annotated[
-    str | None,
-    typer.Option(
-        "--columns",
-        metavar="OURS=THEIRS,…",
-        rich_help_panel=PANEL,
-        help="Which column of the log is ours: USER_ID=userId,ITEM_ID=movieId,TIMESTAMP=ts, also EVENT_TYPE, "
-        "EVENT_VALUE and SESSION_ID. Without a header: their numbers, counted from 1.",
-        show_default=False,
-    ),
-]
-NoHeader = Annotated[
-    bool,
-    typer.Option(
-        "--no-header",
-        rich_help_panel=PANEL,
-        help="The first line is a row already; --columns gives numbers.",
-    ),
-]
-Separator = Annotated[
-    str | None,
-    typer.Option(
-        "--separator",
-        metavar="S",
-        rich_help_panel=PANEL,
-        help="What stands between cells, `tab` for a tab. Default: a comma.",
-        show_default=False,
-    ),
-]
-NoQuotes = Annotated[
-    bool,
-    typer.Option(
-        "--no-quotes",
-        rich_help_panel=PANEL,
-        help='A double quote is a character like others (tab-separated files with 12" in a title).',
-    ),
-]
-Timestamps = Annotated[
-    Literal["seconds", "milliseconds", "microseconds", "iso"] | None,
-    typer.Option(
-        "--timestamps",
-        rich_help_panel=PANEL,
-        help="What TIMESTAMP holds; iso: dates and times as text, UTC where no zone stands. Default: seconds, and what "
-        "looks like anything else is refused.",
-        show_default=False,
-    ),
-]
-OnBadRows = Annotated[
-    Literal["stop", "skip"],
-    typer.Option(
-        "--on-bad-rows",
-        rich_help_panel=PANEL,
-        help="stop: name the bad rows and end; skip: leave them out, write them to rejects.csv.",
-    ),
-]
-SchemaFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--schema",
-        metavar="FILE",
-        rich_help_panel=PANEL,
-        help="Amazon's (Avro) schema that the interactions must fit.",
-        show_default=False,
-    ),
-]
-MemoryLimit = Annotated[
-    str | None,
-    typer.Option(
-        "--memory-limit",
-        metavar="SIZE",
-        rich_help_panel=PANEL,
-        help="Memory that reading may take, such as 4GB. Default: half of what there is.",
-        show_default=False,
-    ),
-]
-EventTypes = Annotated[
-    str | None,
-    typer.Option(
-        "--event-types",
-        metavar="A,B",
-        rich_help_panel=CHOICE,
-        help="Keep events of these types, with commas between them.",
-        show_default=False,
-    ),
-]
-MinEventValue = Annotated[
-    float | None,
-    typer.Option(
-        "--min-event-value",
-        metavar="X",
-        rich_help_panel=CHOICE,
-        help="Keep events whose EVENT_VALUE is so large or larger.",
-        show_default=False,
-    ),
-]
-From = Annotated[
-    str | None,
-    typer.Option(
-        "--from",
-        metavar="TIME",
-        rich_help_panel=CHOICE,
-        help="Keep events from this time on: a date, an ISO time (UTC unless said) or unix seconds.",
-        show_default=False,
-    ),
-]
-Until = Annotated[
-    str | None,
-    typer.Option(
-        "--until",
-        metavar="TIME",
-        rich_help_panel=CHOICE,
-        help="Keep events before this time, itself left out.",
-        show_default=False,
-    ),
-]
-SampleUsers = Annotated[
-    float | None,
-    typer.Option(
-        "--sample-users",
-        metavar="PART",
-        rich_help_panel=CHOICE,
-        help="Keep this part of the users, drawn by their ids: the same ones each time.",
-        show_default=False,
-    ),
-]
-MinUserEvents = Annotated[
-    int | None,
-    typer.Option(
-        "--min-user-events",
-        metavar="N",
-        rich_help_panel=CHOICE,
-        help="Keep users with so many events, again and again until --min-item-events holds too.",
-        show_default=False,
-    ),
-]
-MinItemEvents = Annotated[
-    int | None,
-    typer.Option(
-        "--min-item-events",
-        metavar="N",
-        rich_help_panel=CHOICE,
-        help="Keep items with so many events; rarer ones leave the catalogue.",
-        show_default=False,
-    ),
-]
+Columns = Annotated[str | None, _of("columns", metavar="OURS=THEIRS,…")]
+NoHeader = Annotated[bool, _of("no_header")]
+Separator = Annotated[str | None, _of("separator", metavar="S")]
+NoQuotes = Annotated[bool, _of("no_quotes")]
+Timestamps = Annotated[Literal["seconds", "milliseconds", "microseconds", "iso"] | None, _of("timestamps")]
+OnBadRows = Annotated[Literal["stop", "skip"], _of("on_bad_rows")]
+SchemaFile = Annotated[Path | None, _of("schema_file", metavar="FILE")]
+MemoryLimit = Annotated[str | None, _of("memory_limit", metavar="SIZE")]
+EventTypes = Annotated[str | None, _of("event_types", metavar="A,B")]
+MinEventValue = Annotated[float | None, _of("min_event_value", metavar="X")]
+From = Annotated[str | None, _of("from_time", metavar="TIME")]
+Until = Annotated[str | None, _of("until_time", metavar="TIME")]
+SampleUsers = Annotated[float | None, _of("sample_users", metavar="PART")]
+MinUserEvents = Annotated[int | None, _of("min_user_events", metavar="N")]
+MinItemEvents = Annotated[int | None, _of("min_item_events", metavar="N")]
 
 
-def options_of(**told: Any) -> Any:
+def options_of(**told: Any) -> ReadOptions:
     """Return ReadOptions of a command's options; a plain flag that is off and `stop` say nothing."""
-    from hrnn_hpo.data.reading.options import read_options
-
     # `is`: the number 0 equals False, and says something.
     said = {name: value for name, value in told.items() if value is not None and value is not False and value != "stop"}
     return read_options(**said)

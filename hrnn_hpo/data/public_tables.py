@@ -10,7 +10,7 @@ import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from hrnn_hpo.data.schema import EVENT_VALUE, ITEM_ID, SESSION_ID, TIMESTAMP, USER_ID
+from hrnn_hpo.data import EVENT_VALUE, ITEM_ID, SESSION_ID, TIMESTAMP, USER_ID
 
 Row = Sequence[object]
 Tables = Mapping[str, Iterable[Row]]  # file name -> header and rows

@@ -1,4 +1,4 @@
-"""The encoded interaction log that every other module reads, and the column names of the files it comes from.
+"""The encoded interaction log that every other module reads.
 
 Reading files is ingest's work, cutting sessions is sessions', assigning roles to events is splits'.
 """
@@ -9,16 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hrnn_hpo.errors import DataError
-
-USER_ID = "USER_ID"
-ITEM_ID = "ITEM_ID"
-TIMESTAMP = "TIMESTAMP"
-EVENT_TYPE = "EVENT_TYPE"
-EVENT_VALUE = "EVENT_VALUE"
-IMPRESSION = "IMPRESSION"
-SESSION_ID = "SESSION_ID"
-
-REQUIRED_COLUMNS = (USER_ID, ITEM_ID, TIMESTAMP)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hrnn_hpo.data.schema import EVENT_TYPE, ITEM_ID, TIMESTAMP, USER_ID
+from hrnn_hpo.data import EVENT_TYPE, ITEM_ID, TIMESTAMP, USER_ID
 from hrnn_hpo.errors import ConfigError, DataError
 
 STRENGTH = 0.5  # how often an item's one successor follows

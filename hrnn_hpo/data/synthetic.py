@@ -11,8 +11,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hrnn_hpo.data import (
+    EVENT_TYPE,
+    EVENT_VALUE,
+    ITEM_ID,
+    SESSION_ID,
+    TIMESTAMP,
+    USER_ID,
+)
 from hrnn_hpo.data.fingerprint import with_content_hash
-from hrnn_hpo.data.schema import EVENT_TYPE, EVENT_VALUE, ITEM_ID, SESSION_ID, TIMESTAMP, USER_ID, Dataset
+from hrnn_hpo.data.schema import Dataset
 
 MINUTE, DAY = 60, 86_400
 EPOCH = 1_600_000_000  # where the made-up logs begin

@@ -11,8 +11,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from hrnn_hpo.data import EVENT_VALUE
 from hrnn_hpo.data.repeats import repeats_are_rare
-from hrnn_hpo.data.schema import EVENT_VALUE, Dataset
+from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.data.splits import EvalPart, expand_ranges, input_events
 from hrnn_hpo.errors import ConfigError, DataError, RunFailedError
 from hrnn_hpo.evaluation.metrics import (

@@ -23,8 +23,9 @@ from rows import Cell, Figures, Results, Row, Rows, script_parser
 from tables import table, verdict
 
 from hrnn_hpo.config import Configuration, Hyperparameters
+from hrnn_hpo.data import USER_ID
 from hrnn_hpo.data.prepared import load_dataset
-from hrnn_hpo.data.schema import USER_ID, Dataset
+from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.data.synthetic import markov
 from hrnn_hpo.experiment import compare_baselines, evaluate_model, prepare_experiment, run_experiment
 from hrnn_hpo.search.space import load_space, suggest

@@ -36,8 +36,9 @@ from tables import all_of, error, mean, mean_and_error, of_seeds, table
 from trainings import training_cell
 
 from hrnn_hpo.config import Configuration, parse_hyperparameters
+from hrnn_hpo.data import ITEM_ID, SESSION_ID, TIMESTAMP, USER_ID
 from hrnn_hpo.data.prepared import load_dataset
-from hrnn_hpo.data.schema import ITEM_ID, SESSION_ID, TIMESTAMP, USER_ID, Dataset
+from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.data.splits import make_split
 from hrnn_hpo.evaluation.baselines import BASELINES
 from hrnn_hpo.evaluation.protocols import evaluate

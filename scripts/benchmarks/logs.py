@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from hrnn_hpo.data.schema import ITEM_ID, SESSION_ID, TIMESTAMP, USER_ID
+from hrnn_hpo.data import ITEM_ID, SESSION_ID, TIMESTAMP, USER_ID
 
 
 def write_copy(interactions: Path, file: Path, make: Callable[[pd.DataFrame], pd.DataFrame]) -> Path:

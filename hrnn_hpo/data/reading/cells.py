@@ -11,11 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from hrnn_hpo.data.reading.header import Layout, quotes_count
-from hrnn_hpo.data.reading.options import ReadOptions
-from hrnn_hpo.data.reading.problems import Problem, Problems
-from hrnn_hpo.data.reading.source import LogFile
-from hrnn_hpo.data.schema import (
+from hrnn_hpo.data import (
     EVENT_TYPE,
     EVENT_VALUE,
     ITEM_ID,
@@ -24,6 +20,10 @@ from hrnn_hpo.data.schema import (
     TIMESTAMP,
     USER_ID,
 )
+from hrnn_hpo.data.reading.header import Layout, quotes_count
+from hrnn_hpo.data.reading.options import ReadOptions
+from hrnn_hpo.data.reading.problems import Problem, Problems
+from hrnn_hpo.data.reading.source import LogFile
 from hrnn_hpo.errors import DataError
 
 if TYPE_CHECKING:

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hrnn_hpo.data import EVENT_TYPE, EVENT_VALUE, SESSION_ID
 from hrnn_hpo.data.keeping.arrays import ArrayStore
 from hrnn_hpo.data.reading.cells import one_row, watched
 from hrnn_hpo.data.reading.load import OnStep
-from hrnn_hpo.data.schema import EVENT_TYPE, EVENT_VALUE, SESSION_ID, Dataset
+from hrnn_hpo.data.schema import Dataset
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

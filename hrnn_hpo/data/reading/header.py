@@ -8,10 +8,18 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from hrnn_hpo.data import (
+    EVENT_TYPE,
+    EVENT_VALUE,
+    ITEM_ID,
+    REQUIRED_COLUMNS,
+    SESSION_ID,
+    TIMESTAMP,
+    USER_ID,
+)
 from hrnn_hpo.data.reading.options import KEYWORDS, READ_COLUMNS, ReadOptions
 from hrnn_hpo.data.reading.problems import Problem, Problems, shorten
 from hrnn_hpo.data.reading.source import LogFile, first_lines
-from hrnn_hpo.data.schema import EVENT_TYPE, EVENT_VALUE, ITEM_ID, REQUIRED_COLUMNS, SESSION_ID, TIMESTAMP, USER_ID
 from hrnn_hpo.errors import DataError
 from hrnn_hpo.plain_data import load_json
 

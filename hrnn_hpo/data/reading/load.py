@@ -10,6 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hrnn_hpo.data import (
+    EVENT_TYPE,
+    EVENT_VALUE,
+    ITEM_ID,
+    SESSION_ID,
+    TIMESTAMP,
+    USER_ID,
+)
 from hrnn_hpo.data.reading.amazon import Schema, read_schema, schema_rules
 from hrnn_hpo.data.reading.cells import (
     ROW,
@@ -30,7 +38,6 @@ from hrnn_hpo.data.reading.problems import Problem, Problems
 from hrnn_hpo.data.reading.records import Rules, good_rows
 from hrnn_hpo.data.reading.rules import MICROSECONDS, rules_of, split_sql, time_sql, whole_time_sql
 from hrnn_hpo.data.reading.source import LogFile, Source, begins_blank
-from hrnn_hpo.data.schema import EVENT_TYPE, EVENT_VALUE, ITEM_ID, SESSION_ID, TIMESTAMP, USER_ID
 from hrnn_hpo.errors import ConfigError, DataError
 
 if TYPE_CHECKING:

@@ -14,7 +14,14 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, ValidationError, field_serializer, model_validator
 
 from hrnn_hpo.config import Settings, nearest
-from hrnn_hpo.data.schema import EVENT_TYPE, EVENT_VALUE, ITEM_ID, SESSION_ID, TIMESTAMP, USER_ID
+from hrnn_hpo.data import (
+    EVENT_TYPE,
+    EVENT_VALUE,
+    ITEM_ID,
+    SESSION_ID,
+    TIMESTAMP,
+    USER_ID,
+)
 from hrnn_hpo.errors import ConfigError
 
 READ_COLUMNS = (USER_ID, ITEM_ID, TIMESTAMP, EVENT_TYPE, EVENT_VALUE, SESSION_ID)
@@ -233,7 +240,7 @@ class ReadOptions(Settings):
         """Return the options as they are typed."""
         words = []
         for name, value in self.told().items():
-            option = {"from_time": "--from", "until_time": "--until"}.get(name, "--" + name.replace("_", "-"))
+            option = option_name(name)
             if name == "columns":
                 value = ",".join(f"{ours}={theirs}" for ours, theirs in value.items())
             elif name == "event_types":
@@ -265,6 +272,12 @@ FILTERS = (
     "min_user_events",
     "min_item_events",
 )
+
+
+def option_name(field: str) -> str:
+    """Return what a field of ReadOptions is called on the command line."""
+    names = {"from_time": "--from", "until_time": "--until", "schema_file": "--schema"}
+    return names.get(field, "--" + field.replace("_", "-"))
 
 
 def read_options(options: ReadOptions | None = None, **fields: Any) -> ReadOptions:

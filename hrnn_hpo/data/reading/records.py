@@ -11,12 +11,12 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from typing import IO, Any
 
+from hrnn_hpo.data import ITEM_ID, USER_ID
 from hrnn_hpo.data.reading.header import Layout, quotes_count
 from hrnn_hpo.data.reading.options import ReadOptions
 from hrnn_hpo.data.reading.problems import Problem, Problems
 from hrnn_hpo.data.reading.rules import Rule
 from hrnn_hpo.data.reading.source import LogFile
-from hrnn_hpo.data.schema import ITEM_ID, USER_ID
 from hrnn_hpo.plain_data import load_json
 
 MAX_LINE_BYTES = 2_000_000  # DuckDB's own limit; a longer line is a file that was damaged

@@ -8,8 +8,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
+from hrnn_hpo.data import (
+    EVENT_TYPE,
+    EVENT_VALUE,
+    ITEM_ID,
+    SESSION_ID,
+    TIMESTAMP,
+    USER_ID,
+)
 from hrnn_hpo.data.reading.options import MAX_SECONDS, ReadOptions
-from hrnn_hpo.data.schema import EVENT_TYPE, EVENT_VALUE, ITEM_ID, SESSION_ID, TIMESTAMP, USER_ID
 
 MAX_ID_LENGTH = 256
 MAX_TIMESTAMP = 2**63 - 1

@@ -3,13 +3,13 @@
 import re
 from typing import Any
 
+from hrnn_hpo.data import EVENT_VALUE, TIMESTAMP
 from hrnn_hpo.data.reading.amazon import MAX_METADATA, RESERVED, suggest_schema
 from hrnn_hpo.data.reading.cells import Cells, column_types, json_cells, one_row, text_cells, typed_cells
 from hrnn_hpo.data.reading.header import Layout, find_layout, read_names
 from hrnn_hpo.data.reading.options import ReadOptions
 from hrnn_hpo.data.reading.problems import Problems
 from hrnn_hpo.data.reading.source import find_source
-from hrnn_hpo.data.schema import EVENT_VALUE, TIMESTAMP
 from hrnn_hpo.errors import DataError
 
 _MAX_CATEGORIES = 1000
