@@ -11,16 +11,38 @@ import torch
 from torch import Tensor
 
 
-def scan(gates: Tensor, *arguments: Any) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
+def scan(
+    gates: Tensor,
+    hidden: Tensor,
+    user: Tensor | None,
+    recurrent: Tensor,
+    candidate_bias: Tensor,
+    user_weight: Tensor | None,
+    step_sizes: Sequence[int],
+    session_starts: Sequence[Tensor | None],
+    bptt: int,
+    users_wanted: bool,
+    *start_parameters: Tensor,
+) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
     """Return outputs (N, H), final states (B, H), final user states (B, H) and those of each step (N, H).
 
-    The last two are None without a user level, and the last where it is not wanted. `gates` (N, 3H) are the inputs'
-    part of r, z and n; the other arguments are those of `_Scan.forward`. All is computed in the precision of the
-    states: the products are small, and their errors would add up over the steps.
+    `gates` (N, 3H) are the inputs' part of r, z and n, `hidden` and `user` the states before, (B, H). The last two
+    results are None without a user level, and the last where no `users_wanted`. All is computed in the precision of
+    the states: the products are small, and their errors would add up over the steps.
     """
     with torch.autocast(gates.device.type, enabled=False):
         result: tuple[Tensor, Tensor, Tensor | None, Tensor | None] = _Scan.apply(  # type: ignore[no-untyped-call]
-            gates, *arguments
+            gates,
+            hidden,
+            user,
+            recurrent,
+            candidate_bias,
+            user_weight,
+            step_sizes,
+            session_starts,
+            bptt,
+            users_wanted,
+            *start_parameters,
         )
     return result
 
