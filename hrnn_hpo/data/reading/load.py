@@ -5,6 +5,7 @@ The fast way is one SQL statement a file. Only where it finds something bad does
 
 import csv
 import re
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -76,14 +77,20 @@ def load_tables(
 
     Raises DataError with every problem of all files that stops the reading.
     """
-    loader = _Loader(connection, source, options, work, problems)
+    loader = _Loader(connection, source, options, work, problems, on_step or (lambda *_: None))
     loader.create_tables()
-    return loader.load(on_step or (lambda *_: None))
+    return loader.load()
 
 
 class _Loader:
     def __init__(
-        self, connection: "DuckDBPyConnection", source: Source, options: ReadOptions, work: Path, problems: Problems
+        self,
+        connection: "DuckDBPyConnection",
+        source: Source,
+        options: ReadOptions,
+        work: Path,
+        problems: Problems,
+        on_step: OnStep,
     ) -> None:
         self.connection = connection
         self.source = source
@@ -92,7 +99,7 @@ class _Loader:
         self.problems = problems
         self.schema: Schema | None = None if options.schema_file is None else read_schema(options.schema_file)
         self.types: dict[str, dict[str, str]] = {}
-        self.on_step: OnStep = lambda *_: None
+        self.on_step = on_step
 
     def create_tables(self) -> None:
         columns = ", ".join(f"{name} {kind}" for name, kind in STAGED.values())
@@ -100,35 +107,30 @@ class _Loader:
         for role in ("items", "users"):
             self.connection.execute(f"CREATE TABLE listed_{role} (id VARCHAR, file INTEGER, broken BOOLEAN)")
 
-    def load(self, on_step: OnStep) -> Loaded:
+    def load(self) -> Loaded:
         loaded = Loaded()
-        self.on_step = on_step
         self._require_text()
         layouts = [self._layout(file) for file in self.source.files]
         self.problems.raise_if_any()
         several = len(self.source.of("interactions")) > 1
-        found: dict[str, int] = {}
+        found: Counter[str] = Counter()
+        n_files = 0
         for number, (file, layout) in enumerate(zip(self.source.files, layouts, strict=True)):
-            on_step("reading", number, len(layouts))
+            self.on_step("reading", number, len(layouts))
             if layout is None:
                 continue
             n_rows = self._load_file(number, file, layout)
             if file.role == "interactions":
+                n_files += 1
                 here = {*layout.places, *layout.constants} & set(READ_COLUMNS)
                 here -= self._never_found(number, file, layout)
                 loaded.columns |= here
-                for name in here:
-                    found[name] = found.get(name, 0) + 1
+                found.update(here)
                 loaded.n_rows += n_rows
             if n_rows == 0 and not (file.role == "interactions" and (several or self.problems.n_rejected_rows)):
                 says = "is empty; at least one row must stand below the header"
                 self.problems.add(Problem(file.place, says))
         self.problems.raise_if_any()
-        n_files = sum(
-            layout is not None
-            for file, layout in zip(self.source.files, layouts, strict=True)
-            if file.role == "interactions"
-        )
         if loaded.n_rows == 0 and self.problems.n_rejected_rows:
             kinds = "; ".join(self.problems.rejected)
             raise DataError(
@@ -136,9 +138,9 @@ class _Loader:
             )
         if loaded.n_rows == 0:
             raise DataError(f"{self.source.name}: is empty; no file has a row below its header.")
-        for name, count in found.items():
-            if count < n_files:
-                loaded.warnings.append(f"{name} stands in {count} of {n_files} files; it is empty in the others.")
+        for name in READ_COLUMNS:
+            if 0 < found[name] < n_files:
+                loaded.warnings.append(f"{name} stands in {found[name]} of {n_files} files; it is empty in the others.")
         return loaded
 
     def _require_text(self) -> None:
