@@ -251,7 +251,8 @@ def test_the_data_says_whether_repeats_are_mixed_in_unless_the_configuration_doe
     log = dataset_of(histories)
     assert resolve_auto(log, Configuration()).hyperparameters.repeats == settled
     for choice in ("mixed", "ignored"):
-        told = Configuration(hyperparameters=Hyperparameters(repeats=choice, batch_size=7))  # type: ignore[arg-type]
+        settled_by_hand = Hyperparameters(repeats=choice, batch_size=7, targets_ahead=1.0)  # type: ignore[arg-type]
+        told = Configuration(hyperparameters=settled_by_hand)
         assert resolve_auto(log, told) is told
 
 

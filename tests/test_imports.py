@@ -203,7 +203,7 @@ HEAVY = {"torch", "mlflow", "optuna", "pandas", "duckdb", "sklearn", "scipy", "m
 def test_command_files_import_nothing_heavy_at_their_top() -> None:
     """So that `hrnn-hpo --help` is instant."""
     light = {"errors", "stores", "cli"}
-    also_light = {"hrnn_hpo.study.request.request"}  # whose field descriptions are help texts
+    also_light = {"hrnn_hpo.study.request.request", "hrnn_hpo.data.reading.options"}  # whose fields have the help texts
     for path in sorted((PACKAGE / "cli").glob("*.py")):
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
             names: list[str] = []
