@@ -8,7 +8,7 @@ import difflib
 from collections.abc import Mapping
 from pathlib import Path
 from types import UnionType
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import yaml
 from pydantic import (
@@ -25,7 +25,12 @@ from pydantic import (
 from hrnn_hpo.errors import ConfigError
 from hrnn_hpo.plain_data import load_yaml
 
-M = TypeVar("M", bound=BaseModel)
+if TYPE_CHECKING:  # Pydantic has no public name for it
+    from pydantic._internal._model_construction import ModelMetaclass
+else:
+    ModelMetaclass = type(BaseModel)
+
+M = TypeVar("M", bound="Settings")
 Architecture = Literal["control", "hierarchical"]
 RequestTimeParts = Literal[
     "none", "gap", "session", "clock", "gap+session", "gap+clock", "session+clock", "gap+session+clock"
@@ -42,10 +47,29 @@ _OR_AUTO: dict[str, TypeAdapter[Any]] = {
 }
 
 
-class Settings(BaseModel):
-    """What users set: frozen, without unknown names, and no yes or no where a number is asked for."""
+class _Refusing(ModelMetaclass):
+    """Lets `Configuration(seed=-1)`, written in a program, raise what a file with the same value raises."""
+
+    def __call__(cls, *arguments: Any, **values: Any) -> Any:
+        try:
+            return super().__call__(*arguments, **values)
+        except ValidationError as error:
+            assert issubclass(cls, Settings)
+            raise cls.refusal(error) from None
+
+
+class Settings(BaseModel, metaclass=_Refusing):
+    """What users set: frozen, without unknown names, and no yes or no where a number is asked for.
+
+    Made from values that break a rule, it raises ConfigError with every problem in one message.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @classmethod
+    def refusal(cls, error: ValidationError, source: str = "") -> ConfigError:
+        """Return our error for Pydantic's; `source` says where the values came from."""
+        return ConfigError("\n".join(f"{source or cls.__name__}: {_explain(each, cls)}" for each in error.errors()))
 
     @field_validator("*", mode="before")
     @classmethod
@@ -334,7 +358,7 @@ def _validate(model: type[M], values: Mapping[str, Any], source: str) -> M:
     try:
         return model.model_validate(dict(values))
     except ValidationError as error:
-        raise ConfigError("\n".join(f"{source}: {_explain(problem, model)}" for problem in error.errors())) from None
+        raise model.refusal(error, source) from None
 
 
 def _explain(problem: Any, model: type[BaseModel]) -> str:

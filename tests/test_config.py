@@ -259,3 +259,16 @@ def test_settings_of_a_command_are_checked_like_a_files() -> None:
     assert Configuration(seed=3).with_settings({"split_seed": 4}, "train").seed == 3
     with pytest.raises(ConfigError, match="train: seed: Input should be less than or equal to"):
         Configuration().with_settings({"seed": 2**64}, "train")
+
+
+def test_settings_made_in_a_program_are_refused_as_those_of_a_file() -> None:
+    with pytest.raises(ConfigError) as refused:
+        Configuration(seed=-1, protocol="all", hyperparameters={"epochs": 0})  # type: ignore[arg-type]
+    lines = sorted(str(refused.value).splitlines())
+    assert [line.partition(", but got")[0].split(":")[:2] for line in lines] == [
+        ["Configuration", " hyperparameters.epochs"],
+        ["Configuration", " protocol"],
+        ["Configuration", " seed"],
+    ]
+    with pytest.raises(ConfigError, match=r"^Hyperparameters: unknown key 'epoch', did you mean 'epochs'"):
+        Hyperparameters(epoch=3)  # type: ignore[call-arg]

@@ -219,6 +219,11 @@ class ReadOptions(Settings):
     def _show_path(self, value: Path | None) -> str | None:
         return None if value is None else str(value)
 
+    @classmethod
+    def refusal(cls, error: ValidationError, source: str = "") -> ConfigError:
+        """Return our error for Pydantic's, with every field that breaks a rule."""
+        return ConfigError("\n".join(_problem(dict(problem)) for problem in error.errors()))
+
     @property
     def filters(self) -> dict[str, Any]:
         """Return the filters that are asked for, by name."""
@@ -296,8 +301,7 @@ def read_options(options: ReadOptions | None = None, **fields: Any) -> ReadOptio
             told["columns"] = {**_columns(told.get("columns", base.get("columns", {}))), **named}
         return ReadOptions.model_validate({**base, **told})
     except ValidationError as error:
-        problems = [_problem(dict(entry)) for entry in error.errors()]
-        raise ConfigError("\n".join(problems)) from None
+        raise ReadOptions.refusal(error) from None
     except ValueError as error:
         raise ConfigError(_but_got(f"columns: {error}", told.get("columns"))) from None
 

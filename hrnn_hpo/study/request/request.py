@@ -247,6 +247,11 @@ class StudyRequest(Settings):
             raise ValueError(f"names ending in {' or '.join(RESERVED_ENDINGS)} are those of studies kept beside others")
         return name
 
+    @classmethod
+    def refusal(cls, error: ValidationError, source: str = "") -> ConfigError:
+        """Return our error for Pydantic's, with the names of the command line's options."""
+        return ConfigError("\n".join(_explain(problem) for problem in error.errors()))
+
     @model_validator(mode="after")
     def _fit_together(self) -> "StudyRequest":
         if self.protocol == "none":
@@ -276,7 +281,7 @@ def study_request(request: StudyRequest | None = None, **fields: Any) -> StudyRe
     try:
         return StudyRequest.model_validate({**given, **fields})
     except ValidationError as error:
-        raise ConfigError("\n".join(_explain(problem) for problem in error.errors())) from None
+        raise StudyRequest.refusal(error) from None
 
 
 def option_name(field: str) -> str:

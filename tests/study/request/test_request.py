@@ -100,3 +100,11 @@ def test_the_command_line_offers_the_fields_of_the_request_and_their_description
     assert {name: offered[name] for name in offered if name not in own} == {
         option_name(name): field.description for name, field in StudyRequest.model_fields.items()
     }
+
+
+def test_a_request_made_in_a_program_is_refused_in_the_same_words() -> None:
+    with pytest.raises(ConfigError) as refused:
+        StudyRequest(n_trials=0, confirm=-1)  # type: ignore[call-arg]
+    with pytest.raises(ConfigError) as by_fields:
+        study_request(n_trials=0, confirm=-1)
+    assert str(refused.value) == str(by_fields.value)
