@@ -12,7 +12,7 @@ from typer.core import TyperGroup
 
 from hrnn_hpo import __version__
 from hrnn_hpo.cli import batch, compare, data, evaluate, recommend, report, serve, spaces, studies, train, tune, ui
-from hrnn_hpo.cli.output import print_error
+from hrnn_hpo.cli.output import print_error, show_what_encodings_lack
 from hrnn_hpo.errors import HRNNError, RunFailedError
 
 INTERRUPTED = 130  # 128 + SIGINT, what a shell reports
@@ -87,6 +87,7 @@ for _command in _commands:
 
 def main() -> None:
     """Run the command line; the entry point of the `hrnn-hpo` script."""
+    show_what_encodings_lack()
     for word in sys.argv[1:]:
         if any("\ud800" <= character <= "\udfff" for character in word):  # bytes that Python could not decode
             print_error(f"{word}: must be UTF-8 text, as every argument.")

@@ -5,6 +5,7 @@ style is given beside a text, never inside. With --json, print_json's object is 
 commands then leave `results` alone.
 """
 
+import io
 import json
 import math
 import sys
@@ -52,9 +53,25 @@ console = PlainConsole(stderr=True, width=None if sys.stderr.isatty() else 120) 
 results = PlainConsole(width=None if sys.stdout.isatty() else 120)  # what was asked for, for people
 
 
+def show_what_encodings_lack() -> None:
+    """Let standard output and error write a character that their encoding lacks by its code, instead of failing."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def print_json(value: dict[str, Any]) -> None:
-    """Write one JSON object to standard output; NaN and infinity become null, numpy scalars plain numbers."""
-    sys.stdout.write(json.dumps(_plain(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    """Write one JSON object to standard output; NaN and infinity become null, numpy scalars plain numbers.
+
+    Where the output's encoding lacks a character, all of them stand by JSON's own codes.
+    """
+    plain = _plain(value)
+    text = json.dumps(plain, indent=2, ensure_ascii=False, allow_nan=False)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        text = json.dumps(plain, indent=2, allow_nan=False)
+    sys.stdout.write(text + "\n")
     sys.stdout.flush()
 
 

@@ -1,9 +1,11 @@
 """The program as a whole: help without heavy imports, errors without tracebacks, JSON alone on standard output."""
 
 import errno
+import io
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -123,3 +125,36 @@ def test_durations(text: str, seconds: float) -> None:
 def test_what_is_no_duration_is_refused(text: str) -> None:
     with pytest.raises(typer.BadParameter, match="30m"):
         options.parse_duration(text)
+
+
+NARROW = {
+    "a table's units": (["data", "describe", "log.csv"], 0),
+    "a program's object": (["data", "describe", "log.csv", "--json"], 0),
+    "a name in an error": (["data", "describe", "grüße.csv"], 2),
+    "help": (["tune", "--help"], 0),
+}
+
+
+@pytest.mark.parametrize("case", NARROW)
+def test_a_console_that_lacks_a_character_shows_its_code(
+    case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = [f"u{user},{'ä' if event else 'b'},{user * 100 + event},größer" for user in range(3) for event in range(2)]
+    Path("log.csv").write_text("\n".join(["USER_ID,ITEM_ID,TIMESTAMP,EVENT_TYPE", *rows]) + "\n", encoding="utf-8")
+    command, code = NARROW[case]
+    streams = {name: io.TextIOWrapper(io.BytesIO(), encoding="ascii") for name in ("stdout", "stderr")}
+    for name, stream in streams.items():
+        monkeypatch.setattr(sys, name, stream)
+    monkeypatch.setattr(sys, "argv", ["hrnn-hpo", *command])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == code
+    written = {}
+    for name, stream in streams.items():
+        stream.flush()
+        written[name] = stream.buffer.getvalue().decode("ascii")  # type: ignore[attr-defined]
+    if "--json" in command:
+        assert json.loads(written["stdout"])["event_types"] == {"größer": 6}
+    if code:
+        assert "gr\\xfc\\xdfe.csv" in written["stderr"]
