@@ -3,6 +3,7 @@
 What an event does to a user is state's work; here requests are checked and answered.
 """
 
+import re
 import socket
 import uuid
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.alias_generators import to_camel
+from starlette.exceptions import HTTPException
 
 from hrnn_hpo import __version__
 from hrnn_hpo.errors import ConfigError, DataError, HRNNError
@@ -22,6 +24,7 @@ from hrnn_hpo.serving.state import Event, UserStates
 from hrnn_hpo.serving.times import context_seconds, unix_seconds
 
 MAX_EVENTS = 10  # of one PutEvents request, as in Amazon Personalize
+NOT_SUPPORTED = ("filterArn", "filterValues", "promotions", "metadataColumns")  # fields of Amazon's requests
 MAX_VALUE = 1e15  # its square, which the model's norm takes, is still far inside float32
 
 Identifier = Annotated[str, Field(min_length=1, max_length=256)]
@@ -123,13 +126,30 @@ def create_app(recommender: Recommender, clock: Callable[[], float] | None = Non
         }
 
     @app.exception_handler(RequestValidationError)
-    def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+    def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+        sent = request.headers.get("content-type", "")
+        if not re.fullmatch(r"application/([^;]*[+])?json", sent.partition(";")[0].strip(), re.IGNORECASE):
+            # Browsers send a form or plain text from any page to any address without asking, and JSON not.
+            return _invalid(f"The body must come with the header content-type: application/json, but got {sent!r}")
         return _invalid("; ".join(_problem(problem) for problem in error.errors()))
 
     @app.exception_handler(ConfigError)
     @app.exception_handler(DataError)
     def refused(_: Request, error: HRNNError) -> JSONResponse:
         return _invalid(str(error))
+
+    @app.exception_handler(HTTPException)
+    def not_ours(request: Request, error: HTTPException) -> JSONResponse:
+        if error.status_code in (404, 405):
+            asked = f"{request.method} {request.url.path}"
+            served = "POST /recommendations, POST /events and GET /health"
+            return _failed(f"{asked} is not served here; {served} are", "UnknownOperationException", error.status_code)
+        return _invalid(str(error.detail))
+
+    @app.exception_handler(Exception)
+    def failed(_: Request, error: Exception) -> JSONResponse:
+        # The traceback goes to the server's log.
+        return _failed(f"The server failed ({type(error).__name__})", "InternalServerException", 500)
 
     return app
 
@@ -159,7 +179,11 @@ def serve(
 
 
 def _invalid(message: str) -> JSONResponse:
-    return JSONResponse({"message": message}, 400, {"x-amzn-ErrorType": "ValidationException"})
+    return _failed(message, "InvalidInputException", 400)  # the name that Amazon's clients know it by
+
+
+def _failed(message: str, kind: str, status: int) -> JSONResponse:
+    return JSONResponse({"message": message}, status, {"x-amzn-ErrorType": kind})
 
 
 def _problem(problem: Any) -> str:
@@ -169,6 +193,8 @@ def _problem(problem: Any) -> str:
         path += f"[{part}]" if isinstance(part, int) else f".{part}"
     if problem["type"] == "json_invalid":
         return f"The body must be JSON, but {problem.get('ctx', {}).get('error', 'it is not')}"
+    if problem["type"] == "extra_forbidden" and path.lstrip(".") in NOT_SUPPORTED:
+        return f"{path.lstrip('.')}: is not supported by this server"
     if problem["type"] == "extra_forbidden":
         return f"{path.lstrip('.')}: is no field of this request"
     message = problem["msg"].removeprefix("Value error, ")

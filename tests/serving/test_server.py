@@ -1,10 +1,13 @@
 """The service: events move a user on as the batch computation would, sessions join users, bad requests say why."""
 
+import json
 import re
 import signal
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -220,7 +223,7 @@ RECOMMENDATIONS: list[tuple[Any, str]] = [
     ({"userId": "u1", "numResults": 501}, "numResults: Input should be less than or equal to 500"),
     ({"userId": "u1", "numResults": 0}, "numResults: Input should be greater than or equal to 1"),
     ({"userId": "u1", "numResults": "5"}, "numResults: Input should be a valid integer"),
-    ({"userId": "u1", "filterArn": "f"}, "filterArn: is no field of this request"),
+    ({"userId": "u1", "filterArn": "f"}, "filterArn: is not supported by this server"),
     (b"{", "The body must be JSON, but "),
     (["u1"], "The body: "),
 ]
@@ -270,8 +273,53 @@ def test_amazons_own_client_understands_the_service(url: str) -> None:
     )
     after = client("personalize-runtime").get_recommendations(campaignArn="arn:any", userId="u3", numResults=5)
     assert after["itemList"] != answer["itemList"]
-    with pytest.raises(ClientError, match="ValidationException"):
-        client("personalize-runtime").get_recommendations(campaignArn="arn:any", userId="u3", numResults=501)
+    runtime = client("personalize-runtime")
+    with pytest.raises(runtime.exceptions.InvalidInputException, match="numResults"):
+        runtime.get_recommendations(campaignArn="arn:any", userId="u3", numResults=501)
+    with pytest.raises(runtime.exceptions.InvalidInputException, match="filterArn: is not supported"):
+        runtime.get_recommendations(campaignArn="arn:any", userId="u3", filterArn="arn:filter")
+    with pytest.raises(ClientError, match=r"UnknownOperationException.*POST /personalize-ranking is not served here"):
+        runtime.get_personalized_ranking(campaignArn="arn:any", userId="u3", inputList=["i03"])
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "content_type", "status", "kind", "says"),
+    [
+        (
+            "POST",
+            "/recommendations",
+            b'{"userId": "u3"}',
+            "application/x-www-form-urlencoded",
+            400,
+            "InvalidInput",
+            "content-type",
+        ),
+        ("POST", "/recommendations", b'{"userId": "\xff"}', "application/json", 400, "InvalidInput", "body"),
+        ("POST", "/recommendations", b'{"userId": ', "application/json", 400, "InvalidInput", "must be JSON"),
+        ("GET", "/recommendations", None, "application/json", 405, "UnknownOperation", "GET /recommendations"),
+        ("POST", "/nowhere", b"{}", "application/json", 404, "UnknownOperation", "POST /nowhere"),
+    ],
+)
+def test_every_refusal_has_the_shape_of_amazons(
+    url: str, method: str, path: str, body: bytes | None, content_type: str, status: int, kind: str, says: str
+) -> None:
+    request = urllib.request.Request(url + path, body, {"content-type": content_type}, method=method)
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(request, timeout=10)
+    with refused.value as answer:
+        assert (answer.code, answer.headers["x-amzn-ErrorType"]) == (status, f"{kind}Exception")
+        assert says in json.loads(answer.read())["message"]
+
+
+def test_a_failure_of_ours_is_a_message_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(UserStates, "recommend", fail)
+    app = serving.create_app(recommender_for(log_of(stored_histories(False))))
+    with serving_thread(app) as address:
+        answer = ask(f"{address}/recommendations", {"userId": "u3"})
+    assert answer == (500, {"message": "The server failed (ZeroDivisionError)"})
 
 
 def test_a_taken_port_is_refused(url: str) -> None:
