@@ -129,7 +129,13 @@ def typed_cells(file: LogFile, layout: Layout, types: Mapping[str, str], problem
                 says, hint = "text or whole numbers", _FLOAT_HINTS[file.kind] if _FLOAT.match(kind) else ""
         elif ours == TIMESTAMP:
             if _TIME.match(kind):
-                times[ours] = f"epoch_us(TRY_CAST({cell} AS {'TIMESTAMPTZ' if kind in _ZONED else 'TIMESTAMP'}))"
+                moment = f"TRY_CAST({cell} AS {'TIMESTAMPTZ' if kind in _ZONED else 'TIMESTAMP'})"
+                times[ours] = f"CASE WHEN isfinite({moment}) THEN epoch_us({moment}) END"
+                # Beyond microseconds' range DuckDB shows no time of seconds: its cast to text ends the connection.
+                texts[ours] = (
+                    f"CASE WHEN {cell} IS NOT NULL AND {moment} IS NULL THEN 'one beyond the year 294246' "
+                    f"ELSE CAST({moment} AS VARCHAR) END"
+                )
             elif re.fullmatch("(TINY|SMALL|BIG|)INT(EGER)?", kind):
                 whole_time = cell
             elif not (_WHOLE.match(kind) or _FLOAT.match(kind) or _TEXT.match(kind)):

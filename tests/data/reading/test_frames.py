@@ -111,6 +111,12 @@ def test_floats_that_are_whole_labels_lose_their_point() -> None:
         ({"ts": [1, 2, 3.5, 4]}, "but got '3.5'"),
         ({"ts": [1, 2, np.nan, 4]}, "DataFrame, iloc 2: TIMESTAMP must be a non-negative whole number"),
         ({"ts": pd.to_datetime(["2020-01-01", None, None, None])}, "iloc 1: TIMESTAMP must be a time from 1970 on"),
+        (
+            {"ts": np.array([1, 2, 9_300_000_000_000, 4], dtype="datetime64[s]")},
+            "iloc 2: TIMESTAMP must be a time from 1970 on, but got 'one beyond the year 294246'",
+        ),
+        ({"ts": np.array([1, 2, 2**62, 4], dtype="datetime64[ms]")}, "but got 'one beyond the year 294246'"),
+        ({"ts": np.array([1, 2**63 - 1, 3, 4], dtype="datetime64[us]")}, "iloc 1: TIMESTAMP must be a time from 1970"),
         ({"ts": [1.7e12] * 4}, "iloc 0: TIMESTAMP must be unix seconds up to 4,102,444,800 (the year 2100), but got"),
         (
             {"userId": [1.0, 2.0, 3.0, 4.0]},
