@@ -37,6 +37,8 @@ def load_yaml(text: str | bytes) -> Any:
         raise yaml.YAMLError("it is nested too deeply") from None
     except ValueError as error:  # a date such as 2020-13-45
         raise yaml.YAMLError(str(error)) from None
+    except (AttributeError, LookupError, TypeError):  # what PyYAML itself raises for `!!timestamp x` and `!!bool x`
+        raise yaml.YAMLError("a value is not what its tag (!!) says") from None
 
 
 def load_json(text: str | bytes, **hooks: Any) -> Any:

@@ -32,6 +32,8 @@ def test_what_was_written_is_read(data: object) -> None:
         ("a: 1:30", "1:30 is 90 in YAML: write 90, or '1:30' if that is meant"),
         ("a: 1:30.5", "1:30.5 is 90.5 in YAML"),
         ("a: 2020-13-45", "month must be in 1..12"),
+        ("a: !!timestamp x", "not what its tag"),
+        ("a: !!bool x", "not what its tag"),
         ("[" * 5000, "nested too deeply"),
         ("a: !!python/name:os.system x", "could not determine a constructor"),
     ],
