@@ -54,6 +54,11 @@ def require_apart(storage: str, tracking: str) -> None:
         )
 
 
+def without_password(address: str) -> str:
+    """Return an address as it may be shown."""
+    return re.sub(r"(://[^/@]*?):[^/]*@", r"\1:***@", address)
+
+
 def sqlite_address(file: Path) -> str:
     """Return SQLAlchemy's address of a SQLite file, whatever characters its path has: it decodes %XX and ends at ?."""
     return _SQLITE + str(file).replace("%", "%25").replace("?", "%3F")

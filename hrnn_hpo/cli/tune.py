@@ -1,5 +1,6 @@
 """`hrnn-hpo tune` searches a space; `hrnn-hpo worker` helps a running study from another process or machine."""
 
+import shlex
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -180,13 +181,14 @@ def _show_plan(forecast: "Forecast", json: bool) -> None:
 
 
 def _content(result: "StudyResult") -> dict[str, Any]:
+    from hrnn_hpo.stores import without_password
     from hrnn_hpo.study.confirm.leaderboard import leaderboard_content
 
     board = result.leaderboard
     return {
         "study": result.study,
         "storage": result.storage,
-        "tracking_uri": result.tracking_uri,
+        "tracking_uri": without_password(result.tracking_uri),
         "stopped": result.stopped,
         "interrupted": result.interrupted,
         "objective": result.record.objective,
@@ -257,6 +259,7 @@ def _show(result: "StudyResult") -> None:
 
 def ui_line(tracking_uri: str) -> str:
     """Return the line that opens MLflow's UI on a store."""
-    from hrnn_hpo.stores import tracking_address
+    from hrnn_hpo.stores import tracking_address, without_password
 
-    return "hrnn-hpo ui" if tracking_uri == tracking_address() else f"hrnn-hpo ui --tracking-uri {tracking_uri}"
+    shown = shlex.quote(without_password(tracking_uri))
+    return "hrnn-hpo ui" if tracking_uri == tracking_address() else f"hrnn-hpo ui --tracking-uri {shown}"

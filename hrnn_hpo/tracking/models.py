@@ -11,7 +11,7 @@ import yaml
 
 from hrnn_hpo import __version__
 from hrnn_hpo.errors import ConfigError
-from hrnn_hpo.stores import sqlite_file, tracking_address
+from hrnn_hpo.stores import sqlite_file, tracking_address, without_password
 from hrnn_hpo.tracking.search import matching, query
 from hrnn_hpo.tracking.store import default_store, first_line, quiet, rebase_artifacts
 
@@ -103,4 +103,6 @@ def download_model(address: str, uri: str | None = None) -> Path:
         content = yaml.safe_load(packed.read_text(encoding="utf-8"))
         return folder / str(content["flavors"]["python_function"]["data"])
     except Exception as error:
-        raise ConfigError(f"{address}: cannot be fetched from {store} ({first_line(error)}).") from error
+        raise ConfigError(
+            f"{address}: cannot be fetched from {without_password(store)} ({first_line(error)})."
+        ) from error

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from hrnn_hpo.errors import ConfigError, RunFailedError
-from hrnn_hpo.stores import sqlite_file, tracking_address
+from hrnn_hpo.stores import sqlite_file, tracking_address, without_password
 from hrnn_hpo.tracking.pages import APP_NAME
 from hrnn_hpo.tracking.tracker import Tracker
 
@@ -24,7 +24,9 @@ def serve_ui(uri: str | None, host: str, port: int, ready: Callable[[str], None]
     """
     address = tracking_address(uri)
     if address.startswith(("http:", "https:")):
-        raise ConfigError(f"{address} is a server with a user interface of its own: open it in a browser.")
+        raise ConfigError(
+            f"{without_password(address)} is a server with a user interface of its own: open it in a browser."
+        )
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -77,8 +79,8 @@ def _page(tracker: Tracker, study: str | None) -> str:
     run = tracker.find_run({"study": study, "role": "study"})
     if run is None:
         raise ConfigError(
-            f"{tracker.uri} holds no run of study {study!r}: look for it with `hrnn-hpo studies list`, and write its "
-            "runs with `hrnn-hpo sync`."
+            f"{without_password(tracker.uri)} holds no run of study {study!r}: look for it with `hrnn-hpo studies "
+            "list`, and write its runs with `hrnn-hpo sync`."
         )
     return f"{tracker.address(run)}?workflowType=machine_learning"
 

@@ -3,6 +3,7 @@
 from optuna.trial import TrialState
 
 from hrnn_hpo.errors import RunFailedError
+from hrnn_hpo.stores import without_password
 from hrnn_hpo.study.confirm.agenda import confirmation_runs, screening_runs
 from hrnn_hpo.study.confirm.leaderboard import read_leaderboard
 from hrnn_hpo.study.confirm.runs import companion_of
@@ -40,7 +41,7 @@ def sync(study: str, *, storage: str | None = None, tracking_uri: str | None = N
         shown.close_parent("complete" if read_leaderboard(found) else "stopped")
     if tracker.failure is not None:
         raise RunFailedError(
-            f"MLflow ({tracker.uri}) did not take all of study {study!r}: {tracker.failure}\n"
+            f"MLflow ({without_password(tracker.uri)}) did not take all of study {study!r}: {tracker.failure}\n"
             "The same command writes the rest."
         )
     return len(trials) + len(runs) + 1

@@ -101,7 +101,7 @@ def _open(address: str) -> RDBStorage:
     try:
         with optuna_quiet(), experimental_allowed(), _creating_tables(address, engine):
             storage = RetryingStorage(
-                address,
+                address.replace("{", "{{").replace("}", "}}"),  # a template to Optuna
                 engine_kwargs=engine,
                 heartbeat_interval=HEARTBEAT_SECONDS,
                 grace_period=GRACE_SECONDS,

@@ -18,7 +18,7 @@ from sqlalchemy.exc import OperationalError, ProgrammingError
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.errors import ConfigError, RunFailedError, StudyError
 from hrnn_hpo.search.space import SearchSpace
-from hrnn_hpo.stores import require_apart, sqlite_file, storage_address, tracking_address
+from hrnn_hpo.stores import require_apart, sqlite_file, storage_address, tracking_address, without_password
 from hrnn_hpo.study.storage import retrying
 from hrnn_hpo.study.storage.database import create_study, load_study, open_storage, storage_label
 from hrnn_hpo.study.storage.locks import holding, study_lock
@@ -272,7 +272,7 @@ def test_the_start_lock_is_held_by_one_process_until_it_is_given_back() -> None:
     assert order == ["first", "second"]
 
 
-@pytest.mark.parametrize("odd", ["%41", "a?b", "a#b", "o'x", "[b]", "a b", "ü", "50%"])
+@pytest.mark.parametrize("odd", ["%41", "a?b", "a#b", "o'x", "[b]", "a b", "ü", "50%", "{0}", "{a", "a\nb"])
 def test_any_folder_can_hold_the_stores(odd: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     home = tmp_path / odd
     monkeypatch.setenv("HRNN_HPO_HOME", str(home))
@@ -313,3 +313,17 @@ def test_a_study_with_one_database_for_both_is_refused_before_anything_is_writte
 def test_an_address_that_is_none_is_wrong_usage(address: str) -> None:
     with pytest.raises(ConfigError, match=r"--storage must be an address such as sqlite:///optuna\.db, but"):
         open_storage(address, create=True)
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("http://me:secret@host:5000", "http://me:***@host:5000"),
+        ("postgresql://me:se:cret@host/db", "postgresql://me:***@host/db"),
+        ("postgresql://me:se@cret@host/db", "postgresql://me:***@host/db"),
+        ("http://host:5000", "http://host:5000"),
+        ("sqlite:////home/a:b@c/mlflow.db", "sqlite:////home/a:b@c/mlflow.db"),
+    ],
+)
+def test_an_address_is_shown_without_its_password(address: str, shown: str) -> None:
+    assert without_password(address) == shown
