@@ -55,7 +55,7 @@ def commands(
         told.append(("--confirm", 0))
     enqueued = _enqueued(trials)
     exports = [
-        ["export", name, "--trial", trial.number, "--out", f"trial-{trial.number}.yaml", *place] for trial in enqueued
+        _export(name, ["--trial", trial.number, "--out", f"trial-{trial.number}.yaml", *place]) for trial in enqueued
     ]
     options = [word for option, value in told if value is not None for word in (option, value)]
     options += ["--deterministic"] if record.deterministic else []
@@ -63,9 +63,13 @@ def commands(
     options += [word for trial in enqueued for word in ("--enqueue", f"trial-{trial.number}.yaml")]
     lines = [*exports, ["tune", record.data, *options, *place]]
     if best is not None:
-        lines.append(["export", name, "--out", "best.yaml", *place])
+        lines.append(_export(name, ["--out", "best.yaml", *place]))
         lines.append(["train", record.data, "--config", "best.yaml", "--seen", record.seen, "--out", f"models/{name}"])
     return [shlex.join(["hrnn-hpo", *map(str, line)]) for line in lines]
+
+
+def _export(name: str, options: list[Any]) -> list[Any]:
+    return ["export", *options, "--", name] if name.startswith("-") else ["export", name, *options]
 
 
 def rerun_notes(study: Study, record: StudyRecord, trials: Sequence[FrozenTrial], space: SearchSpace) -> list[str]:

@@ -74,9 +74,10 @@ class LocalTeam:
     def _spawn(self, seat: int, gpu: str | None) -> "subprocess.Popen[bytes]":
         where = self.addresses
         n_threads = where.n_threads or default_threads(self.size)
-        command = [sys.executable, "-m", "hrnn_hpo.cli.main", "worker", self.study]
+        command = [sys.executable, "-m", "hrnn_hpo.cli.main", "worker"]
         command += ["--data", str(where.data), "--device", where.device]
         command += ["--threads", str(n_threads), "--parent", str(os.getpid())]
+        command += ["--", self.study]  # which may begin with a dash
         # Addresses may hold passwords: every user of a machine sees command lines, nobody else's environment.
         environment = {**os.environ, "HRNN_HPO_STORAGE": where.storage, "MLFLOW_TRACKING_URI": where.tracking_uri}
         environment["OMP_NUM_THREADS"] = str(n_threads)

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import optuna
 import pytest
+from typer.testing import CliRunner
 
+from hrnn_hpo.cli.main import app
 from hrnn_hpo.stores import storage_address, tracking_address
 from hrnn_hpo.study.team.local_team import LocalTeam, gpu_names, gpu_of_seat
 from hrnn_hpo.study.team.team import Addresses
@@ -49,3 +51,19 @@ def test_no_command_line_shows_an_address(home: Path, monkeypatch: pytest.Monkey
     monkeypatch.setenv("HRNN_HPO_STORAGE", environment["HRNN_HPO_STORAGE"])
     monkeypatch.setenv("MLFLOW_TRACKING_URI", environment["MLFLOW_TRACKING_URI"])
     assert (storage_address(), tracking_address()) == (addresses.storage, addresses.tracking_uri)
+
+
+@pytest.mark.parametrize("name", ["s", "-x", "--json", "two words"])
+def test_a_worker_is_told_its_study_whatever_that_is_called(
+    name: str, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[list[str]] = []
+    monkeypatch.setattr(subprocess, "Popen", lambda command, **_: started.append(command))
+    LocalTeam(1, Addresses(Path("log"), "sqlite:///o.db", "sqlite:///m.db", "cpu")).start(
+        optuna.create_study(study_name=name)
+    )
+    joined: list[str] = []
+    monkeypatch.setattr("hrnn_hpo.study.team.worker.work", lambda data, study, **_: joined.append(study) or "done")
+    [command] = started
+    answer = CliRunner().invoke(app, command[command.index("worker") :])
+    assert (answer.exit_code, joined) == (0, [name])
