@@ -1,21 +1,52 @@
 """Files that are written whole or not at all, and what is asked of their places before hours are spent on them."""
 
+import errno
 import os
 import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from hrnn_hpo.errors import ConfigError
+
+_STREAMS = ("/dev/fd", "/dev/std", "/proc")  # also where they lead to a plain file, which is being written then
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Give a draft, with the same ending, to write; it takes the file's place if the block ends well, else it goes.
+
+    The folders that the file needs are made. A link stays one. What is no plain file, such as /dev/stdout or a pipe, is
+    written as it stands: a file in its place would take it away from everybody else. Raises OSError.
+    """
+    if _is_stream(path):
+        yield path
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    target = path.resolve()
+    if target.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    draft = target.with_name(f".partial-{uuid.uuid4().hex[:12]}{''.join(target.suffixes[-2:])[-20:]}")
+    try:
+        yield draft
+        draft.replace(target)
+    finally:
+        with suppress(OSError):
+            draft.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
     """Write a file whole or not at all, with the folders it needs."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
+        with whole_file(path) as draft:
+            draft.write_text(text, encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"{path}: cannot be written ({error.strerror}).") from error
+
+
+def _is_stream(path: Path) -> bool:
+    return str(path.absolute()).startswith(_STREAMS) or (path.exists() and not path.is_file() and not path.is_dir())
 
 
 def require_writable(path: Path) -> None:
@@ -23,6 +54,8 @@ def require_writable(path: Path) -> None:
     try:
         if path.is_dir() or path.name in ("", ".."):
             raise ConfigError(f"{path}: a file is to be written there, but it is a folder.")
+        if _is_stream(path):
+            return
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name[:200]}."):
             path.exists()  # raises where the name is too long

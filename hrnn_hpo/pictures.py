@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hrnn_hpo.files import whole_file
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -36,6 +38,6 @@ def save(figure: "Figure", file: Path, dpi: int) -> Path:
 
     Raises OSError for a file that cannot be written and ValueError for an ending that names no kind of picture.
     """
-    file.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(file, dpi=dpi)
+    with whole_file(file) as draft:
+        figure.savefig(draft, dpi=dpi)
     return file

@@ -6,7 +6,6 @@ The small logs of tests, each with one planted rule, are synthetic's.
 import contextlib
 import math
 import os
-import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 
 from hrnn_hpo.data import EVENT_TYPE, ITEM_ID, TIMESTAMP, USER_ID
 from hrnn_hpo.errors import ConfigError, DataError
+from hrnn_hpo.files import whole_file
 
 STRENGTH = 0.5  # how often an item's one successor follows
 MEAN_VISIT = 4.0  # events
@@ -51,20 +51,14 @@ def simulate(
     ending = next((ending for ending in reversed(_ENDINGS) if out.name.endswith(ending)), None)
     if ending is None:
         raise ConfigError(f"{out}: must end with {', '.join(_ENDINGS)}.")
-    partial = out.with_name(f".{out.name}.{uuid.uuid4().hex[:12]}")
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with _writer(partial, ending) as write:
+        with whole_file(out) as draft, _writer(draft, ending) as write:
             for table in _tables(n_events, n_users, n_items, np.random.default_rng(seed)):
                 write(table)
                 if on_events is not None:
                     on_events(table.num_rows)
-        partial.replace(out)
     except OSError as error:
         raise DataError(f"{out}: cannot be written ({error.strerror or error}).") from error
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
     return out
 
 

@@ -5,10 +5,8 @@ A line is {"user": id, "items": [ids, best first]}. Ranking and figures are prot
 
 import gzip
 import json
-import os
 import zlib
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, cast
@@ -21,6 +19,7 @@ from hrnn_hpo.data.splits import EvalPart
 from hrnn_hpo.errors import ConfigError, DataError
 from hrnn_hpo.evaluation.metrics import LIST_LENGTH, VALUE_WEIGHTED_METRICS
 from hrnn_hpo.evaluation.protocols import Evaluation, Seen, make_truth
+from hrnn_hpo.files import whole_file
 
 MAX_PROBLEMS = 20  # that one error tells
 UNKNOWN = -2  # an item that the data does not have
@@ -45,10 +44,8 @@ def write_rankings(
     The file appears whole or not at all. Raises ConfigError when it cannot be written.
     """
     truth = make_truth(dataset, part, value_weighted=VALUE_WEIGHTED_METRICS[0] in evaluation.metrics)
-    draft = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with draft.open("w", encoding="utf-8") as file:
+        with whole_file(path) as draft, draft.open("w", encoding="utf-8") as file:
             for row, user in enumerate(evaluation.users):
                 items = evaluation.top_items[row]
                 own = slice(int(truth.offsets[row]), int(truth.offsets[row + 1]))
@@ -62,12 +59,8 @@ def write_rankings(
                 if truth.values is not None:
                     line["values"] = truth.values[own].tolist()
                 file.write(json.dumps(line, ensure_ascii=False) + "\n")
-        draft.replace(path)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be written ({error.strerror}).") from error
-    finally:
-        with suppress(OSError):  # a parent that is a file has been told above
-            draft.unlink(missing_ok=True)
 
 
 def ranking_name(path: Path) -> str:

@@ -5,15 +5,14 @@ A line in, `{"userId": "4638"}`, is a line out. It may say when the user asks, `
 """
 
 import json
-import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, NoReturn
 
 from hrnn_hpo.errors import ConfigError, DataError, HRNNError
+from hrnn_hpo.files import whole_file
 from hrnn_hpo.model.encode import USERS_AT_ONCE
 from hrnn_hpo.serving.recommender import Recommender, check_k
 from hrnn_hpo.serving.times import CONTEXT, MAX_SHOWN, time_in_context
@@ -44,13 +43,11 @@ def recommend_file(
     check_k(k)
     if target.exists() and source.exists() and target.samefile(source):
         raise ConfigError(f"{target}: the output must be another file than the input.")
-    draft = target.with_name(f".{target.name}.partial-{os.getpid()}")
     n_lines = n_errors = 0
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
         if target.is_dir():
             raise ConfigError(f"{target}: the output must be a file, but is a folder.")
-        with draft.open("w", encoding="utf-8") as file:
+        with whole_file(target) as draft, draft.open("w", encoding="utf-8") as file:
             for block, n_bytes in _blocks(source):
                 answers = answer_lines(recommender, block, k)
                 file.writelines(json.dumps(answer) + "\n" for answer in answers)
@@ -58,12 +55,8 @@ def recommend_file(
                 n_errors += sum(answer["error"] is not None for answer in answers)
                 if on_progress is not None:
                     on_progress(n_bytes)
-        draft.replace(target)
     except OSError as error:
         raise ConfigError(f"{target}: cannot be written ({error.strerror}).") from error
-    finally:
-        with suppress(OSError):  # where the folder is none, there is no draft either
-            draft.unlink()
     return BatchReport(n_lines, n_errors)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from hrnn_hpo.data.describing.figures import Description
 from hrnn_hpo.data.describing.text import facts_of, tables_of
 from hrnn_hpo.errors import DataError
+from hrnn_hpo.files import whole_file
 from hrnn_hpo.pages.page import Html, chart, element, page, section, table
 from hrnn_hpo.pages.svg import Axis, Plot, number_axis
 
@@ -14,8 +15,9 @@ from hrnn_hpo.pages.svg import Axis, Plot, number_axis
 def write_page(description: Description, path: Path, warnings: Sequence[str] = ()) -> Path:
     """Write the page; return the path. Raises DataError when the file cannot be written."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(describe_page(description, warnings), encoding="utf-8")
+        text = describe_page(description, warnings)
+        with whole_file(path) as draft:
+            draft.write_text(text, encoding="utf-8")
     except OSError as error:
         raise DataError(f"{path}: cannot be written ({error.strerror}).") from error
     return path

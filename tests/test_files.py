@@ -1,0 +1,59 @@
+"""Files are written whole or not at all, and what is no plain file is never replaced by one."""
+
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from hrnn_hpo.errors import ConfigError
+from hrnn_hpo.files import require_writable, whole_file, write_text
+
+
+def test_a_file_keeps_its_content_where_writing_fails(tmp_path: Path) -> None:
+    file = tmp_path / "new" / "report.html"
+    write_text(file, "first")
+
+    def write_half() -> None:
+        with whole_file(file) as draft:
+            assert draft.suffix == ".html"  # by which libraries choose what to write
+            draft.write_text("half", encoding="utf-8")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        write_half()
+    assert file.read_text(encoding="utf-8") == "first"
+    assert list(file.parent.iterdir()) == [file]
+
+
+def test_a_pipe_is_written_and_stays_a_pipe(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    read: list[str] = []
+    reader = threading.Thread(target=lambda: read.append(pipe.read_text(encoding="utf-8")))
+    reader.start()
+    require_writable(pipe)
+    write_text(pipe, "through")
+    reader.join(timeout=10)
+    assert read == ["through"]
+    assert pipe.is_fifo()
+
+
+def test_devices_are_written_as_they_stand(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "replace", lambda *_: pytest.fail("a device would be replaced by a file"))
+    for place in ("/dev/null", "/dev/stdout", "/proc/self/fd/1"):
+        with whole_file(Path(place)) as draft:
+            assert draft == Path(place)
+
+
+def test_a_link_stays_one(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "target")
+    write_text(tmp_path / "link", "text")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "target").read_text(encoding="utf-8") == "text"
+
+
+def test_long_names_are_no_trouble_and_folders_are_refused(tmp_path: Path) -> None:
+    write_text(tmp_path / f"{'n' * 250}.txt", "text")
+    with pytest.raises(ConfigError, match="cannot be written"):
+        write_text(tmp_path, "text")
