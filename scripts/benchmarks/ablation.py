@@ -6,8 +6,8 @@ The base is two blocks of 64 units. Every variant differs from it by what its na
 validation stops it. Choices belong to the validation column: the test column is there to see whether they hold. The
 same seeds draw all variants, so the difference to the base is paired. The last ones are not options of the product
 but patches of it (tricks.py): a learning rate that falls to a tenth, label smoothing, Adagrad, late targets that weigh
-more, gated branches, cosine scores, item tables with a gate, and a new order of ties in each epoch. About a minute a
-row on a quiet core; an interrupted row resumes from its last epoch.
+more, gated branches, cosine scores, item tables with a gate, a new order of ties in each epoch, and an attention head
+over the last 50 states. About a minute a row on a quiet core; an interrupted row resumes from its last epoch.
 """
 
 from pathlib import Path
@@ -62,6 +62,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "cosine-scores": {},
     "gated-tables": {},
     "new-order-of-ties": {},
+    "attention-head": {},
 }
 TRICKS = {  # what the product does not have
     "decay": lambda: tricks.decay(0.1),
@@ -72,6 +73,7 @@ TRICKS = {  # what the product does not have
     "cosine-scores": tricks.cosine_scores,
     "gated-tables": tricks.gated_tables,
     "new-order-of-ties": tricks.new_order_of_ties,
+    "attention-head": tricks.attention_head,
 }
 
 

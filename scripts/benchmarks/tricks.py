@@ -188,6 +188,69 @@ def gated_tables() -> Iterator[None]:
         yield
 
 
+class AttentionHead(hrnn.HRNN):
+    """A causal attention head before the readout: h + V sum_j a_j m_j over the user's last 50 states m, h among them.
+
+    NARM (Li et al. 2017) joins the current state h and the attended ones by a product; a residual with V = 0 at the
+    start is the same family, and begins as the model without it. a is a softmax of scaled products of projections, plus
+    a learned number for each distance. What is needed of earlier windows goes along with the recurrences' states, as
+    more rows of them and without gradient: rows of zeros are states that have not been.
+    """
+
+    span, chunk = 50, 64  # states; steps that are attended from at once
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        assert self.state_width == self.hidden_dimension, "the head is written for the control architecture"
+        self.after_head, self.output_dropout = self.output_dropout, nn.Identity()
+        self.query = nn.Linear(self.hidden_dimension, self.hidden_dimension, bias=False)
+        self.key = nn.Linear(self.hidden_dimension, self.hidden_dimension, bias=False)
+        self.value = nn.Parameter(torch.zeros(self.hidden_dimension, self.hidden_dimension))
+        self.distance = nn.Parameter(torch.zeros(self.span))  # oldest first
+
+    def start_state(self, n_users: int) -> Tensor:
+        return self.item_bias.new_zeros(len(self.blocks) + self.span - 1, n_users, self.hidden_dimension)
+
+    def run(
+        self, embedded: Tensor, inputs: Any, state: Tensor, bptt: int = 1 << 30, keep: Any = None, requests: Any = None
+    ) -> tuple[Tensor, Tensor]:
+        assert requests is None, "the head is written for models that do not read the time of a request"
+        n_blocks, sizes = len(self.blocks), torch.tensor(inputs.step_sizes)
+        outputs, final = super().run(embedded, inputs, state[:n_blocks], bptt)  # (N, H)
+        steps = torch.repeat_interleave(torch.arange(len(sizes)), sizes)
+        users = torch.arange(len(outputs)) - (sizes.cumsum(0) - sizes)[steps]
+        now = outputs.new_zeros(state.shape[1], len(sizes), self.hidden_dimension)
+        now = now.index_put((users, steps), outputs)  # (B, T, H)
+        past = state[n_blocks:].transpose(0, 1)  # (B, span - 1, H)
+        states = torch.cat([past, now], dim=1)  # the state of step t is row span - 1 + t
+        added = torch.cat(
+            [self.attend(now[:, at : at + self.chunk], states[:, at:]) for at in range(0, len(sizes), self.chunk)],
+            dim=1,
+        )
+        ends = torch.bincount(users, minlength=state.shape[1])[:, None] + torch.arange(self.span - 1)  # (B, span - 1)
+        memory = states.detach()[torch.arange(state.shape[1])[:, None], ends].transpose(0, 1)
+        outputs = outputs + added[users, steps]
+        return self.after_head(outputs if keep is None else outputs[keep]), torch.cat([final, memory])
+
+    def attend(self, now: Tensor, states: Tensor) -> Tensor:
+        """Return what t steps' states (B, t, H) read of `states` (B, at least span - 1 + t, H), oldest first."""
+        n_steps = now.shape[1]
+        states = states[:, : self.span - 1 + n_steps]
+        back = torch.arange(states.shape[1]) - torch.arange(n_steps)[:, None]  # (t, S), 0 the oldest of the span
+        seen = (back >= 0) & (back < self.span)
+        scores = self.query(now) @ self.key(states).transpose(1, 2) / self.hidden_dimension**0.5  # (B, t, S)
+        scores = scores + self.distance[back.clamp(0, self.span - 1)]
+        seen = seen & (states != 0).any(dim=2)[:, None] | (back == self.span - 1)  # padding reads itself
+        return torch.softmax(scores.masked_fill(~seen, float("-inf")), dim=2) @ states @ self.value
+
+
+@contextmanager
+def attention_head() -> Iterator[None]:
+    """Read the last 50 states too when items are scored."""
+    with mock.patch.object(experiment, "HRNN", AttentionHead):
+        yield
+
+
 @contextmanager
 def new_order_of_ties() -> Iterator[None]:
     """Draw the order of a user's events of the same second anew for each epoch, within the training part alone."""
