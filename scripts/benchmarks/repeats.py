@@ -6,11 +6,12 @@ Where the household's own products are mixed in, a repeat gives the softmax near
 learned from new targets alone. The variants are patches of the product that add W times a loss of the softmax's own:
 `own-W` on every target, `new-W` on new products alone, and `cut-W` on every target while the mixture's gradient to the
 softmax is cut (its gate's to the states stays). `drop-P` lets a share P of the steps, drawn in each update, see no own
-products, so that the softmax must answer there alone. Variants without a patch change hyperparameters: `ahead-K` is
-`targets_ahead`, and `batch-B` takes B households an update, B / 64 of the targets and so many more updates. `mixed` is
-the product, `ignored` has no mixture at all. The log is
-hierarchy.py's (baskets of frequent products in random order, protocol `newest-tenth`), H = 64, 1,024 negatives. Every
-epoch is run, so that one sees when each part is at its best; `best_epoch` is the best on all validation truths.
+products, so that the softmax must answer there alone. `svd` starts the item table at what the households' sets of
+products hold, and not at random. Variants without a patch change hyperparameters: `ahead-K` is `targets_ahead` (1
+unless named, `auto` looks two baskets ahead), `batch-B` takes B households an update, B / 64 of the targets and so many
+more updates, and `dropout-P` is each of the three dropouts. `mixed` has the mixture alone, `ignored` has none. The log
+is hierarchy.py's (baskets of frequent products in random order, protocol `newest-tenth`), H = 64, 1,024 negatives.
+Every epoch is run, so that one sees when each part is at its best; `best_epoch` is the best on all validation truths.
 `baselines` have no training, and validation households choose their constants. About half a minute a row at 0.1 of the
 households, on one core.
 """
@@ -19,6 +20,7 @@ import contextlib
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import torch
@@ -29,10 +31,23 @@ from tables import all_of, mean_and_error, of_seeds, table
 from torch import Tensor
 from torch.nn import functional as F
 
-from hrnn_hpo.config import Configuration, parse_hyperparameters
+from hrnn_hpo.config import AUTO, Configuration, parse_hyperparameters
 from hrnn_hpo.data.prepared import load_dataset
 from hrnn_hpo.data.schema import Dataset
-from hrnn_hpo.experiment import compare_baselines, evaluate_model, prepare_experiment, run_experiment, test_part
+from hrnn_hpo.evaluation.protocols import ScoreRows, rank
+from hrnn_hpo.evaluation.untrained.common import item_sets, training_events
+from hrnn_hpo.evaluation.untrained.ease import ease
+from hrnn_hpo.evaluation.untrained.popular import popularity
+from hrnn_hpo.experiment import (
+    Experiment,
+    compare_baselines,
+    evaluate_model,
+    prepare_experiment,
+    run,
+    run_experiment,
+    test_part,
+)
+from hrnn_hpo.model.encode import score_rows
 from hrnn_hpo.model.hrnn import HRNN
 from hrnn_hpo.model.losses import Shares, sampled_softmax_cross_entropy
 from hrnn_hpo.training import criterion
@@ -43,18 +58,28 @@ ROLES = ("validation", "test")
 METRIC = "ndcg_at_10"
 PARTS = ("", "_repeats", "_new")
 VARIANTS = (
-    *("mixed", "own-1", "own-3", "new-1", "cut-1", "drop-0.5"),
-    *("ahead-16", "batch-8", "ahead-16-batch-8", "ahead-64-batch-8", "ignored", "batch-8-ignored"),
+    *("mixed", "own-1", "own-3", "new-1", "cut-1", "drop-0.5", "batch-8", "ahead-auto", "ahead-64"),
+    *("ahead-auto-batch-8", "ahead-64-batch-8", "ahead-auto-batch-8-dropout-0.5", "ahead-auto-batch-8-svd"),
+    *("ignored", "batch-8-ignored"),
 )
 PATCHES = ("own", "new", "cut", "drop")
-HYPERPARAMETERS = {"ahead": "targets_ahead", "batch": "batch_size"}
+HYPERPARAMETERS = {
+    "ahead": ("targets_ahead",),
+    "batch": ("batch_size",),
+    "dropout": ("input_dropout", "hidden_dropout", "output_dropout"),
+}
 BASELINES = "baselines"
+LISTED = 10  # new products whose likeness to popularity's list is told
 
 
 def changes_of(variant: str) -> list[tuple[str, str]]:
     """Return the (name, value) pairs that a variant's name is made of; words without a value make none."""
     words = variant.split("-")
-    return [(name, value) for name, value in itertools.pairwise(words) if not value.isalpha() and name.isalpha()]
+    return [
+        (name, value)
+        for name, value in itertools.pairwise(words)
+        if name.isalpha() and (value == AUTO or not value.isalpha())
+    ]
 
 
 @contextlib.contextmanager
@@ -96,6 +121,33 @@ def patched(variant: str) -> Iterator[None]:
         criterion.sampled_softmax = plain
 
 
+@contextlib.contextmanager
+def table_of_sets(experiment: Experiment) -> Iterator[None]:
+    """Have models start with an item table made of the training households' sets of products, as long as a random one.
+
+    Its rows are those of V S, where X = U S V' is the matrix of households and products with columns of length 1.
+    """
+    from scipy.sparse import diags_array
+    from scipy.sparse.linalg import svds
+
+    dataset, train = experiment.dataset, experiment.split.train
+    owners, events = training_events(dataset, train)
+    sets = item_sets(owners, dataset.items[events], (len(train.users), dataset.n_items)).astype(np.float64)
+    sets = sets @ diags_array(1 / np.sqrt(np.maximum(sets.sum(axis=0), 1)))
+
+    class Started(HRNN):
+        def set_popularity(self, *given: Tensor) -> None:
+            super().set_popularity(*given)
+            start = np.random.default_rng(0).random(min(sets.shape))
+            _, sizes, products = svds(sets, k=self.hidden_dimension, v0=start)
+            table = torch.from_numpy((products.T * sizes).astype(np.float32))  # (V, H)
+            with torch.no_grad():
+                self.item_embedding[:-1] = table * (self.item_embedding[:-1].norm() / table.norm())
+
+    with mock.patch.object(run, "HRNN", Started):
+        yield
+
+
 def configuration_of(variant: str, seed: int, epochs: int) -> Configuration:
     repeats = "ignored" if variant.endswith("ignored") else "mixed"
     values = {
@@ -106,7 +158,8 @@ def configuration_of(variant: str, seed: int, epochs: int) -> Configuration:
         "epochs": epochs,
         "patience": epochs,
     }
-    values |= {HYPERPARAMETERS[one]: int(number) for one, number in changes_of(variant) if one in HYPERPARAMETERS}
+    for one, value in changes_of(variant):
+        values |= {field: value if value == AUTO else float(value) for field in HYPERPARAMETERS.get(one, ())}
     return Configuration(
         hyperparameters=parse_hyperparameters(values, "repeats.py"),
         protocol="newest-tenth",
@@ -119,9 +172,11 @@ def measure(name: str, variant: str, dataset: Dataset, configuration: Configurat
     """Return the figures of every epoch, and those of the best one on validation and test households."""
     torch.set_num_threads(1)
     experiment = prepare_experiment(dataset, configuration, "keep")
-    with patched(variant):
+    with patched(variant), table_of_sets(experiment) if "svd" in variant.split("-") else contextlib.nullcontext():
         result = run_experiment(experiment, device="cpu", checkpoint=checkpoint)
-    test = evaluate_model(result.model, experiment, test_part(experiment)).metrics
+    part = test_part(experiment)
+    test = evaluate_model(result.model, experiment, part).metrics
+    like = likeness(experiment, score_rows(result.model, dataset, experiment.inputs, part))
     curves = {METRIC + part: [report.metrics[METRIC + part] for report in result.history] for part in PARTS}
     told = ", ".join(f"{part or 'all'} {result.metrics[METRIC + part]:.4f}" for part in PARTS)
     print(f"{name}: epoch {result.best_epoch}, {told}; best new {max(curves[METRIC + '_new']):.4f}", flush=True)
@@ -130,6 +185,7 @@ def measure(name: str, variant: str, dataset: Dataset, configuration: Configurat
         "best_epochs_by_part": {part or "all": 1 + _best(curves[METRIC + part]) for part in PARTS},
         "validation": result.metrics,
         "test": test,
+        "like_popularity": like,
         "curves": curves,
         "train_loss": [report.train_loss for report in result.history],
         "seconds": sum(report.seconds + report.validation_seconds for report in result.history),
@@ -146,7 +202,18 @@ def measure_baselines(dataset: Dataset, configuration: Configuration) -> Figures
         for role, part in (("validation", experiment.split.validation), ("test", test_part(experiment)))
     }
     figures: Figures = {role: one.metrics for role, one in found.items()}
+    sets = ease(dataset, experiment.split.train)(test_part(experiment), found["test"].constants["ease"])
+    figures["like_popularity"] = {"ease": likeness(experiment, sets)}
     return figures | {"constants": found["test"].constants, "left_out": found["test"].left_out}
+
+
+def likeness(experiment: Experiment, scores: ScoreRows) -> float:
+    """Return the mean share of test households' first LISTED new products that popularity lists for them too."""
+    dataset, part = experiment.dataset, test_part(experiment)
+    plain = popularity(dataset, experiment.split.train)(part, {})
+    ours, theirs = (rank(dataset, part, one, seen="remove", k=LISTED) for one in (scores, plain))
+    assert (ours >= 0).all(), "every household has so many new products"
+    return float((ours[:, :, None] == theirs[:, None]).any(axis=2).mean())
 
 
 def _best(values: list[float]) -> int:
@@ -162,18 +229,26 @@ def report(rows: Rows) -> str:
             columns = [[row.figures[role][METRIC + part] for row in done] for role in ROLES for part in PARTS]
             new = ", ".join(str(row.figures["best_epochs_by_part"]["_new"]) for row in done)
             epochs = ", ".join(map(str, all_of(done, "best_epoch", "best_epochs")))
-            lines.append([variant, *map(mean_and_error, columns), epochs, new])
+            like = [row.figures["like_popularity"] for row in done if "like_popularity" in row.figures]
+            lines.append([variant, *map(mean_and_error, columns), epochs, new, share_of(like)])
     done = of_seeds(rows, BASELINES, SEEDS)
     for name in done[0].figures["test"] if done else ():
         columns = [[row.figures[role][name][METRIC + part] for row in done] for role in ROLES for part in PARTS]
-        lines.append([f"(baseline {name})", *map(mean_and_error, columns), "", ""])
+        like = [row.figures["like_popularity"][name] for row in done if name in row.figures.get("like_popularity", ())]
+        lines.append([f"(baseline {name})", *map(mean_and_error, columns), "", "", share_of(like)])
     heads = [f"{role}, {part.strip('_') or 'all'}" for role in ROLES for part in PARTS]
-    text = table(["variant", *heads, "best epochs", "of new items"], lines)
+    text = table(["variant", *heads, "best epochs", "of new items", "like popularity"], lines)
     return (
         f"{text}\n\n{METRIC}, seen items kept, mean ± standard error over {len(SEEDS)} seeds (of training and of the "
         "order inside baskets). `repeats` and `new`: the truth split by whether the household had the product; new "
-        "ones are ranked without the household's own."
+        "ones are ranked without the household's own. `like popularity`: the share of the test households' first "
+        f"{LISTED} new products that popularity lists for them too."
     )
+
+
+def share_of(values: list[float]) -> str:
+    """Return the mean of shares in per cent, nothing of none."""
+    return f"{sum(values) / len(values):.0%}" if values else ""
 
 
 def main() -> None:
