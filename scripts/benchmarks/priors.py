@@ -59,13 +59,13 @@ def centers(curves: Sequence[Curve], draws: list[Users]) -> tuple[dict[str, Valu
 
 def trials_until(replay: Replay, space: SearchSpace) -> float:
     """Return how many trials a TPE search in a space takes until it has arrived; inf for never."""
-    random = [index for index, _, _ in itertools.islice(replay.trials("random", "none"), N_RANDOM)]
-    target = max(replay.true_score(index) for index in random) - CLOSE
+    random = itertools.islice(replay.trials("random", "none"), N_RANDOM)
+    target = max(replay.true_score(step.index) for step in random) - CLOSE
     best = -math.inf
-    for n, (index, _, _) in enumerate(itertools.islice(replay.trials("tpe", "none", space), MOST_TRIALS), start=1):
-        if replay.scores[index].max() > best:
-            best = float(replay.scores[index].max())
-            if replay.true_score(index) >= target:
+    for n, step in enumerate(itertools.islice(replay.trials("tpe", "none", space), MOST_TRIALS), start=1):
+        if replay.scores[step.index].max() > best:
+            best = float(replay.scores[step.index].max())
+            if replay.true_score(step.index) >= target:
                 return n
     return math.inf
 

@@ -11,10 +11,10 @@ nearest.
 import itertools
 import math
 import statistics
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import optuna
@@ -28,6 +28,8 @@ from hrnn_hpo.study.attributes import epochs_of
 from hrnn_hpo.study.forecast.simulation import SimulatedTrial, simulate
 from hrnn_hpo.study.propose.pruners import BY_USER, PRUNERS, make_pruner
 from hrnn_hpo.study.propose.samplers import make_sampler
+from hrnn_hpo.study.request.budget import Budget, read_budget, write_budget
+from hrnn_hpo.study.run.continuing import cut_too_early, take_up
 from hrnn_hpo.study.storage.database import load_study, open_storage
 from hrnn_hpo.study.trials import last_attempts
 from hrnn_hpo.study.tune import tune
@@ -38,7 +40,30 @@ N_RANDOM = 40  # trials of the unpruned random search whose best score is to be 
 MOST_TRIALS = 100  # of the search that has to reach it
 
 
-def trials_of(curves: list[Curve], sampler: str, pruner: str, seed: int) -> Iterator[SimulatedTrial]:
+class Ended(Protocol):
+    """What counts trials needs to know of one."""
+
+    @property
+    def went_on(self) -> bool: ...
+
+
+Trial = TypeVar("Trial", bound=Ended)
+
+
+def thawing(sampler: str, pruner: str) -> Callable[[optuna.Study], None]:
+    """Return what queues a pruned trial again before another one starts, where the product would."""
+
+    def before_trial(study: optuna.Study) -> None:
+        if read_budget(study) is None:
+            write_budget(study, Budget(None, sampler, pruner))
+        take_up(study, cut_too_early(study)[:1])
+
+    return before_trial
+
+
+def trials_of(
+    curves: list[Curve], sampler: str, pruner: str, seed: int, *, thaw: bool = False
+) -> Iterator[SimulatedTrial]:
     """Yield the trials of a study that the product's sampler and pruner run on the recorded curves."""
     space = benchmark_space()
 
@@ -53,28 +78,39 @@ def trials_of(curves: list[Curve], sampler: str, pruner: str, seed: int) -> Iter
         patience=EPOCHS,
         study=f"pruning-{seed}",
         first=space.varied(space.defaults()),
+        before_trial=thawing(sampler, pruner) if thaw else None,
     )
 
 
-def share_of_epochs(curves: list[Curve], sampler: str, pruner: str, seed: int) -> float:
+def until(trials: Iterator[Trial], n_trials: int) -> Iterator[Trial]:
+    """Yield the first trials of a study, with those among them that go on: they are none of their own."""
+    n_begun = 0
+    for trial in trials:
+        n_begun += not trial.went_on
+        if n_begun > n_trials:
+            return
+        yield trial
+
+
+def share_of_epochs(curves: list[Curve], sampler: str, pruner: str, seed: int, *, thaw: bool = False) -> float:
     """Return the epochs until the random search's best score is reached, as a share of its own; inf for never."""
     random = list(itertools.islice(trials_of(curves, "random", "none", seed), N_RANDOM))
     best, used = max(trial.value for trial in random), 0
-    for trial in itertools.islice(trials_of(curves, sampler, pruner, seed), MOST_TRIALS):
+    for trial in until(trials_of(curves, sampler, pruner, seed, thaw=thaw), MOST_TRIALS):
         used += trial.n_epochs
         if not trial.pruned and trial.value >= best:
             return used / sum(trial.n_epochs for trial in random)
     return math.inf
 
 
-def replay(curves: list[Curve], sampler: str, pruner: str, n_seeds: int) -> Figures:
+def replay(curves: list[Curve], sampler: str, pruner: str, n_seeds: int, *, thaw: bool = False) -> Figures:
     """Return the shares of a sampler and a pruner by study seed, None for never, and the epochs of a trial."""
-    shares = [share_of_epochs(curves, sampler, pruner, seed) for seed in range(n_seeds)]
-    epochs = [t.n_epochs for t in itertools.islice(trials_of(curves, sampler, pruner, 0), N_RANDOM)]
+    shares = [share_of_epochs(curves, sampler, pruner, seed, thaw=thaw) for seed in range(n_seeds)]
+    epochs = sum(trial.n_epochs for trial in until(trials_of(curves, sampler, pruner, 0, thaw=thaw), N_RANDOM))
     return {
         "median_share": _finite(statistics.median(shares)),
         "n_reached": sum(math.isfinite(share) for share in shares),
-        "epochs_per_trial": statistics.mean(epochs),
+        "epochs_per_trial": epochs / N_RANDOM,
         "shares": [_finite(share) for share in shares],
     }
 
@@ -139,7 +175,8 @@ def report(rows: Rows) -> str:
         asked, told = row.settings, row.figures
         share = math.inf if told["median_share"] is None else float(told["median_share"])
         reached = f"{told['n_reached']} of {asked['seeds']}"
-        lines.append([asked["sampler"], asked["pruner"], share, reached, told["epochs_per_trial"]])
+        pruner = asked["pruner"] + (", thaw" if asked.get("thaw") else "")
+        lines.append([asked["sampler"], pruner, share, reached, told["epochs_per_trial"]])
     columns = ["sampler", "pruner", "median share of epochs", "seeds that reach it", "epochs a trial"]
     parts = []
     if lines:
@@ -190,11 +227,14 @@ def main() -> None:
     else:
         recorded = cache(partial(record, LOG, data, work))
         cells = {
-            f"{sampler}-{pruner}": Cell(
-                {"data": LOG, "sampler": sampler, "pruner": pruner, "seeds": options.seeds},
-                lambda sampler=sampler, pruner=pruner: replay(recorded(), sampler, pruner, options.seeds),
+            f"{sampler}-{pruner}{'-thaw' if thaw else ''}": Cell(
+                {"data": LOG, "sampler": sampler, "pruner": pruner, "seeds": options.seeds, **thaw},
+                lambda sampler=sampler, pruner=pruner, thaw=thaw: replay(
+                    recorded(), sampler, pruner, options.seeds, **thaw
+                ),
             )
-            for sampler, pruner in itertools.product(("tpe", "random"), OF_MEANS)
+            for thaw, sampler, pruner in itertools.product(({}, {"thaw": True}), ("tpe", "random"), OF_MEANS)
+            if not (thaw and pruner == "none")
         }
         results.run(cells | {"curves": Cell({"data": LOG}, lambda: describe(recorded()))})
     results.show(report)

@@ -17,12 +17,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import optuna
 from curves import EPOCHS, LOGS, WORK, Curve, Users, benchmark_space, record, recorded_users
+from known_noise import NOISES, NoiseToldSampler, posterior_means
 from numpy.typing import NDArray
-from pruning import MOST_TRIALS, N_RANDOM
+from optuna.samplers import BaseSampler
+from pruning import MOST_TRIALS, N_RANDOM, thawing, until
 from rows import Cell, Figures, Results, Rows, script_parser
 from tables import table
 
@@ -30,11 +33,44 @@ from hrnn_hpo.search.space import SearchSpace
 from hrnn_hpo.study.forecast.simulation import simulate
 from hrnn_hpo.study.propose.pruners import epochs_before_pruning, make_pruner
 from hrnn_hpo.study.propose.samplers import make_sampler
+from hrnn_hpo.study.seeds import ordinal
 
 CLOSE = 0.002
 KEEP = 5
 PRUNERS = ("none", "median", "hyperband", "epochs:1", "epochs:3", "wilcoxon", "paired")
+THAWING = ("median", "hyperband", "wilcoxon", "paired")  # whose pruned trials the product may take up again
+SEARCHES: dict[str, dict[str, Any]] = {  # what is asked of each, by the end of its row's name
+    f"{sampler}-{pruner}": {"sampler": sampler, "pruner": pruner}
+    for sampler, pruners in (
+        ("tpe", PRUNERS),
+        ("random", PRUNERS),
+        ("gp", ("none", "wilcoxon")),
+        ("gp-paired", ("none", "wilcoxon")),
+        ("gp-whole", ("none",)),
+        ("gp-fitted", ("none",)),
+    )
+    for pruner in pruners
+}
+SEARCHES |= {
+    f"{sampler}-{pruner}-thaw": {"sampler": sampler, "pruner": pruner, "thaw": True}
+    for sampler, pruner in itertools.product(("tpe", "random"), THAWING)
+}
+SEARCHES |= {
+    f"{sampler}-none-posterior": {"sampler": sampler, "pruner": "none", "incumbent": "posterior"}
+    for sampler in ("tpe", "random", "gp-paired")
+}
+SHARES = (0.25, 1.0)  # of the random search's epochs, after which an incumbent is looked at
+N_MEASURED = 5  # study seeds whose epochs are counted
 N_SEEN = {"ml-100k-94": 94, "ml-100k-all": None, "personalize": None, "journey": 250}  # users; None: every one
+
+
+class Step(NamedTuple):
+    """A trial's end in a replay; one that went on has the epochs of its continuation."""
+
+    index: int  # of its recorded configuration
+    pruned: bool
+    n_epochs: int
+    went_on: bool
 
 
 @dataclass
@@ -46,7 +82,7 @@ class Replay:
     truth: NDArray[np.float64]  # (configurations, epochs)
     seed: int
     scores: NDArray[np.float64] = field(init=False)  # (configurations, epochs)
-    chosen: list[int] = field(default_factory=list)  # the configuration of each trial
+    chosen: dict[int, int] = field(default_factory=dict)  # the configuration of each trial, by its place
 
     def __post_init__(self) -> None:
         self.scores = self.seen.mean(axis=2)
@@ -55,46 +91,55 @@ class Replay:
         """Return the truth about a configuration's model: that of its best epoch, as the study sees epochs."""
         return float(self.truth[index, int(self.scores[index].argmax())])
 
-    def trials(self, sampler: str, pruner: str, space: SearchSpace | None = None) -> Iterator[tuple[int, bool, int]]:
-        """Yield the trials of a study in a space: configuration, whether it was pruned, epochs."""
+    def trials(
+        self, sampler: str, pruner: str, space: SearchSpace | None = None, *, thaw: bool = False
+    ) -> Iterator[Step]:
+        """Yield the trials of a study in a space; with `thaw` those too that the product takes up again."""
         space = space or benchmark_space()
-        self.chosen = []
+        self.chosen = {}
 
         def curve(trial: optuna.Trial) -> list[float]:
             values = space.suggest(trial)
+            place = ordinal(trial.study, trial.study.get_trials(deepcopy=False)[trial.number])
             distances = [space.distance(one.values, values) for one in self.curves]
-            self.chosen.append(int(np.argmin(distances)))
-            return [float(score) for score in self.scores[self.chosen[-1]]]
+            self.chosen[place] = int(np.argmin(distances))
+            return [float(score) for score in self.scores[self.chosen[place]]]
 
+        made: BaseSampler
+        if sampler in NOISES:
+            made = NoiseToldSampler(space, self.seed, self.figures, NOISES[sampler])
+        else:
+            made = make_sampler(sampler, self.seed, space)
         found = simulate(
             curve,
-            sampler=make_sampler(sampler, self.seed, space),
+            sampler=made,
             pruner=make_pruner(pruner, EPOCHS, figures=self.figures),
             patience=EPOCHS,
             study=f"races-{self.seed}",
             first=space.varied(space.defaults()),
+            before_trial=thawing(sampler, pruner) if thaw else None,
         )
         for trial in found:
-            yield self.chosen[-1], trial.pruned, trial.n_epochs
+            yield Step(self.chosen[trial.place], trial.pruned, trial.n_epochs, trial.went_on)
 
     def figures(self, place: int, epoch: int) -> NDArray[np.float64]:
         """Return what the users score in a trial after an epoch."""
         return self.seen[self.chosen[place], epoch - 1]
 
 
-def incumbents(replay: Replay, sampler: str, pruner: str) -> Iterator[tuple[int, int]]:
-    """Yield the configuration of the incumbent each time it may have changed, with the epochs spent until then."""
+def incumbents(replay: Replay, sampler: str, pruner: str, *, thaw: bool = False) -> Iterator[tuple[int, int]]:
+    """Yield the configuration with the best score each time it changes, with the epochs spent until then."""
     spent, best = 0, -math.inf
     n_epochs = epochs_before_pruning(pruner)
     halted: list[int] = []
     most = MOST_TRIALS if n_epochs is None else N_RANDOM  # `epochs:K` finishes the best when its trials are used up
-    for index, pruned, epochs in itertools.islice(replay.trials(sampler, pruner), most):
-        spent += epochs
-        if pruned:
-            halted.append(index)
-        elif replay.scores[index].max() > best:
-            best = replay.scores[index].max()
-            yield index, spent
+    for step in until(replay.trials(sampler, pruner, thaw=thaw), most):
+        spent += step.n_epochs
+        if step.pruned:
+            halted.append(step.index)
+        elif replay.scores[step.index].max() > best:
+            best = replay.scores[step.index].max()
+            yield step.index, spent
     if n_epochs is None:
         return
     ranked = sorted(halted, key=lambda index: -replay.scores[index, :n_epochs].max())
@@ -105,14 +150,51 @@ def incumbents(replay: Replay, sampler: str, pruner: str) -> Iterator[tuple[int,
             yield index, spent
 
 
+def smoothed_incumbents(replay: Replay, sampler: str, pruner: str) -> Iterator[tuple[int, int]]:
+    """Yield the complete trial with the best posterior mean each time it changes, with the epochs spent until then.
+
+    A configuration counts once: what a replay answers twice is no second opinion.
+    """
+    spent, incumbent = 0, None
+    complete: dict[int, NDArray[np.float64]] = {}  # what the users scored in the best epoch
+    for step in until(replay.trials(sampler, pruner), MOST_TRIALS):
+        spent += step.n_epochs
+        if step.pruned or step.index in complete:
+            continue
+        complete[step.index] = replay.seen[step.index, int(replay.scores[step.index].argmax())]
+        means = posterior_means(
+            benchmark_space(), [replay.curves[index].values for index in complete], np.stack(list(complete.values()))
+        )
+        best = list(complete)[int(means.argmax())]
+        if best != incumbent:
+            incumbent = best
+            yield best, spent
+
+
+@dataclass(frozen=True)
+class Course:
+    """How a search fares beside the random search of 40 trials: shares are of its epochs, scores true ones."""
+
+    share: float  # until the search arrives; inf for never
+    missing: dict[float, float]  # what its incumbent lacks to the best of the random search, by the share spent
+
+
+def course(replay: Replay, found: Iterator[tuple[int, int]]) -> Course:
+    """Return the course of a search from its incumbents and the epochs spent until each."""
+    budget = N_RANDOM * EPOCHS
+    target = max(replay.true_score(step.index) for step in until(replay.trials("random", "none"), N_RANDOM))
+    share, missing = math.inf, dict.fromkeys(SHARES, math.nan)
+    for index, spent in found:
+        lacks = target - replay.true_score(index)
+        missing |= {one: lacks for one in SHARES if spent <= one * budget}
+        if lacks <= CLOSE and share == math.inf:
+            share = spent / budget
+    return Course(share, missing)
+
+
 def share_of_epochs(replay: Replay, sampler: str, pruner: str) -> float:
     """Return the epochs until a search arrives, as a share of the random search's; inf for never."""
-    random = [index for index, _, _ in itertools.islice(replay.trials("random", "none"), N_RANDOM)]
-    target = max(replay.true_score(index) for index in random) - CLOSE
-    for index, spent in incumbents(replay, sampler, pruner):
-        if replay.true_score(index) >= target:
-            return spent / (N_RANDOM * EPOCHS)
-    return math.inf
+    return course(replay, incumbents(replay, sampler, pruner)).share
 
 
 def replays(curves: list[Curve], draws: list[Users], n_users: int | None, n_seeds: int) -> Iterator[Replay]:
@@ -129,18 +211,27 @@ def replays(curves: list[Curve], draws: list[Users], n_users: int | None, n_seed
         yield Replay(curves, users[:, :, seen], users[:, :, others].mean(axis=2), seed)
 
 
-def measure(found: list[Replay], sampler: str, pruner: str) -> Figures:
-    """Return the shares of a sampler and a pruner by study seed, None for never."""
-    shares = [share_of_epochs(one, sampler, pruner) for one in found]
-    spent = []
-    for one in found[:5]:
-        spent += [epochs for _, _, epochs in itertools.islice(one.trials(sampler, pruner), N_RANDOM)]
+def measure(found: list[Replay], sampler: str, pruner: str, *, thaw: bool = False, incumbent: str = "score") -> Figures:
+    """Return the shares of a sampler and a pruner by study seed, None for never, and what its incumbents lack."""
+    if incumbent == "posterior":
+        courses = [course(one, smoothed_incumbents(one, sampler, pruner)) for one in found]
+    else:
+        courses = [course(one, incumbents(one, sampler, pruner, thaw=thaw)) for one in found]
+    epochs = 0
+    for one in found[:N_MEASURED]:
+        epochs += sum(step.n_epochs for step in until(one.trials(sampler, pruner, thaw=thaw), N_RANDOM))
+    return told(courses) | {"epochs_per_trial": epochs / (N_RANDOM * len(found[:N_MEASURED]))}
+
+
+def told(courses: list[Course]) -> Figures:
+    """Return what a row keeps of the courses of some study seeds."""
+    shares = [one.share for one in courses]
     median = statistics.median(shares)
     return {
         "median_share": median if math.isfinite(median) else None,
         "n_arrived": sum(math.isfinite(share) for share in shares),
-        "epochs_per_trial": statistics.mean(spent),
         "shares": [share if math.isfinite(share) else None for share in shares],
+        "missing": {str(share): [one.missing[share] for one in courses] for share in SHARES},
     }
 
 
@@ -148,17 +239,27 @@ def report(rows: Rows) -> str:
     """Return a table of all rows, one line each."""
     lines: list[list[object]] = []
     for row in rows.values():
-        asked, told = row.settings, row.figures
-        share = math.inf if told["median_share"] is None else float(told["median_share"])
-        arrived = f"{told['n_arrived']} of {asked['seeds']}"
-        lines.append([asked["log"], asked["sampler"], asked["pruner"], share, arrived, told["epochs_per_trial"]])
-    columns = ["log, users seen", "sampler", "pruner", "median share of epochs", "seeds that arrive", "epochs a trial"]
-    told = (
+        asked, found = row.settings, row.figures
+        share = math.inf if found["median_share"] is None else float(found["median_share"])
+        arrived = f"{found['n_arrived']} of {asked['seeds']}"
+        missing = ["–"] * len(SHARES)  # of rows from before it was kept
+        if "missing" in found:
+            missing = [f"{statistics.mean(found['missing'][str(one)]):.4f}" for one in SHARES]
+        pruner = asked["pruner"] + (", thaw" if asked.get("thaw") else "")
+        pruner += ", posterior" if asked.get("incumbent") == "posterior" else ""
+        lines.append([asked["log"], asked["sampler"], pruner, share, arrived, *missing, found["epochs_per_trial"]])
+    columns = ["log, users seen", "sampler", "pruner", "median share of epochs", "seeds that arrive"]
+    columns += [f"missing after {one:g}" for one in SHARES] + ["epochs a trial"]
+    explained = (
         f"Epochs until a search's incumbent is truly within {CLOSE} of the best of {N_RANDOM} random trials, as a "
-        f"share of their epochs. `epochs:K` stops after {N_RANDOM} trials and the {KEEP} that it finishes, the others "
-        f"after {MOST_TRIALS} trials."
+        f"share of their epochs; then what the incumbent lacks to that best, in the mean, when so many of these epochs "
+        f"are spent. `epochs:K` stops after {N_RANDOM} trials and the {KEEP} that it finishes, the others after "
+        f"{MOST_TRIALS} trials. `thaw`: with the pruned trials that the product takes up again. `posterior`: the "
+        f"incumbent is the complete trial with the best posterior mean, not the best score. `gp` is Optuna's process; "
+        f"those of known_noise.py are told the error that ranks trials (`gp-paired`), the whole standard error "
+        f"(`gp-whole`) or none (`gp-fitted`)."
     )
-    return f"{told}\n\n{table(columns, lines)}"
+    return f"{explained}\n\n{table(columns, lines)}"
 
 
 def main() -> None:
@@ -175,17 +276,14 @@ def main() -> None:
         curves = record(name, data, work)
         return list(replays(curves, recorded_users(work, name, len(curves)), N_SEEN[log], options.seeds))
 
-    def run(log: str, sampler: str, pruner: str) -> Figures:
-        return measure(replayed(log), sampler, pruner)
+    def run(log: str, **asked: Any) -> Figures:
+        return measure(replayed(log), **asked)
 
     results = Results("races", options)
     results.run(
         {
-            f"{log}-{sampler}-{pruner}": Cell(
-                {"log": log, "sampler": sampler, "pruner": pruner, "seeds": options.seeds},
-                partial(run, log, sampler, pruner),
-            )
-            for log, sampler, pruner in itertools.product(N_SEEN, ("tpe", "random"), PRUNERS)
+            f"{log}-{name}": Cell({"log": log, "seeds": options.seeds, **asked}, partial(run, log, **asked))
+            for log, (name, asked) in itertools.product(N_SEEN, SEARCHES.items())
         }
     )
     results.show(report)

@@ -16,6 +16,21 @@ def test_a_median_of_never_is_told_as_inf() -> None:
     assert text.endswith("| tpe | median | inf | 1 of 3 | 7.25 |")
 
 
+def test_a_thawing_replay_is_told_as_such_and_runs_more_epochs_of_the_same_trials() -> None:
+    asked = {"sampler": "tpe", "pruner": "median", "seeds": 3, "thaw": True}
+    text = pruning.report({"tpe-median-thaw": row(asked, median_share=0.25, n_reached=3, epochs_per_trial=7.25)})
+    assert text.endswith("| tpe | median, thaw | 0.25 | 3 of 3 | 7.25 |")
+    values = [{"hidden_dimension": h, "output_dropout": 0.3, "learning_rate": 0.004} for h in (16, 24, 36, 64)]
+    ends = [(0.3, 0.31), (0.1, 0.6), (0.2, 0.25), (0.32, 0.33)]  # the best one begins lowest
+    curves = [
+        Curve(one, [low + (high - low) * epoch / EPOCHS for epoch in range(EPOCHS)])
+        for one, (low, high) in zip(values, ends, strict=True)
+    ]
+    plain = pruning.replay(curves, "random", "median", 1)
+    thawed = pruning.replay(curves, "random", "median", 1, thaw=True)
+    assert thawed["epochs_per_trial"] > plain["epochs_per_trial"]
+
+
 def test_curves_and_real_studies_are_told_without_a_replay() -> None:
     curves = row({}, least=0.1, median=0.2, most=0.3, rank_correlations={"1": 0.5, "3": 0.7})
     real = row(

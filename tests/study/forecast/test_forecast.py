@@ -19,6 +19,7 @@ from hrnn_hpo.study.forecast.simulation import simulate
 from hrnn_hpo.study.plan import plan
 from hrnn_hpo.study.record import StudyRecord, new_record
 from hrnn_hpo.study.resolution import PRIOR, detectable_gain
+from hrnn_hpo.study.run.continuing import take_up
 from hrnn_hpo.study.storage.database import load_study, open_storage
 from hrnn_hpo.study.tune import tune
 from hrnn_hpo.training import trainer
@@ -210,6 +211,35 @@ def test_a_simulated_trial_stops_with_its_patience_and_the_pruner_spares_trial_0
     first, second = next(trials), next(trials)
     assert (first.n_epochs, first.value, first.pruned) == (4, 3.0, False)
     assert (second.n_epochs, second.pruned) == (1, True)
+
+
+def test_a_simulated_trial_that_is_taken_up_goes_on_from_its_epochs_and_keeps_its_place() -> None:
+    class PruneAll(optuna.pruners.BasePruner):
+        def prune(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> bool:
+            return True
+
+    def take_up_the_pruned(study: optuna.Study) -> None:
+        if len(study.trials) == 3:  # two of them pruned
+            take_up(study, [study.trials[1]])
+
+    asked = []
+
+    def curve(trial: optuna.Trial) -> list[float]:
+        asked.append(trial.suggest_float("x", 0.0, 1.0))
+        return [1.0, 3.0, 2.0, 4.0]
+
+    sampler = optuna.samplers.RandomSampler(seed=0)
+    trials = simulate(curve, sampler=sampler, pruner=PruneAll(), patience=9, before_trial=take_up_the_pruned)
+    whole, cut, other, again, new = (next(trials) for _ in range(5))
+    assert [(one.place, one.went_on, one.pruned, one.n_epochs) for one in (whole, cut, other, again, new)] == [
+        (0, False, False, 4),
+        (1, False, True, 1),
+        (2, False, True, 1),
+        (1, True, False, 3),  # the epochs that were missing
+        (3, False, True, 1),
+    ]
+    assert again.params == cut.params
+    assert (again.value, again.best_epoch) == (4.0, 4)
 
 
 # ---- what the confirmation will be able to tell
