@@ -132,7 +132,8 @@ def incumbents(replay: Replay, sampler: str, pruner: str, *, thaw: bool = False)
     spent, best = 0, -math.inf
     n_epochs = epochs_before_pruning(pruner)
     halted: list[int] = []
-    most = MOST_TRIALS if n_epochs is None else N_RANDOM  # `epochs:K` finishes the best when its trials are used up
+    # `epochs:K` finishes the best when its trials are used up; a process takes its time, with the cube of its trials.
+    most = N_RANDOM if n_epochs is not None or (sampler in NOISES and pruner == "none") else MOST_TRIALS
     for step in until(replay.trials(sampler, pruner, thaw=thaw), most):
         spent += step.n_epochs
         if step.pruned:
@@ -157,7 +158,7 @@ def smoothed_incumbents(replay: Replay, sampler: str, pruner: str) -> Iterator[t
     """
     spent, incumbent = 0, None
     complete: dict[int, NDArray[np.float64]] = {}  # what the users scored in the best epoch
-    for step in until(replay.trials(sampler, pruner), MOST_TRIALS):
+    for step in until(replay.trials(sampler, pruner), N_RANDOM):
         spent += step.n_epochs
         if step.pruned or step.index in complete:
             continue
@@ -253,11 +254,11 @@ def report(rows: Rows) -> str:
     explained = (
         f"Epochs until a search's incumbent is truly within {CLOSE} of the best of {N_RANDOM} random trials, as a "
         f"share of their epochs; then what the incumbent lacks to that best, in the mean, when so many of these epochs "
-        f"are spent. `epochs:K` stops after {N_RANDOM} trials and the {KEEP} that it finishes, the others after "
-        f"{MOST_TRIALS} trials. `thaw`: with the pruned trials that the product takes up again. `posterior`: the "
-        f"incumbent is the complete trial with the best posterior mean, not the best score. `gp` is Optuna's process; "
-        f"those of known_noise.py are told the error that ranks trials (`gp-paired`), the whole standard error "
-        f"(`gp-whole`) or none (`gp-fitted`)."
+        f"are spent. `epochs:K` stops after {N_RANDOM} trials and the {KEEP} that it finishes, `posterior` and the "
+        f"unpruned ones that are told their noise after {N_RANDOM}, the others after {MOST_TRIALS}. `thaw`: with the "
+        f"pruned trials that the product takes up again. `posterior`: the incumbent is the complete trial with the "
+        f"best posterior mean, not the best score. `gp` is Optuna's process; those of known_noise.py are told the "
+        f"error that ranks trials (`gp-paired`), the whole standard error (`gp-whole`) or none (`gp-fitted`)."
     )
     return f"{explained}\n\n{table(columns, lines)}"
 
