@@ -288,3 +288,16 @@ def test_an_older_stores_experiment_learns_its_kind_and_keeps_its_own_descriptio
     Tracker(tracker.uri)
     tags = client.get_experiment(experiment).tags
     assert (tags["mlflow.experimentKind"], tags["mlflow.note.content"]) == ("custom_model_development", "Ours.")
+
+
+def test_a_store_in_a_folder_with_odd_signs_leaves_no_other_folder(
+    tmp_path: Path, mlruns: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "50% or so?"
+    shutil.copytree(mlruns, home / "mlruns")
+    monkeypatch.setenv("HRNN_HPO_HOME", str(home))
+    before = set(tmp_path.iterdir())
+    tracker = Tracker()
+    assert read(tracker, tracker.start_run("study")).info.run_name == "study"
+    assert (home / "mlruns" / "mlflow.db").is_file()
+    assert set(tmp_path.iterdir()) == before

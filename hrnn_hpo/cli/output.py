@@ -5,6 +5,7 @@ style is given beside a text, never inside. With --json, print_json's object is 
 commands then leave `results` alone.
 """
 
+import codecs
 import io
 import json
 import math
@@ -57,7 +58,22 @@ def show_what_encodings_lack() -> None:
     """Let standard output and error write a character that their encoding lacks by its code, instead of failing."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+            stream.reconfigure(errors=_BY_CODES)
+
+
+_BY_CODES = "hrnn-hpo-codes"
+_IN_ASCII = {"█": "#", "…": "...", "±": "+-", "–": "-", "—": "-", "−": "-", "×": "x", "→": "->"}  # of our own texts
+
+
+def _by_codes(error: UnicodeError) -> tuple[str, int]:
+    """Return what stands for characters that cannot be encoded, and where to go on."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    lacking = error.object[error.start : error.end]
+    return "".join(_IN_ASCII.get(character) or _code(character) for character in lacking), error.end
+
+
+codecs.register_error(_BY_CODES, _by_codes)
 
 
 def print_json(value: dict[str, Any]) -> None:

@@ -5,7 +5,7 @@ import os
 import sqlite3
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -38,10 +38,23 @@ def open_store(uri: str) -> tuple[Any, str]:
     with quiet():
         if file is None:
             return _client(uri, None)
-        with creating(file):
+        with creating(file), _without_strays(uri):
             opened = _client(uri, file.parent / "artifacts")
             rebase_artifacts(file)
             return opened
+
+
+@contextmanager
+def _without_strays(uri: str) -> Iterator[None]:
+    """Take away the empty folders that MLflow makes for a SQLite file whose address writes % or ? by its code."""
+    folder = Path(uri.removeprefix("sqlite:///")).parent  # as MLflow reads it
+    new = [place for place in (folder, *folder.parents) if not place.exists()]
+    try:
+        yield
+    finally:
+        for place in new:
+            with suppress(OSError):  # it holds something after all
+                place.rmdir()
 
 
 def _client(uri: str, artifacts: Path | None) -> tuple[Any, str]:

@@ -154,6 +154,9 @@ def test_a_console_that_lacks_a_character_shows_its_code(
     for name, stream in streams.items():
         stream.flush()
         written[name] = stream.buffer.getvalue().decode("ascii")  # type: ignore[attr-defined]
+    if command == ["data", "describe", "log.csv"]:
+        assert "gr\\xf6\\xdfer 6" in written["stdout"]
+        assert "##########" in written["stdout"]  # the bars of the histogram
     if "--json" in command:
         assert json.loads(written["stdout"])["event_types"] == {"größer": 6}
     if code:
