@@ -298,6 +298,6 @@ def test_a_store_in_a_folder_with_odd_signs_leaves_no_other_folder(
     monkeypatch.setenv("HRNN_HPO_HOME", str(home))
     before = set(tmp_path.iterdir())
     tracker = Tracker()
-    assert read(tracker, tracker.start_run("study")).info.run_name == "study"
+    assert read(tracker, tracker.start_run("study", tags={})).info.run_name == "study"
     assert (home / "mlruns" / "mlflow.db").is_file()
     assert set(tmp_path.iterdir()) == before
