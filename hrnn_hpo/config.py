@@ -159,7 +159,7 @@ class Hyperparameters(Settings):
         ),
     ] = 6
     targets_ahead: Annotated[
-        float | Literal["auto"],
+        float | int | Literal["auto"],
         Field(
             ge=1,
             le=MOST_TARGETS_AHEAD,
@@ -221,7 +221,7 @@ class Hyperparameters(Settings):
             raise ValueError("a number must stand here")
         try:
             number: float = _OR_AUTO[str(info.field_name)].validate_python(value)
-            return number
+            return int(number) if float(number).is_integer() else number  # 1 stays 1 in files
         except ValidationError as error:  # one problem, where a union would tell one for each of its sides
             raise ValueError(f"{error.errors()[0]['msg']}, or auto") from None
 

@@ -34,6 +34,7 @@ _SYNONYMS = {"int": "integer", "float": "continuous", "double": "continuous", "n
 _SYNONYMS |= {"bool": "categorical", "boolean": "categorical", "string": "categorical", "choice": "categorical"}
 _FITTING = {bool: ["categorical"], str: ["categorical"]}
 _FITTING |= {int: ["integer", "categorical"], float: ["continuous", "categorical"]}
+_ONCE_WHOLE = ("targets_ahead",)  # whole numbers in the spaces that studies of version 0.1.0 recorded
 
 
 class Entry:
@@ -102,7 +103,7 @@ class Entry:
         said = self.spec.get("type", self.base.type if self.base else None)
         if self.narrows and self.base:
             said = self.base.type
-        fitting = _FITTING[field_type(self.name)]
+        fitting = _FITTING[field_type(self.name)] + ["integer"] * (self.name in _ONCE_WHOLE)
         if said is None:
             self.document.problem(self.key, f"lacks its type ({' or '.join(fitting)}).")
         elif said not in TYPES:

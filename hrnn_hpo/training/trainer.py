@@ -170,7 +170,7 @@ def _train_epoch(
     low_precision = in_bfloat16(hp, device)
     lanes = model.start_state(min(hp.batch_size, int(trains.sum())))  # (n_blocks, B, S)
     ahead = None
-    assert isinstance(hp.targets_ahead, float)
+    assert not isinstance(hp.targets_ahead, str)
     if hp.targets_ahead > 1:
         drawing = np.random.default_rng((seed, state.epoch, *AHEAD))
         ahead = draw_targets(data.dataset, data.train, hp.targets_ahead, drawing)

@@ -202,7 +202,7 @@ def test_a_configuration_that_fails_is_out_of_the_contest(
         return prepare_experiment(shop, configuration, "keep", train_seed=trial.user_attrs[TRAIN_SEED])
 
     monkeypatch.setattr(ConfirmObjective, "_experiment", fail)
-    result = confirmed(shop, shop_space)
+    result = confirmed(shop, shop_space.narrow({}, {"targets_ahead": 1}, "test"))
     assert result.confirmation is not None
     assert result.confirmation.failed == [1]
     assert result.confirmation.winner == 2
