@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hrnn_hpo.config import MOST_TARGETS_AHEAD
+from hrnn_hpo.data.blocks import training_rows, zeros
 from hrnn_hpo.data.repeats import basket_size
 from hrnn_hpo.data.schema import Dataset
-from hrnn_hpo.data.splits import SINGLE_TRUTH, Protocol, TrainPart, expand_ranges
+from hrnn_hpo.data.splits import SINGLE_TRUTH, Protocol, TrainPart
 from hrnn_hpo.model.further_heads import HORIZONS
 
 SHARE_UNKNOWN = 0.5  # of the steps; scripts/benchmarks/request_time.py compares a quarter with it
@@ -41,16 +42,15 @@ def draw_targets(dataset: Dataset, train: TrainPart, mean: float, rng: np.random
     so a target lies `mean` events ahead of its step on average, where the user's training events go that far (at most
     MOST_AHEAD more are looked at). Other events are their own target.
     """
-    ahead = np.zeros(dataset.n_events, dtype=np.uint8)
+    ahead = zeros(dataset.n_events, np.uint8)
     if mean == 1:
         return ahead
-    starts = np.asarray(dataset.user_offsets)[train.users]
-    owners, rows = expand_ranges(starts, train.stops)
-    later = np.minimum(train.stops[owners] - 1 - rows, MOST_AHEAD)  # training events of the same user after each
     falloff = np.log1p(-1.0 / mean)
-    reached = -np.expm1(falloff * (later + 1.0))  # what the distribution gives to distances of at most `later`
-    drawn = np.log1p(-rng.random(len(rows)) * reached) / falloff  # the inverse of the distribution, cut there
-    ahead[rows] = np.minimum(drawn.astype(np.int64), later)
+    for rows in training_rows(dataset, train):
+        later = np.minimum(_later(train, rows), MOST_AHEAD)
+        reached = -np.expm1(falloff * (later + 1.0))  # what the distribution gives to distances of at most `later`
+        drawn = np.log1p(-rng.random(len(rows)) * reached) / falloff  # the inverse of the distribution, cut there
+        ahead[rows] = np.minimum(drawn.astype(np.int64), later)
     return ahead
 
 
@@ -60,17 +60,21 @@ def draw_further(dataset: Dataset, train: TrainPart, rng: np.random.Generator) -
     Of a training target each head whose horizon the user's training events reach is equally likely, then each event in
     the reach of its horizon: one target a step, whatever the number of heads. 0: no head learns anything.
     """
-    starts = np.asarray(dataset.user_offsets)[train.users]
-    owners, rows = expand_ranges(starts, train.stops)
-    later = train.stops[owners] - 1 - rows
+    ahead = zeros(dataset.n_events, np.uint8)
     firsts, lasts = np.array(HORIZONS).T
-    n_heads = np.searchsorted(firsts, later, side="right")  # (R,) horizons that begin within the user's events
-    learns = np.flatnonzero(n_heads)
-    later = later[learns]
-    heads = rng.integers(0, n_heads[learns])
-    ahead = np.zeros(dataset.n_events, dtype=np.uint8)
-    ahead[rows[learns]] = rng.integers(firsts[heads], np.minimum(lasts[heads], later), endpoint=True)
+    for rows in training_rows(dataset, train):
+        later = _later(train, rows)
+        n_heads = np.searchsorted(firsts, later, side="right")  # (R,) horizons that begin within the user's events
+        learns = np.flatnonzero(n_heads)
+        later = later[learns]
+        heads = rng.integers(0, n_heads[learns])
+        ahead[rows[learns]] = rng.integers(firsts[heads], np.minimum(lasts[heads], later), endpoint=True)
     return ahead
+
+
+def _later(train: TrainPart, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return how many training events of the same user come after each of some training targets, (R,)."""
+    return train.stops[np.searchsorted(train.stops, rows, side="right")] - 1 - rows
 
 
 def draw_known(n_events: int, rng: np.random.Generator) -> NDArray[np.bool_]:

@@ -162,7 +162,9 @@ class Results:
             for key in sorted(before.keys() | now.keys())
             if before.get(key) != now.get(key)
             and not (key not in before and _came_later(key, now[key]))
-            and not (key == AHEAD and before.get(key) == 1 and now[key] == AUTO and now.get("protocol") in SINGLE_TRUTH)
+            and not (
+                key == AHEAD and before.get(key) == 1 and now.get(key) == AUTO and now.get("protocol") in SINGLE_TRUTH
+            )
         ]
         if different:
             raise SystemExit(

@@ -9,6 +9,7 @@ from small_runs import same_weights, small_configuration
 from strategies import baskets
 
 from hrnn_hpo.config import Configuration, Hyperparameters
+from hrnn_hpo.data import blocks
 from hrnn_hpo.data.splits import Protocol, TrainPart
 from hrnn_hpo.data.synthetic import markov
 from hrnn_hpo.experiment import prepare_experiment, resolve_auto, run_experiment
@@ -45,6 +46,24 @@ def test_distances_are_geometric() -> None:
     bytes_hold = np.arange(256)
     expected = np.average(bytes_hold, weights=(1 - 1 / 64) ** bytes_hold)
     assert draw_targets(long, train, 64, np.random.default_rng(0)).mean() == pytest.approx(expected, rel=0.1)
+
+
+def test_a_large_log_is_drawn_a_piece_at_a_time_to_the_same_targets(monkeypatch: pytest.MonkeyPatch) -> None:
+    train = prepare_experiment(PLACES, small_configuration(protocol="leave-one-out", repeats="ignored")).train
+    at_once = draw_targets(PLACES, train, 3, np.random.default_rng(0))
+    monkeypatch.setattr(blocks, "EVENTS_AT_ONCE", 100)  # of 1,680 training events; the arrays lie in files then
+    assert len(list(blocks.training_rows(PLACES, train))) > 10
+    assert np.array_equal(draw_targets(PLACES, train, 3, np.random.default_rng(0)), at_once)
+
+
+def test_a_user_without_training_events_draws_for_nobody() -> None:
+    train = TrainPart(np.array([0, 1, 2]), np.array([30, 30, 90]))  # the second user trains on nothing
+    drawn = draw_targets(LOG, train, 64, np.random.default_rng(0)).astype(int)
+    rows = np.arange(90)
+    assert np.all(drawn[:30] + rows[:30] < 30)
+    assert np.all(drawn[60:90] + rows[60:] < 90)
+    assert not drawn[30:60].any()
+    assert not drawn[90:].any()
 
 
 @pytest.mark.parametrize("protocol", ["personalize", "personalize-last", "leave-one-out", "newest-tenth", "temporal"])
