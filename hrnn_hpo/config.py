@@ -168,6 +168,13 @@ class Hyperparameters(Settings):
             "the mean basket in a log of baskets.",
         ),
     ] = "auto"
+    shuffle_ties: Annotated[
+        bool,
+        Field(
+            description="Draw the order of a user's training events that share a second anew each epoch: for logs in "
+            "which it says nothing."
+        ),
+    ] = False
     further_heads_weight: Annotated[
         float,
         Field(

@@ -5,7 +5,7 @@ gives n training targets, and n + 1 steps end in the state that recommends what 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -31,6 +31,10 @@ class EventBefore(Generic[A]):
 
     def __len__(self) -> int:
         return len(self.values)
+
+    def reading(self, values: NDArray[A]) -> "EventBefore[A]":
+        """Return the same of other values, (N,)."""
+        return EventBefore(values, self.control, self.start, self.plus)
 
     def __getitem__(self, rows: NDArray[np.int64] | slice) -> NDArray[A]:
         at = np.arange(len(self))[rows] if isinstance(rows, slice) else rows
@@ -82,6 +86,17 @@ def step_inputs(dataset: Dataset, features: EventFeatures) -> StepInputs:
         event_types=None if types is None else EventBefore(types, control, 0, plus=1),
         event_values=None if values is None else EventBefore(values, control, np.nan),
     )
+
+
+def with_events(inputs: StepInputs, dataset: Dataset) -> StepInputs:
+    """Return the `step_inputs` of the same log with other items, types and values in its rows, at the same times."""
+    items, types, values = inputs.items, inputs.event_types, inputs.event_values
+    assert isinstance(items, EventBefore)
+    if isinstance(types, EventBefore) and dataset.event_types is not None:
+        types = types.reading(dataset.event_types)
+    if isinstance(values, EventBefore) and dataset.event_values is not None:
+        values = values.reading(dataset.event_values)
+    return replace(inputs, items=items.reading(dataset.items), event_types=types, event_values=values)
 
 
 def history_inputs(dataset: Dataset, features: EventFeatures) -> tuple[StepInputs, NDArray[np.int64]]:

@@ -19,7 +19,7 @@ from hrnn_hpo.model.further_heads import HORIZONS
 SHARE_UNKNOWN = 0.5  # of the steps; scripts/benchmarks/request_time.py compares a quarter with it
 AHEAD_OF_SETS = 1.5  # scripts/benchmarks/defaults.py has the logs that it was chosen on
 MOST_AHEAD = 255  # events between a step's own and its target: they are kept as bytes
-REQUESTS, FURTHER, AHEAD = (0, 1), (0, 2), (0, 3)  # beside seed and epoch: streams of their own
+REQUESTS, FURTHER, AHEAD, TIES = (0, 1), (0, 2), (0, 3), (0, 4)  # beside seed and epoch: streams of their own
 
 
 def auto_targets_ahead(dataset: Dataset, protocol: Protocol, session_gap: int) -> float:

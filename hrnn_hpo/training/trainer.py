@@ -7,7 +7,7 @@ When early stopping ends a run is stopping's.
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,14 +17,14 @@ from torch import Tensor
 
 from hrnn_hpo.config import AUTO, Hyperparameters
 from hrnn_hpo.data.featurize import item_counts
-from hrnn_hpo.data.repeats import Occurrences
+from hrnn_hpo.data.repeats import Occurrences, occurrences
 from hrnn_hpo.data.requests import RequestTimes
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.data.splits import TrainPart
 from hrnn_hpo.errors import ConfigError, RunFailedError
 from hrnn_hpo.model.accelerator import send
 from hrnn_hpo.model.hrnn import HRNN
-from hrnn_hpo.model.inputs import StepInputs, pack
+from hrnn_hpo.model.inputs import StepInputs, pack, with_events
 from hrnn_hpo.model.request_time import pack_requests
 from hrnn_hpo.training.averaging import AveragedWeights
 from hrnn_hpo.training.batches import epoch_windows, window_steps
@@ -33,7 +33,8 @@ from hrnn_hpo.training.keeping import SECONDS_BETWEEN_CHECKPOINTS, Keeper, rando
 from hrnn_hpo.training.optimizer import Optimizer
 from hrnn_hpo.training.progress import BegunEpoch, EpochReport, TrainingState
 from hrnn_hpo.training.stopping import Validation, is_over, wait_of
-from hrnn_hpo.training.targets import AHEAD, FURTHER, REQUESTS, draw_further, draw_known, draw_targets
+from hrnn_hpo.training.targets import AHEAD, FURTHER, REQUESTS, TIES, draw_further, draw_known, draw_targets
+from hrnn_hpo.training.ties import shuffle_ties
 
 WARMUP_UPDATES = 50
 
@@ -48,6 +49,12 @@ class TrainingData:
     weights: NDArray[np.float32] | None = None  # (N,) per event row, mean 1 over the targets; None: all 1
     occurrences: Occurrences | None = None  # of the whole log; wanted by a model that mixes in the user's own items
     requests: RequestTimes | None = None  # of each event; wanted by a model that reads the time of a request
+
+    def with_shuffled_ties(self, rng: np.random.Generator) -> "TrainingData":
+        """Return the data with the training events that share a second in random order; see `shuffle_ties`."""
+        dataset = shuffle_ties(self.dataset, self.train, rng)
+        known = None if self.occurrences is None else occurrences(dataset)
+        return replace(self, dataset=dataset, inputs=with_events(self.inputs, dataset), occurrences=known)
 
     @property
     def n_targets(self) -> int:
@@ -168,6 +175,8 @@ def _train_epoch(
     trains = data.train.stops > starts
     model.train()
     low_precision = in_bfloat16(hp, device)
+    if hp.shuffle_ties:
+        data = data.with_shuffled_ties(np.random.default_rng((seed, state.epoch, *TIES)))
     lanes = model.start_state(min(hp.batch_size, int(trains.sum())))  # (n_blocks, B, S)
     ahead = None
     assert not isinstance(hp.targets_ahead, str)

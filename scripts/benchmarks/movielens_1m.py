@@ -7,6 +7,8 @@ Run: .venv/bin/python scripts/benchmarks/movielens_1m.py [--rows 'last-*,loo-1,�
     ahead-0 … ahead-2  the same, but targets lie 2.5 events ahead on average (`targets_ahead: 2.5`)
     loo-0 … loo-2      `leave-one-out`, seeds 0 to 2
     ties-0 … ties-2    the same on a copy in which a user's events of the same second stand in random order
+    known-0 … known-2  `leave-one-out` again, with a model that reads the time of a request: asked with and without it
+    known_ties-0 … -2  the same on the shuffled copy, with a new order of ties each epoch (`shuffle_ties`)
 
 The figures to beat are Amazon's own for its HRNN (aws-samples notebooks): ndcg_at_10 .1142 and mrr_at_25 .0799 on
 `last` (whether seen items were kept is not known: both are given), precision_at_10 .1480 on `tenth` without seen
@@ -39,6 +41,8 @@ KINDS = {  # protocol, number of seeds, patience
     "ahead": ("newest-tenth", 3, 3),
     "loo": ("leave-one-out", 3, None),
     "ties": ("leave-one-out", 3, None),
+    "known": ("leave-one-out", 3, None),
+    "known_ties": ("leave-one-out", 3, None),
 }
 AMAZON = {  # kind: (seen items, metric, Amazon's figure, factor to reach)
     "last": [
@@ -49,14 +53,20 @@ AMAZON = {  # kind: (seen items, metric, Amazon's figure, factor to reach)
     "tenth": [("remove", "precision_at_10", 0.1480, 1.284)],  # .19
     "ahead": [("remove", "precision_at_10", 0.1480, 1.284)],
 }
-CHANGES = {"tenth": {"targets_ahead": 1.0}, "ahead": {"targets_ahead": 2.5}}
+ALL = "gap+session+clock"
+CHANGES: dict[str, dict[str, object]] = {
+    "tenth": {"targets_ahead": 1.0},
+    "ahead": {"targets_ahead": 2.5},
+    "known": {"request_time": ALL},
+    "known_ties": {"request_time": ALL, "shuffle_ties": True},
+}
 N_EVENTS, N_WITHOUT_NEWEST_TENTH = 1_000_209, 897_450  # the second is Amazon's count too
 
 
 def data_of(kind: str, seed: int, data: Path, folder: Path) -> Path:
     """Return the interactions that a row reads, writing those that are made here."""
     interactions = data / "interactions.csv"
-    if kind not in ("last", "ties"):
+    if kind not in ("last", "ties", "known_ties"):
         return interactions
     if kind == "last":
         return write_copy(interactions, folder / "without-newest-tenth.csv", remove_newest_tenth)

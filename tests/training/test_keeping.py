@@ -35,6 +35,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "averaged weights": {"weight_averaging": 0.9},
     "sampled softmax": {"n_negatives": 5},
     "targets ahead": {"targets_ahead": 3},
+    "shuffled ties, repeats": {"shuffle_ties": True, "repeats": "mixed"},
     "further heads, sampled softmax": {"further_heads_weight": 0.5, "n_negatives": 5},
     "repeats": {"repeats": "mixed"},
 }

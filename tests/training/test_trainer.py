@@ -32,6 +32,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "averaged weights": {"weight_averaging": 0.9},
     "sampled softmax": {"n_negatives": 5},
     "targets ahead": {"targets_ahead": 3},
+    "shuffled ties, repeats": {"shuffle_ties": True, "repeats": "mixed"},
     "targets ahead, repeats": {"targets_ahead": 3, "repeats": "mixed"},
     "further heads": {"further_heads_weight": 0.5},
     "further heads, repeats, hierarchical": {**HIERARCHICAL, "further_heads_weight": 0.5, "repeats": "mixed"},
