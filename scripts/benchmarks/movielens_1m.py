@@ -60,6 +60,7 @@ CHANGES: dict[str, dict[str, object]] = {
     "known": {"request_time": ALL},
     "known_ties": {"request_time": ALL, "shuffle_ties": True},
 }
+TOLD = "test, request time known"  # the figures of a model that is told when the request is made
 N_EVENTS, N_WITHOUT_NEWEST_TENTH = 1_000_209, 897_450  # the second is Amazon's count too
 
 
@@ -100,9 +101,12 @@ def report(rows: Rows) -> str:
             continue
         epochs = all_of(done, "best_epoch", "best_epochs")
         tests = [row.figures["test"] for row in done]
-        for seen in ("remove", "keep"):
-            cells = [mean_and_error([test[seen][metric] for test in tests]) for metric in METRICS]
-            lines.append([kind, protocol, seen, f"{len(epochs)} of {n_seeds}", *cells, cost(done, epochs)])
+        for part, asked in (("test", ""), (TOLD, ", told the time")):
+            found = [row.figures[part] for row in done if part in row.figures]
+            for seen in ("remove", "keep") if found else ():
+                cells = [mean_and_error([test[seen][metric] for test in found]) for metric in METRICS]
+                seeds = f"{len(epochs)} of {n_seeds}"
+                lines.append([kind + asked, protocol, seen, seeds, *cells, cost(done, epochs)])
         for seen, metric, theirs, factor in AMAZON.get(kind, []):
             ours = mean([test[seen][metric] for test in tests])
             verdicts.append(

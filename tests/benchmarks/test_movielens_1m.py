@@ -26,3 +26,14 @@ def test_finished_seeds_are_told_beside_amazons_figure() -> None:
     assert "| tenth | newest-tenth | keep | 2 of 3 | 0.2000 ± 0.0000 |" in text
     assert "0.1900 ± 0.0100 | 0.4000 ± 0.0000 | 9, 9; 2 |" in text
     assert "0.1900 against Amazon's 0.1480, 1.28 times (goal: 1.284, missed)." in text  # 1.2838
+
+
+def test_a_model_that_is_told_the_time_has_lines_of_its_own() -> None:
+    told = row(0.25)
+    told.figures["test, request time known"] = {
+        seen: told.figures["test"][seen] | {"ndcg_at_10": 0.3} for seen in ("remove", "keep")
+    }
+    text = movielens_1m.report({"known-0": told, "loo-0": row(0.2)})
+    assert "| known | leave-one-out | remove | 1 of 3 | 0.2000 ± – |" in text
+    assert "| known, told the time | leave-one-out | remove | 1 of 3 | 0.3000 ± – |" in text
+    assert "loo, told" not in text

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import standing
 from rows import Row
 from standing import LOGS, PUBLISHED, measure, report
 
@@ -38,6 +39,23 @@ def test_published_figures_stand_beside_the_order_of_the_file_alone() -> None:
 @pytest.mark.parametrize("name", LOGS)
 def test_our_own_rows_are_there(name: str) -> None:
     assert "| **hrnn-hpo** | 0." in report({f"{name}-{seed}": row(0.1) for seed in LOGS[name].seeds})
+
+
+def test_a_model_that_reads_the_request_time_has_a_line_asked_each_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    metrics = {"ndcg_at_10": 0.21, "hit_rate_at_10": 0.35}
+    figures = {
+        "test": {"remove": metrics},
+        "test, request time known": {"remove": metrics | {"ndcg_at_10": 0.23}},
+        "seconds": 600.0,
+    }
+    ours = Row(date="", processor="P", threads=1, versions={}, command="", settings={}, figures=figures)
+    monkeypatch.setattr(standing, "read_rows", lambda path: {"known-1": ours} if path.stem == "movielens_1m" else {})
+    text = report({"ml-1m-0": row(0.1)})
+    ours_are = "| **hrnn-hpo** that reads the request time"
+    line = ours_are + " | {} | 0.3500 | file | {} | no | 1,234 | best/ configuration | 10.0, P |"
+    assert line.format("0.2300", "yes") in text
+    assert line.format("0.2100", "no") in text
+    assert "movielens_1m.py, 1 seed |" in text
 
 
 def test_a_row_has_every_baseline_on_test_users(tmp_path: Path) -> None:
