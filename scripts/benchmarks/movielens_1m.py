@@ -7,6 +7,7 @@ Run: .venv/bin/python scripts/benchmarks/movielens_1m.py [--rows 'last-*,loo-1,�
     ahead-0 … ahead-2  the same, but targets lie 2.5 events ahead on average (`targets_ahead: 2.5`)
     loo-0 … loo-2      `leave-one-out`, seeds 0 to 2
     ties-0 … ties-2    the same on a copy in which a user's events of the same second stand in random order
+    five_core-0 … -2   the same on LRURec's copy: users and items of 5 events or more, a second's events by item number
     known-0 … known-2  `leave-one-out` again, with a model that reads the time of a request: asked with and without it
     known_ties-0 … -2  the same on the shuffled copy, with a new order of ties each epoch (`shuffle_ties`)
 
@@ -25,7 +26,7 @@ The configuration comes from a search on three tenths of the users with few epoc
 from pathlib import Path
 
 import pandas as pd
-from logs import shuffle_ties, some_users, without_newest_tenth, write_copy
+from logs import five_core, shuffle_ties, some_users, without_newest_tenth, write_copy
 from rows import Cell, Results, Row, Rows, script_parser
 from tables import all_of, mean, mean_and_error, of_seeds, table, verdict
 from trainings import training_cell
@@ -41,6 +42,7 @@ KINDS = {  # protocol, number of seeds, patience
     "ahead": ("newest-tenth", 3, 3),
     "loo": ("leave-one-out", 3, None),
     "ties": ("leave-one-out", 3, None),
+    "five_core": ("leave-one-out", 3, None),
     "known": ("leave-one-out", 3, None),
     "known_ties": ("leave-one-out", 3, None),
 }
@@ -67,8 +69,10 @@ N_EVENTS, N_WITHOUT_NEWEST_TENTH = 1_000_209, 897_450  # the second is Amazon's 
 def data_of(kind: str, seed: int, data: Path, folder: Path) -> Path:
     """Return the interactions that a row reads, writing those that are made here."""
     interactions = data / "interactions.csv"
-    if kind not in ("last", "ties", "known_ties"):
+    if kind not in ("last", "ties", "known_ties", "five_core"):
         return interactions
+    if kind == "five_core":
+        return write_copy(interactions, folder / "five-core.csv", five_core)
     if kind == "last":
         return write_copy(interactions, folder / "without-newest-tenth.csv", remove_newest_tenth)
     return write_copy(interactions, folder / f"shuffled-ties-{seed}.csv", lambda events: shuffle_ties(events, seed))

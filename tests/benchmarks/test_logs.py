@@ -49,3 +49,14 @@ def test_a_copy_is_written_once(tmp_path: Path) -> None:
     assert file.read_text(encoding="utf-8") == "USER_ID,ITEM_ID,TIMESTAMP\n1,8,2\n"
     assert logs.write_copy(tmp_path / "log.csv", file, lambda events: events) == file
     assert len(pd.read_csv(file)) == 1
+
+
+def test_the_five_core_is_left_when_nobody_has_less_and_a_second_is_in_order_of_item_numbers() -> None:
+    # Item 9 has 4 events; without them user 1 has 4 and falls out too, and with that user one event of each item.
+    rows = [(1, 9), (2, 9), (3, 9), (4, 9)] + [(user, item) for user in range(1, 8) for item in (10, 2, 3, 4)]
+    rows += [(user, 5) for user in range(2, 8)]
+    events = pd.DataFrame(rows, columns=["USER_ID", "ITEM_ID"]).assign(TIMESTAMP=7).astype({"ITEM_ID": str})
+    left = logs.five_core(events)
+    assert left.USER_ID.nunique() == 6
+    assert left.ITEM_ID.drop_duplicates().tolist() == ["2", "3", "4", "5", "10"]
+    assert len(left) == 30
