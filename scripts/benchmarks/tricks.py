@@ -5,13 +5,11 @@ One that pays becomes a hyperparameter and leaves this file; the others stay on 
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 from unittest import mock
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -249,43 +247,3 @@ def attention_head() -> Iterator[None]:
     """Read the last 50 states too when items are scored."""
     with mock.patch.object(experiment, "HRNN", AttentionHead):
         yield
-
-
-@contextmanager
-def new_order_of_ties() -> Iterator[None]:
-    """Draw the order of a user's events of the same second anew for each epoch, within the training part alone."""
-    train_epoch = trainer._train_epoch
-
-    def in_new_order(
-        model: Any, data: Any, hp: Any, optimizer: Any, sampler: Any, averaged: Any, state: Any, *rest: Any
-    ) -> float:
-        order = order_of_ties(data, np.random.default_rng((rest[0], state.epoch, 53)))
-        dataset, inputs = data.dataset, data.inputs
-        first = np.asarray(inputs.items) == dataset.n_items
-        # Row e reads event e - 1, which row e - 1 has now; under leave-one-out no user's last event ever moves.
-        before = np.where(first, np.arange(len(order)), np.roll(order, 1) + 1)
-        data = replace(
-            data,
-            dataset=replace(dataset, items=np.asarray(dataset.items)[order]),
-            inputs=replace(
-                inputs,
-                items=inputs.items[before],
-                event_types=None if inputs.event_types is None else inputs.event_types[before],
-                event_values=None if inputs.event_values is None else inputs.event_values[before],
-            ),
-        )
-        return train_epoch(model, data, hp, optimizer, sampler, averaged, state, *rest)
-
-    with mock.patch.object(trainer, "_train_epoch", in_new_order):
-        yield
-
-
-def order_of_ties(data: Any, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Return an order of the N rows in which training events of one user and second are shuffled, all others stay."""
-    rows = np.arange(data.dataset.n_events)
-    users = np.asarray(data.dataset.event_users)
-    stops = np.asarray(data.dataset.user_offsets)[:-1].copy()  # where a user does not train, nothing moves
-    stops[data.train.users] = data.train.stops
-    trains = rows < stops[users]
-    keys = np.where(trains, rng.random(len(rows)), rows)
-    return np.lexsort([keys, ~trains, data.dataset.timestamps, users])

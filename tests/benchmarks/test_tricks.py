@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -147,23 +146,3 @@ def test_an_attention_head_remembers_over_windows(head: tricks.AttentionHead) ->
     second, last = head(packed((7, 5), first=2), state[:, :2], keep=kept)
     torch.testing.assert_close(torch.cat([first, second]), torch.cat([whole[:6], whole[6 + kept]]))
     torch.testing.assert_close(torch.cat([last, state[:, 2:]], dim=1), final)
-
-
-def test_an_epochs_order_of_ties_keeps_times_users_and_what_is_not_trained_on(seen: list[trainer.TrainingData]) -> None:
-    log = markov(n_users=60)
-    log = replace(log, timestamps=np.asarray(log.timestamps) // 40_000 * 40_000)  # so that there are ties
-    experiment = prepare_experiment(log, small_configuration("leave-one-out", epochs=2))
-    with tricks.new_order_of_ties():
-        run_experiment(experiment, device="cpu")
-    assert len(seen) == 2
-    assert not np.array_equal(seen[0].dataset.items, seen[1].dataset.items)
-    stops = log.user_offsets[:-1].copy()
-    stops[experiment.split.train.users] = experiment.split.train.stops
-    after = np.arange(log.n_events) >= stops[log.event_users]
-    for data in seen:
-        assert np.array_equal(data.dataset.items[after], log.items[after])
-        moments = np.stack([log.event_users, log.timestamps])
-        pairs, was = (sorted(zip(*moments, items, strict=True)) for items in (data.dataset.items, log.items))
-        assert pairs == was
-        follows = data.inputs.items != log.n_items  # not the start token
-        assert np.array_equal(data.inputs.items[follows], np.roll(data.dataset.items, 1)[follows])
