@@ -5,9 +5,9 @@ Run: .venv/bin/python scripts/benchmarks/ablation.py [--rows 'base-*,one-block-0
 The base is two blocks of 64 units. Every variant differs from it by what its name says and trains once a seed, until
 validation stops it. Choices belong to the validation column: the test column is there to see whether they hold. The
 same seeds draw all variants, so the difference to the base is paired. Some of the last ones are not options of the
-product but patches of it (tricks.py): a learning rate that falls to a tenth, label smoothing, Adagrad, late targets that
-weigh more, gated branches, cosine scores, item tables with a gate, and an attention head over the last 50 states. About a
-minute a row on a quiet core; an interrupted row resumes from its last epoch.
+product but patches of it (tricks.py): a learning rate that falls to a tenth, label smoothing, Adagrad, late targets
+that weigh more, gated branches, cosine scores, item tables with a gate, and an attention head over the last 50 states.
+About a minute a row on a quiet core; an interrupted row resumes from its last epoch.
 """
 
 from pathlib import Path
