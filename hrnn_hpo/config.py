@@ -140,6 +140,13 @@ class Hyperparameters(Settings):
             "event, whether it opens a session, the clock (hour and weekday, UTC); none: it cannot be told a time."
         ),
     ] = "none"
+    item_start: Annotated[
+        Literal["random", "neighbours"],
+        Field(
+            description="Where item embeddings start: at random, or near those of the items that stand near them in "
+            "the training histories."
+        ),
+    ] = "random"
     input_dropout: Annotated[float, Field(ge=0, lt=1, description="Dropout on the input embedding.")] = 0.2
     hidden_dropout: Annotated[float, Field(ge=0, lt=1, description="Dropout on each residual branch.")] = 0.2
     output_dropout: Annotated[float, Field(ge=0, lt=1, description="Dropout on the state that scores the items.")] = 0.2

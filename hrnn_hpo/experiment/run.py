@@ -22,6 +22,7 @@ from hrnn_hpo.evaluation.protocols import UserMetric
 from hrnn_hpo.experiment.figures import evaluate_model, popularity_figure
 from hrnn_hpo.experiment.prepared import Experiment
 from hrnn_hpo.model.hrnn import HRNN
+from hrnn_hpo.training.item_start import item_vectors
 from hrnn_hpo.training.progress import EpochReport
 from hrnn_hpo.training.stopping import Validation
 from hrnn_hpo.training.trainer import fit
@@ -88,6 +89,9 @@ def run_experiment(
         model.set_popularity(
             torch.from_numpy(experiment.log_popularity), torch.from_numpy(experiment.log_recent_popularity)
         )
+        if configuration.hyperparameters.item_start == "neighbours":
+            vectors = item_vectors(experiment.dataset, experiment.train, model.hidden_dimension, configuration.seed)
+            model.start_items_at(torch.from_numpy(vectors))
         model.to(place)
         fitted = fit(
             model,

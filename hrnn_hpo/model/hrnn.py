@@ -92,6 +92,9 @@ class RecurrentBlock(nn.Module):
         return x
 
 
+RANDOM_START, ITEM_START = 0.02, 0.1  # deviations of embeddings; scripts/benchmarks/item_start.py has others
+
+
 class HRNN(nn.Module):
     """A hierarchical recurrent recommender over V items.
 
@@ -112,21 +115,23 @@ class HRNN(nn.Module):
         self.state_width = hp.hidden_dimension * (1 if hp.architecture == "control" else 2)
         self.sparse = hp.n_negatives > 0
         width = hp.hidden_dimension
-        self.item_embedding = nn.Parameter(torch.randn(catalogue.n_items + 1, width) * 0.02)  # last row: start token
+        self.item_embedding = nn.Parameter(
+            torch.randn(catalogue.n_items + 1, width) * RANDOM_START
+        )  # last row: start token
         self.item_bias = nn.Parameter(torch.zeros(catalogue.n_items))
         self.recency_mask = hp.recency_mask
         self.popularity_scale = nn.Parameter(torch.zeros(1)) if hp.recency_mask else None
         self.log_recent_popularity: Tensor
         self.register_buffer("log_recent_popularity", torch.zeros(catalogue.n_items if hp.recency_mask else 0))
-        self.gap_embedding = nn.Parameter(torch.randn(N_GAP_BUCKETS, width) * 0.02) if hp.time_gaps else None
+        self.gap_embedding = nn.Parameter(torch.randn(N_GAP_BUCKETS, width) * RANDOM_START) if hp.time_gaps else None
         self.control_embedding = (
-            nn.Parameter(torch.randn(N_CONTROL_SIGNALS, width) * 0.02) if hp.control_signal else None
+            nn.Parameter(torch.randn(N_CONTROL_SIGNALS, width) * RANDOM_START) if hp.control_signal else None
         )
         with_types = hp.event_inputs and catalogue.n_event_types > 0
         n_types = catalogue.n_event_types + 1
-        self.type_embedding = nn.Parameter(torch.randn(n_types, width) * 0.02) if with_types else None
+        self.type_embedding = nn.Parameter(torch.randn(n_types, width) * RANDOM_START) if with_types else None
         with_values = hp.event_inputs and catalogue.has_event_values
-        self.value_projection = nn.Parameter(torch.randn(width) * 0.02) if with_values else None
+        self.value_projection = nn.Parameter(torch.randn(width) * RANDOM_START) if with_values else None
         self.input_dropout = Dropout(hp.input_dropout)
         self.blocks = nn.ModuleList(
             RecurrentBlock(width, hp.architecture, hp.hierarchy, hp.feed_forward, hp.hidden_dropout)
@@ -147,6 +152,11 @@ class HRNN(nn.Module):
             self.item_bias.copy_(log_popularity)
             if self.recency_mask:
                 self.log_recent_popularity.copy_(log_recent_popularity)
+
+    def start_items_at(self, vectors: Tensor) -> None:
+        """Add vectors (V, H) of deviation 1 to the item embeddings' random start, five times as large as that."""
+        with torch.no_grad():
+            self.item_embedding[:-1] += ITEM_START * vectors
 
     def start_state(self, n_users: int) -> Tensor:
         """Return the state of users before their first step, (n_blocks, B, S)."""

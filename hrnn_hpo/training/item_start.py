@@ -1,0 +1,83 @@
+"""Where item embeddings start: near those of the items that stand near them in the training histories.
+
+A table that starts at random has to learn from single steps which items are alike, and on a small log it learns that
+last. How near two items are can be counted before: their pointwise mutual information within a few events, negative
+values left out, factorized. That is what word2vec's skip-gram makes of text, in closed form (Levy & Goldberg, NeurIPS
+2014).
+"""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hrnn_hpo.data.blocks import training_rows
+from hrnn_hpo.data.featurize import some_users
+from hrnn_hpo.data.schema import Dataset
+from hrnn_hpo.data.splits import TrainPart
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+WINDOW = 10  # events to either side; one that is k events away counts 1 / k
+SMOOTHING = 0.75  # power of the items' frequencies as context (Levy, Goldberg & Dagan, TACL 2015)
+MOST_EVENTS = 2_000_000  # counted; of a larger log those of a random part of the users, about a gigabyte at most
+
+
+def item_vectors(dataset: Dataset, train: TrainPart, dimension: int, seed: int) -> NDArray[np.float32]:
+    """Return vectors of items whose products say how near items stand in training, (V, dimension), of deviation 1.
+
+    An item that has no other one near it in training is zero, and so are all where no item has.
+    """
+    from sklearn.utils.extmath import randomized_svd
+    from threadpoolctl import threadpool_limits
+
+    near = _near(dataset, _part(dataset, train, seed))
+    n_components = min(dimension, dataset.n_items)
+    vectors = np.zeros((dataset.n_items, dimension))
+    # Products of one thread: the same vectors in every process, whatever number of threads it has.
+    with threadpool_limits(1):
+        left, values, _ = randomized_svd(_information(near), n_components, n_iter=4, random_state=seed)
+        vectors[:, :n_components] = left * np.sqrt(values)
+        # Turned at random: as they are, the first units would carry nearly all, and each gate reads units one by one.
+        turn, _ = np.linalg.qr(np.random.default_rng(seed).standard_normal((dimension, dimension)))
+        vectors = vectors @ turn
+    found: NDArray[np.float32] = (vectors / (vectors.std() or 1.0)).astype(np.float32)
+    return found
+
+
+def _part(dataset: Dataset, train: TrainPart, seed: int) -> TrainPart:
+    """Return as many of the training users as have MOST_EVENTS events in the mean."""
+    n_events = int((train.stops - np.asarray(dataset.user_offsets)[train.users]).sum())
+    return train if n_events <= MOST_EVENTS else some_users(train, MOST_EVENTS / n_events, seed)
+
+
+def _near(dataset: Dataset, train: TrainPart) -> "csr_array":
+    """Return how often two different items stand near each other, (V, V), symmetric."""
+    from scipy.sparse import csr_array
+
+    rows = np.concatenate([np.empty(0, np.int64), *training_rows(dataset, train)])
+    users, items = np.searchsorted(train.stops, rows, side="right"), np.asarray(dataset.items)[rows]
+    shape = (dataset.n_items, dataset.n_items)
+    near = csr_array(shape, dtype=np.float32)
+    for step in range(1, WINDOW + 1):
+        one, other = items[:-step], items[step:]
+        counts = (users[:-step] == users[step:]) & (one != other)
+        weights = np.full(np.count_nonzero(counts), 1 / step, dtype=np.float32)
+        near += csr_array((weights, (one[counts], other[counts])), shape=shape)
+    return near + near.T
+
+
+def _information(near: "csr_array") -> "csr_array":
+    """Return the positive pointwise mutual information of each pair that stands near, (V, V)."""
+    from scipy.sparse import csr_array
+
+    totals = np.asarray(near.sum(axis=1), dtype=np.float64).ravel()
+    context = totals**SMOOTHING
+    pairs = near.tocoo()
+    with np.errstate(divide="ignore"):
+        share = np.log(totals), np.log(context) - np.log(max(context.sum(), 1.0))
+    information = np.log(pairs.data) - share[0][pairs.row] - share[1][pairs.col]
+    found = information > 0
+    values = information[found].astype(np.float32)
+    return csr_array((values, (pairs.row[found], pairs.col[found])), shape=near.shape)
