@@ -9,7 +9,8 @@ Run: .venv/bin/python scripts/benchmarks/movielens_1m.py [--rows 'last-*,loo-1,�
     ties-0 … ties-2    the same on a copy in which a user's events of the same second stand in random order
     five_core-0 … -2   the same on LRURec's copy: users and items of 5 events or more, a second's events by item number
     known-0 … known-2  `leave-one-out` again, with a model that reads the time of a request: asked with and without it
-    known_ties-0 … -2  the same on the shuffled copy, with a new order of ties each epoch (`shuffle_ties`)
+    all-0 … all-2      the same, and items start near their neighbours (`item_start: neighbours`)
+    all_ties-0 … -2    the same on the shuffled copy, with a new order of ties each epoch too (`shuffle_ties`)
 
 The figures to beat are Amazon's own for its HRNN (aws-samples notebooks): ndcg_at_10 .1142 and mrr_at_25 .0799 on
 `last` (whether seen items were kept is not known: both are given), precision_at_10 .1480 on `tenth` without seen
@@ -44,7 +45,8 @@ KINDS = {  # protocol, number of seeds, patience
     "ties": ("leave-one-out", 3, None),
     "five_core": ("leave-one-out", 3, None),
     "known": ("leave-one-out", 3, None),
-    "known_ties": ("leave-one-out", 3, None),
+    "all": ("leave-one-out", 3, None),
+    "all_ties": ("leave-one-out", 3, None),
 }
 AMAZON = {  # kind: (seen items, metric, Amazon's figure, factor to reach)
     "last": [
@@ -55,12 +57,14 @@ AMAZON = {  # kind: (seen items, metric, Amazon's figure, factor to reach)
     "tenth": [("remove", "precision_at_10", 0.1480, 1.284)],  # .19
     "ahead": [("remove", "precision_at_10", 0.1480, 1.284)],
 }
-ALL = "gap+session+clock"
+KNOWN: dict[str, object] = {"request_time": "gap+session+clock"}
+ALL = KNOWN | {"item_start": "neighbours"}
 CHANGES: dict[str, dict[str, object]] = {
     "tenth": {"targets_ahead": 1.0},
     "ahead": {"targets_ahead": 2.5},
-    "known": {"request_time": ALL},
-    "known_ties": {"request_time": ALL, "shuffle_ties": True},
+    "known": KNOWN,
+    "all": ALL,
+    "all_ties": ALL | {"shuffle_ties": True},
 }
 TOLD = "test, request time known"  # the figures of a model that is told when the request is made
 N_EVENTS, N_WITHOUT_NEWEST_TENTH = 1_000_209, 897_450  # the second is Amazon's count too
@@ -69,7 +73,7 @@ N_EVENTS, N_WITHOUT_NEWEST_TENTH = 1_000_209, 897_450  # the second is Amazon's 
 def data_of(kind: str, seed: int, data: Path, folder: Path) -> Path:
     """Return the interactions that a row reads, writing those that are made here."""
     interactions = data / "interactions.csv"
-    if kind not in ("last", "ties", "known_ties", "five_core"):
+    if kind not in ("last", "ties", "all_ties", "five_core"):
         return interactions
     if kind == "five_core":
         return write_copy(interactions, folder / "five-core.csv", five_core)
