@@ -34,7 +34,7 @@ class Ours:
     """A line of our own: which rows of a result file, and whether the model was told when the request is made."""
 
     file: str
-    kind: str  # the rows KIND-SEED, or the row KIND of a published mean
+    kind: str  # the rows KIND-SEED, or the row KIND of a published mean where there are none
     system: str = "**hrnn-hpo**"
     told: bool = False
 
@@ -221,7 +221,8 @@ def _table(name: str, log: Log, rows: Rows) -> str:
 def _ours(log: Log, ours: Ours, items: str, seen: str) -> list[tuple[float, list[object]]]:
     """Return our line, none where no row is finished."""
     rows = read_rows(RESULTS / f"{ours.file}.json")
-    done = [row for name, row in rows.items() if name == ours.kind or name.rpartition("-")[0] == ours.kind]
+    single = [row for name, row in rows.items() if name.rpartition("-")[0] == ours.kind]
+    done = single or [rows[name] for name in (ours.kind,) if name in rows]
     if not done:
         return []
     tested = [_tested(row.figures, log.protocol, seen, ours.told) for row in done]
@@ -229,7 +230,7 @@ def _ours(log: Log, ours: Ours, items: str, seen: str) -> list[tuple[float, list
     cells = [f"{of[0]:.4f}" if math.isnan(error(of)) else mean_and_error(of) for of in values.values()]
     spent = f"{sum(row.figures['seconds'] for row in done) / len(done) / 60:.1f}, {done[0].processor}"
     told = "yes" if ours.told else "no"
-    seeds = "" if ours.kind in rows else f", {len(done)} seed{'s' * (len(done) > 1)}"
+    seeds = f", {len(done)} seed{'s' * (len(done) > 1)}" if single else ""
     size, source = "best/ configuration", f"{ours.file}.py{seeds}"
     return [(mean(values[METRICS[0]]), [ours.system, *cells, log.ties, told, "no", items, size, spent, source])]
 

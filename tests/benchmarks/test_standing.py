@@ -23,9 +23,10 @@ def row(ndcg: float) -> Row:
 def test_lines_stand_by_their_figures_and_say_what_was_measured() -> None:
     text = report({"ml-1m-0": row(0.19)})
     systems = [line.split(" | ")[0].removeprefix("| ") for line in text.splitlines() if line.startswith("| ")][1:]
-    assert systems.index("**hrnn-hpo**") == 0
+    ours = [system for system in systems if system.startswith("**hrnn-hpo**")]
+    assert systems[: len(ours)] == ours != []
     assert systems.index("LRURec") < systems.index("ease") < systems.index("HSTU-large")
-    assert len(systems) == len(PUBLISHED) + 2
+    assert len(systems) == len(PUBLISHED) + len(ours) + 1
     assert "| ease | 0.1900 | 0.4000 | file | no | no | 1,234 |  |  | here |" in text
     assert "90 seconds of one core" in text
 
