@@ -40,8 +40,8 @@ def test_its_status_is_what_it_was() -> None:
 
 def test_it_exports_what_it_did(shop: Path) -> None:
     written = export("shop", shop / "again.yaml").read_text(encoding="utf-8")
-    later_ones = ("  request_time: none\n", "  further_heads_weight: 0.0\n", "  shuffle_ties: false\n")
-    for later in later_ones:  # at what models did before them
+    later_ones = ("request_time: none", "further_heads_weight: 0.0", "shuffle_ties: false", "item_start: random")
+    for later in (f"  {line}\n" for line in later_ones):  # at what models did before them
         assert later in written
         written = written.replace(later, "")
     assert written == (shop / "exported.yaml").read_text(encoding="utf-8")
