@@ -101,7 +101,7 @@ class StudyProgress:
         seconds = f"  {trial.duration.total_seconds():.0f} s" if trial.duration else ""
         head = _head(trial)
         if state == "fail":
-            reason = attributes.get("failure", {}).get("reason", "its worker is gone; it goes on from its checkpoint")
+            reason = attributes.get("failure", {}).get("reason", "its workers died three times at the same epoch")
             return f"{head} failed: {reason}"
         params = "  ".join(f"{name}={_short(value)}" for name, value in trial.params.items())
         return f"{head} {state}{value}  {epochs} epochs{seconds}  {params}"

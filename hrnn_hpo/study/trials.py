@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from hrnn_hpo.study.attributes import CONFIRMATION, FAILURE, ROLE
+from hrnn_hpo.study.attributes import CONFIRMATION, ROLE
 from hrnn_hpo.study.confirmation import Confirmation, confirmation_from
 from hrnn_hpo.study.objectives import leading
 from hrnn_hpo.study.seeds import original_number
@@ -51,11 +51,6 @@ def last_attempts(study: Study) -> list[FrozenTrial]:
     """
     last = {original_number(trial): leading(trial) for trial in study.get_trials(deepcopy=False)}
     return [last[number] for number in sorted(last)]
-
-
-def was_stopped(trial: FrozenTrial) -> bool:
-    """Return whether a trial was stopped between two epochs, or lost its worker: it is queued again and goes on."""
-    return trial.state == TrialState.FAIL and "traceback" not in trial.user_attrs.get(FAILURE, {"traceback": ""})
 
 
 def progress_of(study: Study) -> "Progress":

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from shop import SPACE as SHOP_SPACE
-from study_fakes import FakeTracker, fake_run
+from study_fakes import FakeTracker, fake_run, user_scores
 
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.data.synthetic import markov
@@ -103,3 +103,15 @@ def fake_experiment(monkeypatch: pytest.MonkeyPatch) -> Runs:
     monkeypatch.setattr("hrnn_hpo.study.run.trial.save_experiment", save)
     monkeypatch.setattr("hrnn_hpo.study.tune.open_test_part", lambda *args, **options: None)
     return runs
+
+
+@pytest.fixture
+def fake_figures(monkeypatch: pytest.MonkeyPatch, fake_experiment: Runs) -> Runs:
+    """Let the fake models have users to be judged on in a confirmation."""
+
+    def figures(experiment: Any, result: Any, objective: str, extra_metrics: Any = None) -> Any:
+        figures = user_scores(result.metrics[objective])
+        return range(len(figures)), figures
+
+    monkeypatch.setattr("hrnn_hpo.study.confirm.confirm_trial.user_figures", figures)
+    return fake_experiment

@@ -17,6 +17,15 @@ from hrnn_hpo.study.team.worker import work
 from hrnn_hpo.training.progress import EpochReport
 
 
+class KilledError(BaseException):
+    """What a test raises where a process is to die: nothing catches it."""
+
+
+def dies(*_: Any, **__: Any) -> Any:
+    """Die, in place of whatever is called."""
+    raise KilledError
+
+
 def score(experiment: Experiment, epoch: int) -> float:
     """Return what the fake model scores after an epoch; the training seed moves it a little."""
     hp = experiment.configuration.hyperparameters

@@ -19,7 +19,6 @@ from hrnn_hpo.study.trials import last_attempts
 AGENDA = "agenda"
 SCREENING, CONFIRMING = "screening", "confirmation"  # a run's role
 Role = Literal["screening", "confirmation"]
-_KEPT = (TrialState.COMPLETE, TrialState.WAITING, TrialState.RUNNING)
 
 
 @dataclass(frozen=True)
@@ -97,7 +96,7 @@ def due(companion: Study, *, again: bool = False) -> list[Due]:
     if agenda is None:
         return []
     runs = {SCREENING: screening_runs(companion), CONFIRMING: confirmation_runs(companion)}
-    there = {(role, *run_key(run)) for role, those in runs.items() for run in those if not again or run.state in _KEPT}
+    there = {(role, *run_key(run)) for role, those in runs.items() for run in those if not again or _is_kept(run)}
     standing = agenda.standing(companion, again=again)
     wanted = [Due("screening", *key) for key in standing.runs]
     # All configurations of one seed first: a confirmation that is looked at half-way is balanced.
@@ -120,6 +119,11 @@ def n_to_come(companion: Study) -> tuple[int, int]:
     n_screening = sum(one.role == SCREENING for one in now)
     later = agenda.k * agenda.n_seeds if standing.chosen is None else 0
     return n_screening + standing.n_later, len(now) - n_screening + later
+
+
+def _is_kept(run: FrozenTrial) -> bool:
+    """Return whether a run has ended well or goes on."""
+    return run.state in (TrialState.COMPLETE, TrialState.WAITING, TrialState.RUNNING) or is_lost(run)
 
 
 def _runs(companion: Study, *, screening: bool) -> list[FrozenTrial]:

@@ -73,10 +73,11 @@ def conclude(study: Study, record: StudyRecord, companion: Study, settings: Sett
         confirmation, resolution=_resolution(scored, confirmation, record), screened=_screened(companion, trials)
     )
     if stored is not None and replace(confirmation, time=stored.time) == stored:
-        return stored
-    confirmation = replace(confirmation, time=round(time.time(), 3))
-    study.set_user_attr(CONFIRMATION, confirmation.content())
-    drop_all_files(companion)
+        confirmation = stored
+    else:
+        confirmation = replace(confirmation, time=round(time.time(), 3))
+        study.set_user_attr(CONFIRMATION, confirmation.content())
+    drop_all_files(companion)  # also those of a process that died here
     return confirmation
 
 

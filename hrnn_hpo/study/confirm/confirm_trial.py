@@ -26,7 +26,8 @@ from hrnn_hpo.study.confirm.runs import queue_due
 from hrnn_hpo.study.run.loop import Loop
 from hrnn_hpo.study.run.trial import Objective
 from hrnn_hpo.study.seeds import judging_seeds
-from hrnn_hpo.study.trials import count_trials
+from hrnn_hpo.study.storage.stale_trials import is_lost
+from hrnn_hpo.study.trials import count_trials, last_attempts
 
 
 @dataclass
@@ -76,7 +77,7 @@ class ConfirmLoop(Loop):
         counts = count_trials(self._study.get_trials(deepcopy=False))
         if counts.waiting:
             return True
-        if counts.running:
+        if counts.running or any(is_lost(run) for run in last_attempts(self._study)):
             return None
         self._control.stop("all confirmation runs are done")
         return False

@@ -51,7 +51,8 @@ def read_leaderboard(study: Study) -> Leaderboard | None:
         name: {metric: (low, high) for metric, (low, high) in row.items()}
         for name, row in content.get("intervals", {}).items()
     }
-    return Leaderboard(**{**content, "intervals": intervals})
+    known = {name: value for name, value in content.items() if name in Leaderboard.__dataclass_fields__}
+    return Leaderboard(**{**known, "intervals": intervals})
 
 
 def baselines_ahead(board: Leaderboard, objective: str) -> str | None:

@@ -4,6 +4,7 @@ It takes the median of the epochs that were best in the confirmation's runs, sin
 """
 
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from optuna.trial import FrozenTrial
 
 from hrnn_hpo.config import Configuration, dump_configuration
 from hrnn_hpo.data.schema import Dataset
-from hrnn_hpo.errors import StudyError
+from hrnn_hpo.errors import ModelError, StudyError
 from hrnn_hpo.experiment import (
     Device,
     ExperimentResult,
@@ -23,8 +24,7 @@ from hrnn_hpo.experiment import (
     training_digest,
 )
 from hrnn_hpo.model.ensemble import Ensemble
-from hrnn_hpo.model.folder import load_model, write_model
-from hrnn_hpo.model.folder import read_record as read_model_record
+from hrnn_hpo.model.folder import SavedModel, load_model, write_model
 from hrnn_hpo.model.hrnn import HRNN
 from hrnn_hpo.study.attributes import CONFIGURATION
 from hrnn_hpo.study.confirm.settings import wanted_settings
@@ -35,6 +35,7 @@ from hrnn_hpo.study.seeds import CONFIRMATION_STREAM, trial_seed
 from hrnn_hpo.study.trials import read_confirmation, winner_trial
 
 FINAL = "final"  # attribute of a study: what the refits were, by trial
+_MEMBER = "member-"  # begins the names of the folders with the further refits of an ensemble
 
 
 def configuration_of(trial: FrozenTrial) -> Configuration:
@@ -78,17 +79,19 @@ def ensemble_folder(study: Study, trial: FrozenTrial) -> Path:
 
 def ensure_refit(study: Study, record: StudyRecord, dataset: Dataset, trial: FrozenTrial, device: Device) -> None:
     """Train the refit of a confirmed trial where it is missing; an interrupted one goes on from its checkpoint."""
-    folder = _refit_folder(study, trial)
-    if (folder / "model").is_dir():
-        return
-    result = _refit(folder, record, dataset, confirmed_configuration(study, trial), device)
-    facts: dict[str, Any] = {
-        "configuration": dump_configuration(result.configuration),
-        "train_loss": [report.train_loss for report in result.history],
-        "seconds": round(result.seconds, 3),
-        "n_parameters": result.n_parameters,
-    }
-    study.set_user_attr(FINAL, {**study.user_attrs.get(FINAL, {}), str(trial.number): facts})
+
+    def write_down(result: ExperimentResult) -> None:
+        facts: dict[str, Any] = {
+            "configuration": dump_configuration(result.configuration),
+            "train_loss": [report.train_loss for report in result.history],
+            "seconds": round(result.seconds, 3),
+            "n_parameters": result.n_parameters,
+        }
+        study.set_user_attr(FINAL, {**study.user_attrs.get(FINAL, {}), str(trial.number): facts})
+
+    _ensure_model(
+        _refit_folder(study, trial), record, dataset, confirmed_configuration(study, trial), device, write_down
+    )
 
 
 def ensure_ensemble(
@@ -99,30 +102,49 @@ def ensure_ensemble(
     The first is the refit itself, the others are trained alike with the seeds of the confirmation's runs. An
     interrupted one goes on from its checkpoint, and finished ones stay.
     """
-    target = ensemble_folder(study, trial)
-    if target.is_dir() and read_model_record(target).n_members == n_members:
-        return target
-    ensure_refit(study, record, dataset, trial, device)
-    folders = [_refit_folder(study, trial)]
-    configuration = confirmed_configuration(study, trial)
-    for number in range(1, n_members):
-        folders.append(_refit_folder(study, trial) / f"member-{number}")
-        if not (folders[-1] / "model").is_dir():
+    target, single = ensemble_folder(study, trial), _refit_folder(study, trial)
+    there = whole_model(target)
+    if there is None or there.split.n_members != n_members:
+        ensure_refit(study, record, dataset, trial, device)
+        folders = [single, *(single / f"{_MEMBER}{number}" for number in range(1, n_members))]
+        configuration = confirmed_configuration(study, trial)
+        for number, folder in enumerate(folders[1:], start=1):
             seed = trial_seed(record.seed, number, stream=CONFIRMATION_STREAM)
-            _refit(folders[-1], record, dataset, configuration.model_copy(update={"seed": seed}), device)
-    members = [load_model(folder / "model") for folder in folders]
-    models = [member.model for member in members if isinstance(member.model, HRNN)]
-    first = members[0]
-    write_model(target, replace(first, model=Ensemble(models), split=replace(first.split, n_members=n_members)))
-    for folder in folders[1:]:
+            _ensure_model(folder, record, dataset, configuration.model_copy(update={"seed": seed}), device)
+        members = [load_model(folder / "model") for folder in folders]
+        models = [member.model for member in members if isinstance(member.model, HRNN)]
+        first = members[0]
+        write_model(target, replace(first, model=Ensemble(models), split=replace(first.split, n_members=n_members)))
+    for folder in single.glob(f"{_MEMBER}*"):  # also those of a process that died here
         shutil.rmtree(folder, ignore_errors=True)
     return target
 
 
-def _refit(
-    folder: Path, record: StudyRecord, dataset: Dataset, configuration: Configuration, device: Device
-) -> ExperimentResult:
-    """Train a configuration on training and validation data, and write the model into a folder."""
+def whole_model(folder: Path) -> SavedModel | None:
+    """Return the model in a folder, None where there is none or a process died while it deleted the folder."""
+    try:
+        return load_model(folder)
+    except ModelError:
+        return None
+
+
+def _ensure_model(
+    folder: Path,
+    record: StudyRecord,
+    dataset: Dataset,
+    configuration: Configuration,
+    device: Device,
+    write_down: Callable[[ExperimentResult], None] = lambda result: None,
+) -> None:
+    """Train a configuration on training and validation data where a folder lacks its model, and write it there.
+
+    What `write_down` does has happened where the model is; a process that dies between the two does it again.
+    """
+    if whole_model(folder / "model") is not None:
+        for left in folder.glob("checkpoint*"):
+            left.unlink(missing_ok=True)
+        return
+    shutil.rmtree(folder / "model", ignore_errors=True)
     experiment = prepare_experiment(dataset, configuration, record.seen, refit=True)
     checkpoint = checkpoint_file(folder, training_digest(experiment, record.objective, "refit"))
     result = run_experiment(
@@ -132,9 +154,9 @@ def _refit(
         fixed_epochs=configuration.best_epoch,
         validate=False,
     )
+    write_down(result)
     save_experiment(folder / "model", experiment, result, refit=True)
     checkpoint.unlink(missing_ok=True)
-    return result
 
 
 def drop_refits(study: Study, kept: list[FrozenTrial]) -> None:

@@ -17,7 +17,6 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from hrnn_hpo.data.schema import Dataset
-from hrnn_hpo.errors import ModelError
 from hrnn_hpo.evaluation.protocols import Evaluation, UserMetric
 from hrnn_hpo.evaluation.significance import bootstrap_intervals, paired_difference
 from hrnn_hpo.experiment import (
@@ -48,6 +47,7 @@ from hrnn_hpo.study.confirm.refit import (
     ensure_ensemble,
     ensure_refit,
     left_model_folder,
+    whole_model,
 )
 from hrnn_hpo.study.confirm.settings import wanted_settings
 from hrnn_hpo.study.record import StudyRecord
@@ -55,7 +55,7 @@ from hrnn_hpo.study.run.trial_files import model_folder
 from hrnn_hpo.study.trials import best_trial, defaults_trial, last_attempts, read_confirmation, winner_trial
 
 OPENINGS = "test_openings"
-TEST_FIGURES = "test_figures"  # in a study: the test users' figures of its winner, as text
+TEST_FIGURES = "test_figures"  # with the leaderboard: the test users' figures of the winner, as text
 _log = logging.getLogger(__name__)
 
 
@@ -101,9 +101,11 @@ def open_test_part(
     n_done = sum(trial.state.name in ("COMPLETE", "PRUNED") for trial in trials)
     log: list[dict[str, Any]] = study.user_attrs.get(OPENINGS, [])
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    # An opening whose figures nobody saw, because the process died, does not count twice.
-    if not log or log[-1]["seen"]:
-        log = [*log, {"time": now, "trial": winner.number, "n_done": n_done, "seen": False}]
+    # An opening whose figures nobody saw, because the process died, does not count twice. Those of a leaderboard were
+    # seen; version 0.1.0 wrote so into the opening.
+    seen = bool(log) and (log[-1].get("seen", False) or (stored is not None and stored.opening == len(log)))
+    if not log or seen:
+        log = [*log, {"time": now, "trial": winner.number, "n_done": n_done}]
         study.set_user_attr(OPENINGS, log)
 
     experiment = prepare_experiment(dataset, confirmed_configuration(study, winner), record.seen, refit=confirmed)
@@ -138,9 +140,8 @@ def open_test_part(
         n_members=n_members,
         seconds_per_user=seconds,
     )
-    study.set_user_attr(LEADERBOARD, vars(board))
-    study.set_user_attr(TEST_FIGURES, _packed(rows[WINNER], record.objective))
-    study.set_user_attr(OPENINGS, [*log[:-1], {**log[-1], "seen": True}])
+    # In one write: whoever finds a leaderboard finds the figures that it rests on.
+    study.set_user_attr(LEADERBOARD, {**vars(board), TEST_FIGURES: _packed(rows[WINNER], record.objective)})
     drop_refits(study, list(compared.values()) if confirmed else [])
     return board
 
@@ -150,7 +151,7 @@ def figures_on_test_users(study: Study) -> tuple[NDArray[np.int64], NDArray[np.f
 
     Empty for an objective without a figure per user; None before the test users were opened, and under version 0.1.0.
     """
-    packed = study.user_attrs.get(TEST_FIGURES)
+    packed = (study.user_attrs.get(LEADERBOARD) or {}).get(TEST_FIGURES)
     if packed is None:
         return None
     return from_text(packed["users"], np.int64), from_text(packed["figures"], np.float64)
@@ -189,11 +190,8 @@ def ensure_model(
 
 def _is_model_of(folder: Path, trial: FrozenTrial, dataset: Dataset) -> bool:
     """Return whether a folder holds just the model that a trial trained, and not one that was copied there."""
-    if not folder.is_dir():
-        return False
-    try:
-        saved = load_model(folder)
-    except ModelError:
+    saved = whole_model(folder)
+    if saved is None:
         return False
     threads = {"n_threads": None}
     ours = configuration_of(trial).model_copy(update=threads)

@@ -18,6 +18,7 @@ from hrnn_hpo.study.objectives import directions
 from hrnn_hpo.study.optuna_quiet import optuna_quiet
 from hrnn_hpo.study.record import KEY, StudyRecord, read_record, write_record
 from hrnn_hpo.study.storage.database import create_study, has_study, load_study
+from hrnn_hpo.study.storage.locks import holding
 from hrnn_hpo.study.trials import count_trials
 
 # What a sampler remembers in trials about the old ranges.
@@ -77,14 +78,21 @@ def finish_widening(name: str, storage: RDBStorage) -> None:
     beside = _beside(name)
     if not has_study(beside, storage):
         return
+    with holding(name, storage, "begin"):  # whoever widens it now holds this lock
+        if has_study(beside, storage):
+            _finish(name, beside, storage)
+
+
+def _finish(name: str, beside: str, storage: RDBStorage) -> None:
     new = load_study(beside, storage)
     if KEY not in new.user_attrs:  # cut off before the old study was touched
         _delete(beside, storage)
         return
     if has_study(name, storage):
         there = load_study(name, storage)
-        same = KEY in there.user_attrs and read_record(there).space_fingerprint == read_record(new).space_fingerprint
-        if not same or len(there.trials) >= len(new.trials):  # the old study, or a whole copy
+        has_record = KEY in there.user_attrs  # as the old study has; a copy gets it last, before its trials
+        same = has_record and read_record(there).space_fingerprint == read_record(new).space_fingerprint
+        if has_record and (not same or len(there.trials) >= len(new.trials)):  # the old study, or a whole copy
             _delete(beside, storage)
             return
         _delete(name, storage)

@@ -14,7 +14,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from hrnn_hpo.errors import RunFailedError
-from hrnn_hpo.study.attributes import FAILURE, STARTS
+from hrnn_hpo.study.attributes import FAILURE
 from hrnn_hpo.study.objectives import leading
 from hrnn_hpo.study.optuna_quiet import optuna_quiet
 from hrnn_hpo.study.propose.deterministic import batch_to_start
@@ -25,8 +25,8 @@ from hrnn_hpo.study.run.stop_rules import rule_that_stops
 from hrnn_hpo.study.run.trial import Objective
 from hrnn_hpo.study.run.trial_files import drop_files
 from hrnn_hpo.study.storage.locks import study_lock
-from hrnn_hpo.study.storage.stale_trials import retry_stale_trial
-from hrnn_hpo.study.trials import progress_of, was_stopped
+from hrnn_hpo.study.storage.stale_trials import is_lost, retry_stale_trial
+from hrnn_hpo.study.trials import progress_of
 
 MAX_FAILURES_IN_A_ROW = 5
 RECOVERY_SECONDS = 20.0
@@ -75,9 +75,6 @@ class Loop:
             try:
                 self._study.optimize(self._objective, catch=(Exception,), callbacks=[self._after_trial])
                 return
-            except KeyboardInterrupt:
-                self._requeue_current()
-                raise
             except (ValueError, OptunaError):
                 # Another process took this one for dead, a machine that slept for example, and has ended its trial.
                 if not self._current_has_ended() or not self._may_start():
@@ -85,10 +82,10 @@ class Loop:
 
     def _after_trial(self, study: Study, trial: FrozenTrial) -> None:
         self._release()  # where the trial failed before it had its parameters
-        observer, stopped = self._objective.context.observer, was_stopped(trial)
+        observer, stopped = self._objective.context.observer, is_lost(trial)
         if stopped:
             observer.trial_stopped(trial)
-            _requeue(study, trial)
+            retry_stale_trial(study, trial)
         else:
             observer.trial_ended(leading(trial))
         self._objective.current = None
@@ -157,14 +154,6 @@ class Loop:
         number = self._objective.current
         return number is not None and self._study.get_trials(deepcopy=False)[number].state.is_finished()
 
-    def _requeue_current(self) -> None:
-        """Queue the trial again that a second Ctrl-C cut off; Optuna has marked it FAIL."""
-        number = self._objective.current
-        if number is not None:
-            trial = self._study.get_trials()[number]
-            if trial.state == TrialState.FAIL:
-                _requeue(self._study, trial)
-
     def _release(self) -> None:
         self._start_lock.release()
 
@@ -179,7 +168,10 @@ class Loop:
 
     @contextlib.contextmanager
     def _recovering(self) -> Iterator[None]:
-        """Look for lost trials now and then while trials run, and once more at the end."""
+        """Look for lost trials now and then while trials run, and once more at the end.
+
+        Then the trial is queued again that a second Ctrl-C cut off.
+        """
         ended = threading.Event()
 
         def watch() -> None:
@@ -196,9 +188,3 @@ class Loop:
             ended.set()
             thread.join()
             self._recovery.run()
-
-
-def _requeue(study: Study, trial: FrozenTrial) -> None:
-    """Queue a stopped trial again; being stopped does not count as a start that brought nothing."""
-    trial.user_attrs[STARTS] = trial.user_attrs.get(STARTS, [])[:-1]
-    retry_stale_trial(study, trial)

@@ -14,12 +14,11 @@ import optuna
 from optuna.exceptions import OptunaError
 from optuna.samplers import RandomSampler
 from optuna.storages import BaseStorage, fail_stale_trials
-from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from hrnn_hpo.study.attributes import WORKER
 from hrnn_hpo.study.optuna_quiet import experimental_allowed
-from hrnn_hpo.study.storage.stale_trials import retry_stale_trial
+from hrnn_hpo.study.storage.stale_trials import retry_lost_trials
 
 UNCLAIMED_SECONDS = 60  # from a trial's creation to its worker's name lies the sampler's work alone
 
@@ -56,7 +55,9 @@ class Recovery:
             fail_stale_trials(self._study)
         for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             if self._lost(trial):
-                fail_and_retry(self._study, trial.number)
+                with contextlib.suppress(ValueError, OptunaError):  # it has ended meanwhile
+                    self._study.tell(trial.number, state=TrialState.FAIL)
+        retry_lost_trials(self._study)
 
     def _lost(self, trial: FrozenTrial) -> bool:
         worker = trial.user_attrs.get(WORKER)
@@ -65,13 +66,6 @@ class Recovery:
         # Killed between Optuna's creating the trial and its first heartbeat: no clock of another machine is asked.
         first_seen = self._unclaimed.setdefault(trial.number, time.monotonic())
         return time.monotonic() - first_seen > UNCLAIMED_SECONDS
-
-
-def fail_and_retry(study: Study, number: int) -> None:
-    """Mark a running trial FAIL and queue it again; nothing happens when it has ended meanwhile."""
-    with contextlib.suppress(ValueError, OptunaError):
-        study.tell(number, state=TrialState.FAIL)
-        retry_stale_trial(study, study.get_trials(deepcopy=True)[number])
 
 
 def _machine() -> str:

@@ -5,6 +5,7 @@ MLflow gets a copy.
 """
 
 import logging
+import math
 import time
 import traceback
 from collections.abc import Callable, Mapping
@@ -94,8 +95,8 @@ class Objective:
             return self._run(trial)
         except TrialPruned:
             raise
-        except StopTrialError as error:
-            trial.set_user_attr(FAILURE, {"reason": str(error)})
+        except (StopTrialError, KeyboardInterrupt) as error:  # no traceback: it is queued again
+            trial.set_user_attr(FAILURE, {"reason": str(error) or "interrupted"})
             raise
         except Exception as error:
             reason = f"{type(error).__name__}: {error}"
@@ -143,7 +144,8 @@ class Objective:
             if self.context.control.reason is not None:
                 raise StopTrialError(f"{self.context.control.reason}, after epoch {epoch.epoch}")
 
-        if reported:  # its worker may have died between an epoch's report and the pruner's answer
+        # Its worker may have died between an epoch's report and the pruner's answer; what has a summary has ended.
+        if reported and SUMMARY not in before.user_attrs:
             prune(max(reported) + 1)
         experiment = self._experiment(before, configuration)
         folder = trial_folder(trial.study, original_number(before))
@@ -167,10 +169,14 @@ class Objective:
         for epoch in result.history:  # a worker may have died between an epoch's checkpoint and its report
             report(epoch)
         result = self._judged(before, experiment, result)
+        # A confirmation's study has the leading objective alone.
+        values = [
+            objective_value(result, name) for name in self.context.record.objectives[: len(trial.study.directions)]
+        ]
+        _require_numbers(dict(zip(self.context.record.objectives, values, strict=False)))
         self._keep(trial, experiment, result, folder)
         _write_summary(trial, result)
-        # What is returned Optuna tells the storage. A confirmation's study has the leading objective alone.
-        return [objective_value(result, name) for name in self.context.record.objectives[: len(trial.study.directions)]]
+        return values  # which Optuna tells the storage
 
     def _ask(self, trial: Trial) -> Configuration:
         """Return what the trial trains: the sampler's values over the space's constants, with the trial's own seed."""
@@ -219,6 +225,13 @@ class Objective:
 def frozen(trial: Trial) -> FrozenTrial:
     """Return a trial as the storage has it now."""
     return trial.study.get_trials(deepcopy=False)[trial.number]
+
+
+def _require_numbers(values: Mapping[str, float]) -> None:
+    """Raise RunFailedError where an objective is no number, for which Optuna would fail a trial without a reason."""
+    for name, value in values.items():
+        if math.isnan(value):
+            raise RunFailedError(f"`{name}` must be a number, but got nan.")
 
 
 def _write_summary(trial: Trial, result: ExperimentResult) -> None:

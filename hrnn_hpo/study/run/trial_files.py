@@ -4,12 +4,12 @@ import shutil
 from pathlib import Path
 
 from optuna.study import Study
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
-from hrnn_hpo.study.attributes import FAILURE
 from hrnn_hpo.study.folders import study_folder, trial_folder
 from hrnn_hpo.study.run.continuing import may_go_on, to_finish
 from hrnn_hpo.study.seeds import original_number
+from hrnn_hpo.study.storage.stale_trials import is_lost
 from hrnn_hpo.study.trials import best_trial, defaults_trial, last_attempts, winner_trial
 
 MOST_FROZEN_BYTES = 5_000_000_000  # of the checkpoints of pruned trials that may go on
@@ -26,7 +26,7 @@ def drop_files(study: Study) -> None:
     # Listed before the trials are read: the folder of a trial that starts meanwhile is not among them.
     found = [path for path in folder.iterdir() if path.is_dir() and path.name.isdigit()] if folder.is_dir() else []
     trials = last_attempts(study)
-    wanted = {str(original_number(trial)) for trial in trials if _unfinished(trial)}
+    wanted = {str(original_number(trial)) for trial in trials if is_lost(trial) or not trial.state.is_finished()}
     wanted |= {str(original_number(trial)) for trial in to_finish(study)}
     wanted |= _within(MOST_FROZEN_BYTES, [folder / str(original_number(trial)) for trial in may_go_on(study, trials)])
     for trial in (best_trial(trials), winner_trial(study), defaults_trial(trials)):
@@ -51,9 +51,3 @@ def _within(n_bytes: int, folders: list[Path]) -> set[str]:
             break
         kept.add(folder.name)
     return kept
-
-
-def _unfinished(trial: FrozenTrial) -> bool:
-    # A trial that failed without a traceback lost its worker or was stopped, and is about to be queued again.
-    failure = trial.user_attrs.get(FAILURE, {})
-    return not trial.state.is_finished() or (trial.state == TrialState.FAIL and "traceback" not in failure)

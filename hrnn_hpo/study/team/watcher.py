@@ -7,7 +7,7 @@ from optuna.trial import FrozenTrial, TrialState
 from hrnn_hpo.study.attributes import epochs_of
 from hrnn_hpo.study.objectives import leading
 from hrnn_hpo.study.run.observer import Observer
-from hrnn_hpo.study.trials import was_stopped
+from hrnn_hpo.study.storage.stale_trials import is_lost
 from hrnn_hpo.training.progress import EpochReport
 
 _REPORTED = {one.name for one in fields(EpochReport)} - {"epoch", "is_best"}
@@ -40,7 +40,7 @@ class Watcher:
                     self._observer.epoch_ended(number, EpochReport(epoch=epoch, is_best=False, **known))
             if trial.state.is_finished():
                 self._ended.add(number)
-                if was_stopped(trial):
+                if is_lost(trial):
                     self._observer.trial_stopped(trial)
                 else:
                     self._observer.trial_ended(leading(trial))

@@ -126,7 +126,7 @@ class TrialRuns:
                 why = ", as every trial is; the best of them go on when all have had as many"
             return f"**Pruned** after epoch {max(epochs, default=0)}{why}.{score}"
         if trial.state == TrialState.FAIL:
-            reason = trial.user_attrs.get(FAILURE, {}).get("reason", "its worker is gone")
+            reason = trial.user_attrs.get(FAILURE, {}).get("reason", "its workers died three times at the same epoch")
             return f"**Failed**: {escaped(str(reason)[:1_000])}"
         summary = trial.user_attrs.get(SUMMARY)
         best = f" Best epoch: {summary['best_epoch']} of {summary['epochs']}." if summary else ""

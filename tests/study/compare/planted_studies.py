@@ -97,9 +97,6 @@ def open_test(study: Study, figures: list[float], *, keep: bool = True) -> None:
     """Give a study test figures of its winner, a user each; without `keep` as version 0.1.0 did."""
     values = np.array(figures)
     metrics = {"tuned": {"ndcg_at_10": float(values.mean())}}
-    study.set_user_attr(
-        LEADERBOARD, {"metrics": metrics, "winner": 1, "opening": 1, "n_done": 5, "n_test_users": len(values)}
-    )
-    if keep:
-        packed = {"users": as_text(np.arange(len(values))), "figures": as_text(values)}
-        study.set_user_attr(TEST_FIGURES, packed)
+    packed = {"users": as_text(np.arange(len(values))), "figures": as_text(values)}
+    board = {"metrics": metrics, "winner": 1, "opening": 1, "n_done": 5, "n_test_users": len(values)}
+    study.set_user_attr(LEADERBOARD, board | ({TEST_FIGURES: packed} if keep else {}))

@@ -6,13 +6,14 @@ from typing import Any
 import optuna
 import pytest
 from shop import GOOD
+from study_fakes import KilledError, dies
 
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.evaluation.baselines import BASELINES
 from hrnn_hpo.search.space import SearchSpace
 from hrnn_hpo.study.confirm import test_part as opening
-from hrnn_hpo.study.confirm.leaderboard import DEFAULTS, WINNER, baselines_ahead
-from hrnn_hpo.study.confirm.test_part import OPENINGS, open_test_part, openings
+from hrnn_hpo.study.confirm.leaderboard import DEFAULTS, LEADERBOARD, WINNER, baselines_ahead, read_leaderboard
+from hrnn_hpo.study.confirm.test_part import OPENINGS, figures_on_test_users, open_test_part, openings
 from hrnn_hpo.study.record import read_record
 from hrnn_hpo.study.results.export import render
 from hrnn_hpo.study.run.trial_files import drop_all_files, model_folder
@@ -88,20 +89,55 @@ def test_an_opening_is_written_down_before_anything_is_evaluated(
     seen: list[int] = []
     monkeypatch.setattr(opening, "best_trial", lambda trials: trials[0])
     monkeypatch.setattr(opening, "evaluate_model", lambda *args, **_: seen.append(openings(study())) or 1 / 0)
-    with pytest.raises(ZeroDivisionError):
-        open_test_part(study(), read_record(study()), shop, again=True)
-    assert seen == [2]
+    for _ in range(2):  # the second one is the first that was cut off
+        with pytest.raises(ZeroDivisionError):
+            open_test_part(study(), read_record(study()), shop, again=True)
+    assert seen == [2, 2]
 
 
 def test_an_opening_that_nobody_saw_is_not_counted_twice(
     shop: Dataset, result: StudyResult, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = study()
-    found.set_user_attr("leaderboard", None)
-    found.set_user_attr(OPENINGS, [{**found.user_attrs[OPENINGS][0], "seen": False}])  # killed in between
+    found.set_user_attr(LEADERBOARD, None)  # killed in between
     board = open_test_part(found, read_record(found), shop)
     assert board == result.leaderboard
     assert openings(study()) == 1
+
+
+@pytest.mark.parametrize("n_writes", [0, 1])
+def test_whoever_finds_a_leaderboard_finds_the_figures_it_rests_on(
+    shop: Dataset, result: StudyResult, monkeypatch: pytest.MonkeyPatch, n_writes: int
+) -> None:
+    study().set_user_attr(LEADERBOARD, None)
+    write, written = optuna.Study.set_user_attr, []
+
+    def dies_after(self: optuna.Study, key: str, value: Any) -> None:
+        if len(written) == n_writes:
+            raise KilledError
+        written.append(key)
+        write(self, key, value)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(optuna.Study, "set_user_attr", dies_after)
+        patch.setattr(opening, "drop_refits", dies)
+        with pytest.raises(KilledError):
+            open_test_part(study(), read_record(study()), shop)
+    assert (read_leaderboard(study()) is None) == (figures_on_test_users(study()) is None) == (n_writes == 0)
+    assert open_test_part(study(), read_record(study()), shop) == result.leaderboard
+    assert openings(study()) == 1
+    assert figures_on_test_users(study()) is not None
+
+
+def test_an_opening_that_version_0_1_0_marked_as_seen_counts(
+    shop: Dataset, result: StudyResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = study()
+    found.set_user_attr(OPENINGS, [{**found.user_attrs[OPENINGS][0], "seen": True}])
+    found.set_user_attr(LEADERBOARD, None)
+    board = open_test_part(found, read_record(found), shop)
+    assert board is not None
+    assert board.opening == openings(study()) == 2
 
 
 def test_a_model_that_is_gone_is_trained_again_to_the_same_figures(shop: Dataset, result: StudyResult) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from optuna.study import Study
 from optuna.trial import Trial, TrialState
-from study_fakes import FakeTracker, user_scores
+from study_fakes import FakeTracker
 
 from hrnn_hpo.cli.progress import plan_lines
 from hrnn_hpo.data.schema import Dataset
@@ -29,6 +29,7 @@ from hrnn_hpo.study.results.manage import delete_study
 from hrnn_hpo.study.results.status import status
 from hrnn_hpo.study.results.sync import sync
 from hrnn_hpo.study.run.observer import Silent
+from hrnn_hpo.study.run.recovery import Recovery
 from hrnn_hpo.study.storage.database import load_study, open_storage
 from hrnn_hpo.study.team.worker import work
 from hrnn_hpo.study.trials import last_attempts
@@ -129,18 +130,6 @@ def test_the_defaults_runs_fill_the_seats_that_a_round_leaves_idle() -> None:
 # A study with rounds: 6 trials, of which 4 are screened; arithmetic in place of training.
 
 
-@pytest.fixture
-def fake_figures(monkeypatch: pytest.MonkeyPatch, fake_experiment: Any) -> Any:
-    """Let the fake models have users to be judged on."""
-
-    def figures(experiment: Any, result: Any, objective: str, extra_metrics: Any = None) -> Any:
-        figures = user_scores(result.metrics[objective])
-        return range(len(figures)), figures
-
-    monkeypatch.setattr("hrnn_hpo.study.confirm.confirm_trial.user_figures", figures)
-    return fake_experiment
-
-
 def searched(log: Dataset, space: SearchSpace | None, **options: Any) -> StudyResult:
     first: dict[str, Any] = {"pruner": "none", "sampler": "random", "seed": 3} if space is not None else {}
     return tune(log, study="four", space=space, n_trials=6, **(first | options))
@@ -239,12 +228,13 @@ class TestQueue:
         assert due(found) == []
         assert runs_left(found) == 2 + 0 + 2 + 2
         begin(settings)
-        assert waiting(found)[2:] == [("screening", a, 0), ("screening", c, 0)]  # until the verdict, both once more
+        Recovery(found.study_name, open_storage()).run()
+        assert waiting(found)[2:] == [("screening", c, 0), ("screening", a, 0)]  # until the verdict, both once more
 
         finish_next(found, 0.1)
         finish_next(found, 0.1)
-        finish_next(found, 0.2)
         finish_next(found, None)
+        finish_next(found, 0.2)
         assert {(one.trial, one.repeat) for one in due(found)} == {(a, 1), (b, 1)}
 
     def test_a_study_confirmed_before_keeps_its_verdict_without_a_screening(

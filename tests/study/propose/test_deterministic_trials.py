@@ -14,6 +14,7 @@ from study_fakes import Helpers
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.errors import ConfigError, StudyError
 from hrnn_hpo.search.space import SearchSpace
+from hrnn_hpo.study.attributes import CONFIGURATION
 from hrnn_hpo.study.propose.deterministic import batch_to_start, earlier_batches
 from hrnn_hpo.study.propose.pruners import make_pruner
 from hrnn_hpo.study.propose.samplers import make_sampler
@@ -112,6 +113,7 @@ def proposals(space: SearchSpace, sampler: str, pruner: str, kills: int) -> list
     while len(found) < 24:
         trial = study.ask()
         space.suggest(trial)
+        trial.set_user_attr(CONFIGURATION, {})  # all is drawn
         here = study.get_trials(deepcopy=False)
         place = ordinals(here)[trial.number]
         retried = sum(ordinals(here)[other.number] == place for other in here) > 1

@@ -1,5 +1,6 @@
 """A study in a wider space: its trials come along under their numbers, whatever is taken away is refused."""
 
+import threading
 from typing import Any
 
 import optuna
@@ -9,9 +10,10 @@ from optuna.trial import TrialState
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.errors import StudyError
 from hrnn_hpo.search.space import SearchSpace, space_from_content
-from hrnn_hpo.study.record import in_space, read_record
+from hrnn_hpo.study.record import KEY, in_space, read_record
 from hrnn_hpo.study.request import widening
 from hrnn_hpo.study.storage.database import load_study, open_storage, study_names
+from hrnn_hpo.study.storage.locks import holding
 from hrnn_hpo.study.tune import tune
 
 pytestmark = pytest.mark.usefixtures("tracker", "fake_experiment")
@@ -82,7 +84,7 @@ def test_a_study_with_running_trials_is_not_rewritten(log: Dataset, space: Searc
         tune(log, study="my study", space=changed(space, "hidden_dimension", range=[8, 512]), n_trials=3)
 
 
-@pytest.mark.parametrize("dies_at", ["_delete", "_take_name", "copy_study"])
+@pytest.mark.parametrize("dies_at", ["_delete", "_take_name", "attributes", "copy_study"])
 def test_a_process_that_dies_while_widening_loses_nothing(
     log: Dataset, space: SearchSpace, monkeypatch: pytest.MonkeyPatch, dies_at: str
 ) -> None:
@@ -92,18 +94,47 @@ def test_a_process_that_dies_while_widening_loses_nothing(
     wide = changed(space, "hidden_dimension", range=[8, 512])
 
     def die(*args: Any, **options: Any) -> None:
-        if dies_at == "copy_study":  # half a copy: the study's attributes, and the first trial only
+        if dies_at in ("attributes", "copy_study"):  # half a copy: some attributes, or all and the first trial only
             half = optuna.create_study(study_name="s", storage=storage, direction="maximize")
             source = load_study("s (widening)", storage)
             for name, value in source.user_attrs.items():
-                half.set_user_attr(name, value)
-            half.add_trial(source.trials[0])
+                if dies_at == "copy_study" or name != KEY:
+                    half.set_user_attr(name, value)
+            if dies_at == "copy_study":
+                half.add_trial(source.trials[0])
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(optuna if dies_at == "copy_study" else widening, dies_at, die)
+        patched.setattr(*((widening, dies_at) if dies_at.startswith("_") else (optuna, "copy_study")), die)
         with pytest.raises(KeyboardInterrupt):
             widening.widen("s", storage, in_space(read_record(load_study("s", storage)), wide))
     tune(log, study="s", space=wide, n_trials=6)
     assert facts(load_study("s", storage))[:4] == before
     assert study_names(storage) == ["s"]
+
+
+def test_a_widening_that_another_process_is_at_is_waited_for(
+    log: Dataset, space: SearchSpace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tune(log, study="s", space=space, n_trials=2)
+    storage = open_storage()
+    wide = in_space(read_record(load_study("s", storage)), changed(space, "hidden_dimension", range=[8, 512]))
+    seen: list[bool] = []
+    take_name = widening._take_name
+
+    def meanwhile(*args: Any) -> None:  # the copy is complete, the old study deleted
+        other = threading.Thread(target=widening.finish_widening, args=("s", open_storage()))
+        other.start()
+        other.join(0.5)
+        seen.append(other.is_alive())
+        take_name(*args)
+        others.append(other)
+
+    others: list[threading.Thread] = []
+    with monkeypatch.context() as patched, holding("s", storage, "begin"):
+        patched.setattr(widening, "_take_name", meanwhile)
+        widening.widen("s", storage, wide)
+    others[0].join()
+    assert seen == [True]
+    assert study_names(storage) == ["s"]
+    assert len(load_study("s", storage).trials) == 2
