@@ -64,6 +64,15 @@ def sqlite_address(file: Path) -> str:
     return _SQLITE + str(file).replace("%", "%25").replace("?", "%3F")
 
 
+def mlflow_address(address: str) -> str:
+    """Return a store's address as MLflow, this process's or a server's, is to be told it.
+
+    Of an address that begins with sqlite:/// MLflow makes the folder, and does not decode %XX as SQLAlchemy does: it
+    would make another one. Where the driver is named it makes none.
+    """
+    return address.replace(_SQLITE, "sqlite+pysqlite:///", 1) if "%" in address else address
+
+
 def sqlite_file(address: str) -> Path | None:
     """Return the file of a SQLite address, None for servers and for databases in memory."""
     if not address.startswith(_SQLITE) or ":memory:" in address:

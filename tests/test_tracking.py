@@ -9,14 +9,17 @@ import sys
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import pytest
 from hostile import NAMES
 from mlflow import MlflowClient
 from mlflow.entities import Run
+from servers import free_port
 
 from hrnn_hpo.errors import ConfigError, RunFailedError
+from hrnn_hpo.stores import mlflow_address
 from hrnn_hpo.tracking import EXPERIMENT, Data, Tracker, download_model, git_commit
 from hrnn_hpo.tracking.ui import serve_ui
 
@@ -28,7 +31,7 @@ def tracker(mlruns: Path) -> Tracker:
 
 def read(tracker: Tracker, run: str | None) -> Run:
     assert run is not None
-    return MlflowClient(tracker.uri).get_run(run)
+    return MlflowClient(mlflow_address(tracker.uri)).get_run(run)
 
 
 def test_runs_carry_parameters_tags_and_their_parent(tracker: Tracker) -> None:
@@ -300,4 +303,32 @@ def test_a_store_in_a_folder_with_odd_signs_leaves_no_other_folder(
     tracker = Tracker()
     assert read(tracker, tracker.start_run("study", tags={})).info.run_name == "study"
     assert (home / "mlruns" / "mlflow.db").is_file()
+    assert set(tmp_path.iterdir()) == before
+
+
+def test_the_ui_server_on_such_a_folder_leaves_no_other_one_either(
+    tmp_path: Path, mlruns: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "50%41 or so?"
+    shutil.copytree(mlruns, home / "mlruns")
+    monkeypatch.setenv("HRNN_HPO_HOME", str(home))
+    before = set(tmp_path.iterdir())
+    started = subprocess.Popen
+    made: list[list[str]] = []
+
+    def opens_the_store(command: list[str], **options: Any) -> Any:  # what the server does first, without a server
+        made.append(command)
+        store = command[command.index("--backend-store-uri") + 1]
+        code = "import sys; from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore as Store; "
+        code += "print([one.name for one in Store(sys.argv[1], sys.argv[2]).search_experiments()])"
+        artifacts = command[command.index("--artifacts-destination") + 1]
+        return started([sys.executable, "-c", code, store, artifacts], **{**options, "stdout": output})
+
+    with (tmp_path / "mlruns" / "output").open("w+") as output:
+        monkeypatch.setattr(subprocess, "Popen", opens_the_store)
+        with pytest.raises(RunFailedError, match=r"ended by itself \(exit code 0\)"):
+            serve_ui(None, "127.0.0.1", free_port(), print)
+        output.seek(0)
+        assert EXPERIMENT in output.read()  # it is our store
+    assert len(made) == 1
     assert set(tmp_path.iterdir()) == before

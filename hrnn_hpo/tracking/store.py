@@ -5,11 +5,11 @@ import os
 import sqlite3
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from hrnn_hpo.stores import creating, sqlite_file
+from hrnn_hpo.stores import creating, mlflow_address, sqlite_file
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 # MLflow's own seven retries with growing pauses would hold up a trial for minutes when a server is down.
@@ -38,29 +38,16 @@ def open_store(uri: str) -> tuple[Any, str]:
     with quiet():
         if file is None:
             return _client(uri, None)
-        with creating(file), _without_strays(uri):
+        with creating(file):
             opened = _client(uri, file.parent / "artifacts")
             rebase_artifacts(file)
             return opened
 
 
-@contextmanager
-def _without_strays(uri: str) -> Iterator[None]:
-    """Take away the empty folders that MLflow makes for a SQLite file whose address writes % or ? by its code."""
-    folder = Path(uri.removeprefix("sqlite:///")).parent  # as MLflow reads it
-    new = [place for place in (folder, *folder.parents) if not place.exists()]
-    try:
-        yield
-    finally:
-        for place in new:
-            with suppress(OSError):  # it holds something after all
-                place.rmdir()
-
-
 def _client(uri: str, artifacts: Path | None) -> tuple[Any, str]:
     from mlflow import MlflowClient
 
-    client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+    client = MlflowClient(tracking_uri=mlflow_address(uri), registry_uri=mlflow_address(uri))
     experiment = client.get_experiment_by_name(EXPERIMENT)
     if experiment is None:
         location = artifacts.absolute().as_uri() if artifacts else None
@@ -117,8 +104,8 @@ def default_store(uri: str) -> Iterator[None]:
 
     names = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")
     before = {name: os.environ.get(name) for name in names}
-    mlflow.set_tracking_uri(uri)
-    mlflow.set_registry_uri(uri)
+    mlflow.set_tracking_uri(mlflow_address(uri))
+    mlflow.set_registry_uri(mlflow_address(uri))
     try:
         yield
     finally:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from hrnn_hpo.errors import ConfigError, RunFailedError
-from hrnn_hpo.stores import sqlite_file, tracking_address, without_password
+from hrnn_hpo.stores import mlflow_address, sqlite_file, tracking_address, without_password
 from hrnn_hpo.tracking.pages import APP_NAME
 from hrnn_hpo.tracking.tracker import Tracker
 
@@ -35,7 +35,8 @@ def serve_ui(uri: str | None, host: str, port: int, ready: Callable[[str], None]
             raise RunFailedError(f"Port {port} of {host} is not free ({error.strerror}); try --port.") from None
     tracker = Tracker(address)  # creates or upgrades the store before the server reads it
     page = _page(tracker, study)
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", address, "--app-name", APP_NAME]
+    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", mlflow_address(address)]
+    command += ["--app-name", APP_NAME]
     command += ["--workers", "1"]  # one reader: each more takes a second core and 300 MB to start
     file = sqlite_file(address)
     if file is not None:
