@@ -4,33 +4,17 @@ Search spaces (search/) say which values a study may try; here stand the values 
 their unit and the widest range that makes sense. Unknown keys are refused with the nearest spelling.
 """
 
-import difflib
 from collections.abc import Mapping
 from pathlib import Path
-from types import UnionType
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, get_origin
 
 import yaml
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    TypeAdapter,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, TypeAdapter, ValidationError, ValidationInfo, field_validator, model_validator
 
 from hrnn_hpo.errors import ConfigError
 from hrnn_hpo.plain_data import load_yaml
+from hrnn_hpo.settings import Settings, nearest, validate
 
-if TYPE_CHECKING:  # Pydantic has no public name for it
-    from pydantic._internal._model_construction import ModelMetaclass
-else:
-    ModelMetaclass = type(BaseModel)
-
-M = TypeVar("M", bound="Settings")
 Architecture = Literal["control", "hierarchical"]
 RequestTimeParts = Literal[
     "none", "gap", "session", "clock", "gap+session", "gap+clock", "session+clock", "gap+session+clock"
@@ -45,46 +29,6 @@ _OR_AUTO: dict[str, TypeAdapter[Any]] = {
     "batch_size": TypeAdapter(Annotated[int, Field(ge=_LEAST_BATCH, le=_LARGEST_BATCH)]),
     "targets_ahead": TypeAdapter(Annotated[float, Field(ge=1, le=MOST_TARGETS_AHEAD)]),
 }
-
-
-class _Refusing(ModelMetaclass):
-    """Lets `Configuration(seed=-1)`, written in a program, raise what a file with the same value raises."""
-
-    def __call__(cls, *arguments: Any, **values: Any) -> Any:
-        try:
-            return super().__call__(*arguments, **values)
-        except ValidationError as error:
-            assert issubclass(cls, Settings)
-            raise cls.refusal(error) from None
-
-
-class Settings(BaseModel, metaclass=_Refusing):
-    """What users set: frozen, without unknown names, and no yes or no where a number is asked for.
-
-    Made from values that break a rule, it raises ConfigError with every problem in one message.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    @classmethod
-    def refusal(cls, error: ValidationError, source: str = "") -> ConfigError:
-        """Return our error for Pydantic's; `source` says where the values came from."""
-        return ConfigError("\n".join(f"{source or cls.__name__}: {_explain(each, cls)}" for each in error.errors()))
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _no_number_is_a_boolean(cls, value: Any, info: ValidationInfo) -> Any:
-        # YAML reads `on`, `yes` and `true` as True, which Pydantic takes for 1.
-        numbers, kinds = (int, float), _kinds(cls.model_fields[str(info.field_name)].annotation)
-        if isinstance(value, bool) and bool not in kinds and any(kind in kinds for kind in numbers):
-            raise ValueError("a number must stand here")
-        return value
-
-
-def _kinds(annotation: Any) -> set[Any]:
-    """Return the types that a field's annotation is a union of."""
-    sides = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else ()
-    return {kind for side in sides for kind in _kinds(side)} if sides else {annotation}
 
 
 class Hyperparameters(Settings):
@@ -296,7 +240,7 @@ def parse_hyperparameters(values: Mapping[str, Any], source: str) -> Hyperparame
 
     Raises ConfigError with every problem in one message; `source` says where the values came from.
     """
-    return _validate(Hyperparameters, values, source)
+    return validate(Hyperparameters, values, source)
 
 
 def parse_configuration(values: Mapping[str, Any], source: str) -> Configuration:
@@ -304,7 +248,7 @@ def parse_configuration(values: Mapping[str, Any], source: str) -> Configuration
 
     Raises ConfigError with every problem in one message; `source` says where the values came from.
     """
-    return _validate(Configuration, values, source)
+    return validate(Configuration, values, source)
 
 
 def parse_assignments(assignments: list[str]) -> dict[str, Any]:
@@ -358,28 +302,3 @@ def read_yaml_mapping(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: a mapping must stand at the top level, but got {type(content).__name__}.")
     return content
-
-
-def nearest(word: str, known: Mapping[str, Any] | list[str]) -> str:
-    """Return ", did you mean 'x'?" for the closest known spelling or beginning of one, or nothing."""
-    begins = {name[: len(word) + 1]: name for name in reversed(list(known))}
-    close = difflib.get_close_matches(word, list(known), n=1)
-    close = close or [begins[begin] for begin in difflib.get_close_matches(word, begins, n=1, cutoff=0.8)]
-    return f", did you mean {close[0]!r}?" if close else ""
-
-
-def _validate(model: type[M], values: Mapping[str, Any], source: str) -> M:
-    try:
-        return model.model_validate(dict(values))
-    except ValidationError as error:
-        raise model.refusal(error, source) from None
-
-
-def _explain(problem: Any, model: type[BaseModel]) -> str:
-    path = ".".join(str(part) for part in problem["loc"])
-    if problem["type"] == "extra_forbidden":
-        owner = Hyperparameters if len(problem["loc"]) > 1 else model
-        key = str(problem["loc"][-1])
-        return f"unknown key {path!r}{nearest(key, owner.model_fields) or '.'}"
-    message = problem["msg"].removeprefix("Value error, ")
-    return f"{path}: {message}, but got {problem['input']!r}." if path else message

@@ -13,10 +13,11 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from hrnn_hpo.api import TrainedModel, evaluate, recommender_of, train
-from hrnn_hpo.config import Configuration, Hyperparameters, nearest, parse_configuration
+from hrnn_hpo.config import Configuration, Hyperparameters, parse_configuration
 from hrnn_hpo.data.schema import Dataset, id_text
 from hrnn_hpo.errors import DataError
 from hrnn_hpo.serving.times import TimeLike, request_seconds
+from hrnn_hpo.settings import nearest
 
 # Which columns hold what, as in `train`; None leaves a column out unless it has our own name.
 _COLUMNS = {

@@ -13,12 +13,12 @@ from hrnn_hpo.config import (
     Hyperparameters,
     dump_configuration,
     load_configuration,
-    nearest,
     parse_assignments,
     parse_hyperparameters,
     read_yaml_mapping,
 )
 from hrnn_hpo.errors import ConfigError
+from hrnn_hpo.settings import nearest
 
 
 @pytest.fixture

@@ -17,7 +17,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from hrnn_hpo.config import nearest
 from hrnn_hpo.data.keeping.cache import cache_folder
 from hrnn_hpo.data.public_tables import (
     Tables,
@@ -28,6 +27,7 @@ from hrnn_hpo.data.public_tables import (
     read_complete_journey,
 )
 from hrnn_hpo.errors import DataError
+from hrnn_hpo.settings import nearest
 
 TIMEOUT_SECONDS = 5  # of connecting and of each wait for bytes; pip has its own
 

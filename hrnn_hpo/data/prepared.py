@@ -6,19 +6,25 @@ reading/'s work.
 
 import dataclasses
 import hashlib
-import json
 import logging
 import shutil
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from hrnn_hpo.data.ingest import read_report
 from hrnn_hpo.data.keeping.arrays import ArrayStore
 from hrnn_hpo.data.keeping.cache import cache_folder, earlier_preparation, remember
 from hrnn_hpo.data.keeping.disk import disk_free, disk_needed, size_text
+from hrnn_hpo.data.keeping.folder import (
+    FORMAT,
+    holds,
+    is_prepared,
+    listed_items,
+    load_prepared,
+    load_report,
+    read_meta,
+    write_meta,
+)
 from hrnn_hpo.data.keeping.litter import clean_up, publish, temporary_sibling
 from hrnn_hpo.data.reading.encode import Encoded
 from hrnn_hpo.data.reading.load import OnStep
@@ -28,14 +34,16 @@ from hrnn_hpo.data.reading.source import Source, SourceLike, find_source, is_tab
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.errors import ConfigError, DataError
 
+__all__ = [
+    "disk_wish",
+    "is_prepared",
+    "load_dataset",
+    "load_prepared",
+    "load_report",
+    "load_with_report",
+    "prepare",
+]
 _log = logging.getLogger(__name__)
-
-FORMAT = 3  # of the folder and of what reading makes of a file; raise it when either changes its meaning
-READABLE = (2, 3)  # 2 is version 0.1.0's: the same arrays, without options and report
-META = "meta.json"
-REQUIRED_ARRAYS = ("user_offsets", "items", "timestamps", "user_ids", "item_ids")
-OPTIONAL_ARRAYS = ("session_ids", "event_types", "event_values")
-LISTED_ITEMS = "listed_items"  # which items an items table names: no part of the dataset, but filters ask for it
 
 
 def load_dataset(source: SourceLike, options: ReadOptions | None = None, **fields: Any) -> Dataset:
@@ -99,38 +107,6 @@ def disk_wish(source: SourceLike, out: Path | None = None) -> str:
     return f"Preparing takes up to {size_text(needed)} of disk beside {folder}; {size_text(free)} are free{short}."
 
 
-def is_prepared(path: Path) -> bool:
-    """Return whether a folder is, or once was, a prepared one."""
-    try:
-        return (Path(path) / META).is_file()
-    except OSError:  # a name that is too long, for example
-        return False
-
-
-def load_prepared(folder: Path) -> Dataset:
-    """Return the dataset in a prepared folder; its arrays are mapped, not read.
-
-    Raises DataError when a file is missing, has another size than when it was written, or comes from another format.
-    """
-    folder = Path(folder)
-    meta = _read_meta(folder)
-    arrays = {name: _load_array(folder, name, size) for name, size in meta["bytes"].items() if name != LISTED_ITEMS}
-    return Dataset(
-        content_hash=meta["content_hash"],
-        event_type_names=tuple(meta["event_type_names"]),
-        n_duplicates=meta["n_duplicates"],
-        name=meta["name"],
-        **arrays,
-    )
-
-
-def load_report(folder: Path) -> tuple[dict[str, Any], Report]:
-    """Return the options that a prepared folder was read with, and what reading it counted."""
-    meta = _read_meta(Path(folder))
-    told = meta.get("report") or {"n_duplicates": meta["n_duplicates"]}
-    return dict(meta.get("options", {})), Report(**{**told, "warnings": tuple(told.get("warnings", ()))})
-
-
 def _prepare(source: SourceLike, options: ReadOptions, out: Path | None, on_step: OnStep | None) -> Path:
     prepared = _prepared_path(source)
     if prepared is not None:
@@ -169,26 +145,26 @@ def _prepare_again(prepared: Path, options: ReadOptions, out: Path | None) -> Pa
         return prepared if out is None else _copy(prepared, dataset.content_hash, out)
     source_hash = hashlib.sha256(f"{FORMAT}{dataset.content_hash}{options.digest()}".encode()).hexdigest()
     target = out or _cached(source_hash)
-    if _holds(target, source_hash=source_hash):
+    if holds(target, source_hash=source_hash):
         return target
-    meta = _read_meta(prepared)
-    listed = _listed_items(prepared, meta, dataset)
+    meta = read_meta(prepared)
+    listed = listed_items(prepared, meta, dataset)
     with temporary_sibling(target) as folder:
         store = ArrayStore(folder)
         earlier, report = load_report(prepared)
         encoded, report = select_source(Encoded(dataset, listed), report, options, store)
-        _write_meta(folder, encoded, {**earlier, **options.told()}, report, source_hash)
-        publish(folder, target, lambda: _holds(target, source_hash=source_hash))
+        write_meta(folder, encoded, {**earlier, **options.told()}, report, source_hash)
+        publish(folder, target, lambda: holds(target, source_hash=source_hash))
     return target
 
 
 def _build(source: Source, options: ReadOptions, source_hash: str, target: Path, on_step: OnStep | None) -> Path:
     clean_up(target.parent, None if target == _cached(source_hash) else target.name)
-    if _holds(target, source_hash=source_hash):
+    if holds(target, source_hash=source_hash):
         return target
     with temporary_sibling(target) as folder:
         _read_into(folder, source, options, source_hash, on_step)
-        publish(folder, target, lambda: _holds(target, source_hash=source_hash))
+        publish(folder, target, lambda: holds(target, source_hash=source_hash))
     return target
 
 
@@ -199,8 +175,8 @@ def _build_table(source: Source, options: ReadOptions, out: Path | None, on_step
     with temporary_sibling(beside) as folder:
         content_hash = _read_into(folder, source, options, "", on_step)
         target = out or _cached(content_hash)
-        if not _holds(target, content_hash=content_hash):
-            publish(folder, target, lambda: _holds(target, content_hash=content_hash))
+        if not holds(target, content_hash=content_hash):
+            publish(folder, target, lambda: holds(target, content_hash=content_hash))
     return target
 
 
@@ -215,37 +191,19 @@ def _read_into(folder: Path, source: Source, options: ReadOptions, source_hash: 
         store.close()
     del store
     shutil.rmtree(work)
-    _write_meta(folder, encoded, options.told(), report, source_hash)
+    write_meta(folder, encoded, options.told(), report, source_hash)
     for warning in report.warnings:
         _log.warning("%s: %s", source.name, warning)
     return encoded.dataset.content_hash
 
 
-def _write_meta(folder: Path, encoded: Encoded, options: dict[str, Any], report: Report, source_hash: str) -> None:
-    dataset = encoded.dataset
-    np.save(folder / f"{LISTED_ITEMS}.npy", encoded.listed_items)
-    fields = [field for field in (*REQUIRED_ARRAYS, *OPTIONAL_ARRAYS) if getattr(dataset, field) is not None]
-    meta = {
-        "format": FORMAT,
-        "name": dataset.name,
-        "content_hash": dataset.content_hash,
-        "source_hash": source_hash,
-        "options": options,
-        "report": report.to_dict(),
-        "event_type_names": list(dataset.event_type_names),
-        "n_duplicates": dataset.n_duplicates,
-        "bytes": {field: (folder / f"{field}.npy").stat().st_size for field in (*fields, LISTED_ITEMS)},
-    }
-    (folder / META).write_text(json.dumps(meta, indent=2), encoding="utf-8")
-
-
 def _copy(prepared: Path, content_hash: str, target: Path) -> Path:
     clean_up(target.parent, target.name)
-    if _holds(target, content_hash=content_hash):
+    if holds(target, content_hash=content_hash):
         return target
     with temporary_sibling(target) as folder:
         shutil.copytree(prepared, folder, dirs_exist_ok=True)
-        publish(folder, target, lambda: _holds(target, content_hash=content_hash))
+        publish(folder, target, lambda: holds(target, content_hash=content_hash))
     return target
 
 
@@ -256,8 +214,8 @@ def _in_memory(source: SourceLike, options: ReadOptions) -> tuple[Dataset, Repor
         for warning in report.warnings:
             _log.warning("%s: %s", dataset.name, warning)
         return dataset, report
-    dataset, meta = load_prepared(prepared), _read_meta(prepared)
-    encoded = Encoded(dataset, _listed_items(prepared, meta, dataset))
+    dataset, meta = load_prepared(prepared), read_meta(prepared)
+    encoded = Encoded(dataset, listed_items(prepared, meta, dataset))
     if not options.filters:
         return dataset, load_report(prepared)[1]
     encoded, report = select_source(encoded, load_report(prepared)[1], options, ArrayStore())
@@ -281,49 +239,3 @@ def _name(source: SourceLike) -> str:
     if isinstance(source, str | Path):
         return str(source)
     return "DataFrame" if is_table(source) else ", ".join(str(part) for part in source)
-
-
-def _listed_items(folder: Path, meta: dict[str, Any], dataset: Dataset) -> NDArray[np.bool_]:
-    if LISTED_ITEMS in meta["bytes"]:
-        return _load_array(folder, LISTED_ITEMS, meta["bytes"][LISTED_ITEMS])
-    # Version 0.1.0 did not keep it: what has no event must have come from an items table.
-    unused: NDArray[np.bool_] = np.bincount(dataset.items, minlength=dataset.n_items) == 0
-    return unused
-
-
-def _holds(folder: Path, **content: str) -> bool:
-    """Return whether a folder is a whole prepared one with the given hashes in its meta.json."""
-    if not is_prepared(folder):
-        return False
-    try:
-        load_prepared(folder)
-        meta = _read_meta(folder)
-    except DataError:
-        return False
-    return all(meta[key] == value for key, value in content.items())
-
-
-def _read_meta(folder: Path) -> dict[str, Any]:
-    known_arrays = {*REQUIRED_ARRAYS, *OPTIONAL_ARRAYS, LISTED_ITEMS}
-    try:
-        meta = json.loads((folder / META).read_text(encoding="utf-8"))
-        known = meta["format"] in READABLE
-        complete = known and set(REQUIRED_ARRAYS) <= set(meta["bytes"]) <= known_arrays
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{folder}: {META} is damaged; prepare the data again.") from error
-    if not known:
-        raise DataError(f"{folder}: format {FORMAT} must stand in {META}, but got {meta['format']}; prepare it again.")
-    if not complete:
-        raise DataError(f"{folder}: {META} must name {', '.join(REQUIRED_ARRAYS)}; prepare the data again.")
-    return dict(meta)
-
-
-def _load_array(folder: Path, name: str, size: int) -> NDArray[Any]:
-    file = folder / f"{name}.npy"
-    try:
-        if file.stat().st_size != size:
-            raise DataError(f"{file}: must have {size} bytes, but has {file.stat().st_size}; prepare the data again.")
-        array: NDArray[Any] = np.load(file, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise DataError(f"{file}: cannot be read ({error}); prepare the data again.") from error
-    return array

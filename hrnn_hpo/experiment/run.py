@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hrnn_hpo.config import Configuration, nearest
+from hrnn_hpo.config import Configuration
 from hrnn_hpo.cores import default_threads
 from hrnn_hpo.device import Device, resolve_device, undisturbed_caller
 from hrnn_hpo.errors import ConfigError
@@ -22,6 +22,7 @@ from hrnn_hpo.evaluation.protocols import UserMetric
 from hrnn_hpo.experiment.figures import evaluate_model, popularity_figure
 from hrnn_hpo.experiment.prepared import Experiment
 from hrnn_hpo.model.hrnn import HRNN
+from hrnn_hpo.settings import nearest
 from hrnn_hpo.training.item_start import item_vectors
 from hrnn_hpo.training.progress import EpochReport
 from hrnn_hpo.training.stopping import Validation

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, cast
 
-from hrnn_hpo.config import AUTO, Hyperparameters, nearest
+from hrnn_hpo.config import AUTO, Hyperparameters
 from hrnn_hpo.search.document import Document, Key
 from hrnn_hpo.search.parameter import (
     KINDS,
@@ -27,6 +27,7 @@ from hrnn_hpo.search.values import (
     show_range,
     type_problem,
 )
+from hrnn_hpo.settings import nearest
 
 PARAMETER_KEYS = ["kind", "type", "range", "choices", "log", "step", "default", "tunable", "when", "doc", "prior"]
 TUNE_KEYS = ["range", "choices", "log", "step", "default", "prior"]

@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hrnn_hpo.config import nearest
 from hrnn_hpo.errors import SpaceError
 from hrnn_hpo.search.document import Document, Problems, read_document
 from hrnn_hpo.search.reader import ParsedSpace, SpaceReader
 from hrnn_hpo.search.values import show
+from hrnn_hpo.settings import nearest
 
 
 def spaces_folder() -> Path:

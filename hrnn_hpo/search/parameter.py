@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from hrnn_hpo.config import nearest
 from hrnn_hpo.search.values import Value, number_hint, same, show, show_range, type_problem
+from hrnn_hpo.settings import nearest
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution

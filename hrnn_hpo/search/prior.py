@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from hrnn_hpo.config import nearest
 from hrnn_hpo.search.parameter import DEFAULT_WIDTH, Parameter, Prior
 from hrnn_hpo.search.values import (
     Value,
@@ -23,6 +22,7 @@ from hrnn_hpo.search.values import (
     show_range,
     type_problem,
 )
+from hrnn_hpo.settings import nearest
 
 if TYPE_CHECKING:
     import numpy as np

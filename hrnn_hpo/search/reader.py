@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from hrnn_hpo.config import AUTO, Hyperparameters, nearest
+from hrnn_hpo.config import AUTO, Hyperparameters
 from hrnn_hpo.search.document import Document, Key
 from hrnn_hpo.search.entries import Entry
 from hrnn_hpo.search.parameter import Parameter, narrowing_problem
@@ -22,6 +22,7 @@ from hrnn_hpo.search.values import (
     field_type,
     show,
 )
+from hrnn_hpo.settings import nearest
 
 TOP_KEYS = ["name", "recipe", "extends", "parameters", "tune", "fix"]
 FIELDS = Hyperparameters.model_fields

@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hrnn_hpo.config import nearest
 from hrnn_hpo.errors import SpaceError
 from hrnn_hpo.plain_data import load_json
 from hrnn_hpo.search.recipes import Recipe
 from hrnn_hpo.search.values import show
+from hrnn_hpo.settings import nearest
 
 _CONFIG_KEYS = ["hpoConfig", "algorithmHyperParameters", "featureTransformationParameters"]
 # Which events are read at all: `solution_filters` returns them, for whoever reads the log.

@@ -13,12 +13,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hrnn_hpo.config import AUTO, LEFT_TO_DATA, Hyperparameters, nearest, parse_hyperparameters
+from hrnn_hpo.config import AUTO, LEFT_TO_DATA, Hyperparameters, parse_hyperparameters
 from hrnn_hpo.errors import ConfigError, SpaceError
 from hrnn_hpo.search.files import find_space, list_spaces, parse_space, read_space, spaces_folder
 from hrnn_hpo.search.parameter import Parameter
 from hrnn_hpo.search.reader import ParsedSpace
 from hrnn_hpo.search.values import Value, constant_problem, same, show
+from hrnn_hpo.settings import nearest
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution

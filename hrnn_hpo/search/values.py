@@ -9,7 +9,8 @@ from typing import Any, get_args
 
 from pydantic import ValidationError
 
-from hrnn_hpo.config import AUTO, Hyperparameters, nearest
+from hrnn_hpo.config import AUTO, Hyperparameters
+from hrnn_hpo.settings import nearest
 
 Value = bool | int | float | str
 

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial
 
-from hrnn_hpo.config import nearest
 from hrnn_hpo.errors import ConfigError
 from hrnn_hpo.evaluation.metrics import METRICS
 from hrnn_hpo.experiment import ExperimentResult
+from hrnn_hpo.settings import nearest
 
 COSTS = ("n_parameters", "seconds")  # minimized; the seconds of all epochs' training, validation excluded
 NO_PRUNER, NO_SAMPLER = "none", "cma-es"

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hrnn_hpo.config import nearest
 from hrnn_hpo.data import REQUIRED_COLUMNS, TIMESTAMP
 from hrnn_hpo.data.reading.problems import Problem, Problems
 from hrnn_hpo.data.reading.rules import Rule
 from hrnn_hpo.data.reading.source import LogFile
 from hrnn_hpo.errors import DataError
 from hrnn_hpo.plain_data import load_json
+from hrnn_hpo.settings import nearest
 
 NAMESPACE = "com.amazonaws.personalize.schema"
 TYPES = ("float", "double", "int", "long", "string", "boolean", "null")

@@ -13,7 +13,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, ValidationError, field_serializer, model_validator
 
-from hrnn_hpo.config import Settings, nearest
 from hrnn_hpo.data import (
     EVENT_TYPE,
     EVENT_VALUE,
@@ -23,6 +22,7 @@ from hrnn_hpo.data import (
     USER_ID,
 )
 from hrnn_hpo.errors import ConfigError
+from hrnn_hpo.settings import Settings, nearest
 
 READ_COLUMNS = (USER_ID, ITEM_ID, TIMESTAMP, EVENT_TYPE, EVENT_VALUE, SESSION_ID)
 KEYWORDS = {

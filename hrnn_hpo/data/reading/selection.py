@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hrnn_hpo.config import nearest
 from hrnn_hpo.data.keeping.arrays import ArrayStore
 from hrnn_hpo.data.reading.encode import Encoded
 from hrnn_hpo.data.reading.options import ReadOptions
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.errors import DataError
+from hrnn_hpo.settings import nearest
 
 _CHUNK = 2_000_000
 

@@ -15,8 +15,8 @@ from optuna.pruners import (
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
-from hrnn_hpo.config import nearest
 from hrnn_hpo.errors import ConfigError
+from hrnn_hpo.settings import nearest
 from hrnn_hpo.study.optuna_quiet import experimental_allowed
 from hrnn_hpo.study.propose.deterministic import BatchPruner
 from hrnn_hpo.study.propose.paired import AgainstIncumbent, FiguresOf, Paired, Wilcoxon

@@ -20,9 +20,9 @@ from optuna.samplers import (
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
-from hrnn_hpo.config import nearest
 from hrnn_hpo.errors import ConfigError
 from hrnn_hpo.search.space import SearchSpace
+from hrnn_hpo.settings import nearest
 from hrnn_hpo.study.optuna_quiet import experimental_allowed
 from hrnn_hpo.study.propose.deterministic import BatchSampler
 from hrnn_hpo.study.propose.distinct import DistinctSampler

@@ -20,8 +20,9 @@ from pydantic import (
     model_validator,
 )
 
-from hrnn_hpo.config import LARGEST_SEED, MOST_THREADS, Settings
+from hrnn_hpo.config import LARGEST_SEED, MOST_THREADS
 from hrnn_hpo.errors import ConfigError
+from hrnn_hpo.settings import Settings
 
 if TYPE_CHECKING:
     from optuna.pruners import BasePruner
