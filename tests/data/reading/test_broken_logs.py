@@ -7,7 +7,8 @@ import random
 from pathlib import Path
 
 import pytest
-from broken_logs import BROKEN, GOOD, Broken, H
+from broken_log import GOOD, Broken, H
+from broken_logs import BROKEN
 
 from hrnn_hpo.data.ingest import read_report
 from hrnn_hpo.data.prepared import load_prepared, load_report, prepare

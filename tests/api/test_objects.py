@@ -5,35 +5,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from folders import names
 from small_runs import same_weights, small_configuration
 
 from hrnn_hpo import api
 from hrnn_hpo.data.schema import Dataset
-from hrnn_hpo.data.synthetic import markov, write_csv
 from hrnn_hpo.errors import ConfigError, DataError, ModelError
 from hrnn_hpo.model.folder import read_record
 
 COLUMNS = {"user": "userId", "item": "movieId", "time": "when"}
-
-
-@pytest.fixture(scope="module")
-def dataset() -> Dataset:
-    return markov(n_users=60, n_items=40, n_events=20)
-
-
-@pytest.fixture(scope="module")
-def data(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_csv(dataset, tmp_path_factory.mktemp("data"))
-
-
-@pytest.fixture
-def model(tmp_path: Path, data: Path) -> Path:
-    api.train(data, tmp_path / "model", configuration=small_configuration(), device="cpu")
-    return tmp_path / "model"
-
-
-def names(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
 
 
 def frame_of(dataset: Dataset) -> pd.DataFrame:
