@@ -4,13 +4,16 @@ Each is a thin layer over the function of the same name in data/.
 """
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from hrnn_hpo.cli import reading
 from hrnn_hpo.cli.options import Json
 from hrnn_hpo.cli.output import console, print_json, print_warning, results
+
+if TYPE_CHECKING:
+    from hrnn_hpo.data.reading.options import ReadOptions
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -51,6 +54,7 @@ def fetch(
 
 
 @app.command()
+@reading.with_read_options
 def describe(
     data: reading.Logs,
     plot: Annotated[
@@ -67,21 +71,8 @@ def describe(
         int, typer.Option("--session-gap", min=1, metavar="SECONDS", help="Pause that ends a session.")
     ] = 1800,
     json: Json = False,
-    columns: reading.Columns = None,
-    no_header: reading.NoHeader = False,
-    separator: reading.Separator = None,
-    no_quotes: reading.NoQuotes = False,
-    timestamps: reading.Timestamps = None,
-    on_bad_rows: reading.OnBadRows = "stop",
-    schema: reading.SchemaFile = None,
-    memory_limit: reading.MemoryLimit = None,
-    event_types: reading.EventTypes = None,
-    min_event_value: reading.MinEventValue = None,
-    from_time: reading.From = None,
-    until_time: reading.Until = None,
-    sample_users: reading.SampleUsers = None,
-    min_user_events: reading.MinUserEvents = None,
-    min_item_events: reading.MinItemEvents = None,
+    *,
+    options: "ReadOptions",
 ) -> None:
     """Show rows, users, items, sessions, repeats, popularity and its drift, and the histogram of history lengths.
 
@@ -97,23 +88,6 @@ def describe(
     from hrnn_hpo.data.describing.text import render
     from hrnn_hpo.data.prepared import load_with_report
 
-    options = reading.options_of(
-        columns=columns,
-        no_header=no_header,
-        separator=separator,
-        no_quotes=no_quotes,
-        timestamps=timestamps,
-        on_bad_rows=on_bad_rows,
-        schema=schema,
-        memory_limit=memory_limit,
-        event_types=event_types,
-        min_event_value=min_event_value,
-        from_time=from_time,
-        until_time=until_time,
-        sample_users=sample_users,
-        min_user_events=min_user_events,
-        min_item_events=min_item_events,
-    )
     dataset, report = load_with_report(reading.one_or_many(data), options)
     description = figures_of(dataset, session_gap)
     if out is not None:
@@ -130,6 +104,7 @@ def describe(
 
 
 @app.command()
+@reading.with_read_options
 def prepare(
     data: reading.Logs,
     out: Annotated[
@@ -139,21 +114,8 @@ def prepare(
         ),
     ],
     json: Json = False,
-    columns: reading.Columns = None,
-    no_header: reading.NoHeader = False,
-    separator: reading.Separator = None,
-    no_quotes: reading.NoQuotes = False,
-    timestamps: reading.Timestamps = None,
-    on_bad_rows: reading.OnBadRows = "stop",
-    schema: reading.SchemaFile = None,
-    memory_limit: reading.MemoryLimit = None,
-    event_types: reading.EventTypes = None,
-    min_event_value: reading.MinEventValue = None,
-    from_time: reading.From = None,
-    until_time: reading.Until = None,
-    sample_users: reading.SampleUsers = None,
-    min_user_events: reading.MinUserEvents = None,
-    min_item_events: reading.MinItemEvents = None,
+    *,
+    options: "ReadOptions",
 ) -> None:
     """Check, sort and encode a log into a folder of memory-mapped arrays that every command takes as DATA.
 
@@ -172,23 +134,6 @@ def prepare(
     from hrnn_hpo.cli.preparing import steps_shown
     from hrnn_hpo.data import prepared
 
-    options = reading.options_of(
-        columns=columns,
-        no_header=no_header,
-        separator=separator,
-        no_quotes=no_quotes,
-        timestamps=timestamps,
-        on_bad_rows=on_bad_rows,
-        schema=schema,
-        memory_limit=memory_limit,
-        event_types=event_types,
-        min_event_value=min_event_value,
-        from_time=from_time,
-        until_time=until_time,
-        sample_users=sample_users,
-        min_user_events=min_user_events,
-        min_item_events=min_item_events,
-    )
     source = reading.one_or_many(data)
     wish = prepared.disk_wish(source, out)
     if wish:

@@ -3,6 +3,9 @@
 `hrnn_hpo/data/reading/options.py` says what each means and checks it.
 """
 
+from collections.abc import Callable
+from functools import wraps
+from inspect import Parameter, Signature, signature
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -47,6 +50,42 @@ Until = Annotated[str | None, _of("until_time", metavar="TIME")]
 SampleUsers = Annotated[float | None, _of("sample_users", metavar="PART")]
 MinUserEvents = Annotated[int | None, _of("min_user_events", metavar="N")]
 MinItemEvents = Annotated[int | None, _of("min_item_events", metavar="N")]
+
+_ALL: dict[str, tuple[Any, Any]] = {  # name -> option, default
+    "columns": (Columns, None),
+    "no_header": (NoHeader, False),
+    "separator": (Separator, None),
+    "no_quotes": (NoQuotes, False),
+    "timestamps": (Timestamps, None),
+    "on_bad_rows": (OnBadRows, "stop"),
+    "schema": (SchemaFile, None),
+    "memory_limit": (MemoryLimit, None),
+    "event_types": (EventTypes, None),
+    "min_event_value": (MinEventValue, None),
+    "from_time": (From, None),
+    "until_time": (Until, None),
+    "sample_users": (SampleUsers, None),
+    "min_user_events": (MinUserEvents, None),
+    "min_item_events": (MinItemEvents, None),
+}
+
+
+def with_read_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Return a command that takes all options of reading in place of its last parameter, `options`."""
+    own = [one for one in signature(command).parameters.values() if one.name != "options"]
+    ours = [
+        Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=option)
+        for name, (option, default) in _ALL.items()
+    ]
+
+    @wraps(command)
+    def with_options(**given: Any) -> None:
+        told = {name: given.pop(name) for name in _ALL}
+        command(**given, options=options_of(**told))
+
+    with_options.__signature__ = Signature([*own, *ours])  # type: ignore[attr-defined]
+    with_options.__annotations__ = {one.name: one.annotation for one in (*own, *ours)}
+    return with_options
 
 
 def options_of(**told: Any) -> ReadOptions:
