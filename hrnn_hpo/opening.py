@@ -14,14 +14,15 @@ from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.data.splits import Protocol
 from hrnn_hpo.errors import ConfigError, ModelError
 from hrnn_hpo.evaluation.baselines import BASELINES, OBJECTIVE, BaselineFigures
-from hrnn_hpo.evaluation.protocols import Evaluation, UserMetric, evaluate_ranking
+from hrnn_hpo.evaluation.protocols import Evaluation, UserMetric, evaluate_ranking, require_metrics
 from hrnn_hpo.evaluation.rankings import Rankings, ranking_name, read_rankings, write_rankings
 from hrnn_hpo.evaluation.significance import paired_difference
 from hrnn_hpo.experiment import Experiment, compare_baselines, evaluate_model, prepare_experiment, test_part
 from hrnn_hpo.files import require_writable
 from hrnn_hpo.model.folder import SavedModel
 
-MODEL = "model"  # the model's own row in a table of rankers
+MODEL = "model"  # the model's own rows in a table of rankers
+MODEL_KNOWN = "model, request time known"
 _log = logging.getLogger(__name__)
 
 
@@ -91,7 +92,9 @@ def open_test_users(
     _require_disjoint(experiment, name)
     if request_time == "known" and saved.model.request_time is None:
         raise ConfigError(f"{name}: {NO_REQUEST_TIME}")
-    lists = _read_rankings(rankings_from, experiment)  # before the test users are opened, as what follows
+    # Before the test users are opened, as what follows.
+    require_metrics(dataset, part, value_weighted=value_weighted, extra_metrics=extra_metrics)
+    lists = _read_rankings(rankings_from, experiment)
     if rankings is not None:
         require_writable(rankings)
     count()
@@ -152,7 +155,7 @@ def _read_rankings(files: str | Path | Sequence[str | Path], experiment: Experim
     found: dict[str, Rankings] = {}
     for file in [files] if isinstance(files, str | Path) else files:
         name = ranking_name(Path(file))
-        if name in (MODEL, *BASELINES, *found):
+        if name in (MODEL, MODEL_KNOWN, *BASELINES, *found):
             raise ConfigError(
                 f"{file}: a row takes its file's name, but {name!r} is another row's; rename or link the file."
             )

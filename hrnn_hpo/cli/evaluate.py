@@ -70,6 +70,7 @@ def evaluate(
       hrnn-hpo evaluate models/best data/ml-100k --again --request-time known
     """
     from hrnn_hpo import api
+    from hrnn_hpo.opening import MODEL, MODEL_KNOWN
     from hrnn_hpo.serving.source import resolve_model
 
     result = api.evaluate(
@@ -106,8 +107,8 @@ def evaluate(
         )
         return
     title = f"{result.n_users} test users, protocol {result.protocol}, seen items: {result.seen}"
-    known = {} if result.known is None else {"model, request time known": result.known}
-    rows = {"model": result.model, **known, **result.baselines, **result.rankings}
+    known = {} if result.known is None else {MODEL_KNOWN: result.known}
+    rows = {MODEL: result.model, **known, **result.baselines, **result.rankings}
     if result.differences:
         show_rankers(title, {name: row.metrics for name, row in rows.items()}, differences=result.differences)
     else:

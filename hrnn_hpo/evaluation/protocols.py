@@ -200,6 +200,23 @@ def own_truth(dataset: Dataset, part: EvalPart, truth: Truth) -> NDArray[np.bool
     return own
 
 
+def require_metrics(
+    dataset: Dataset,
+    part: EvalPart,
+    *,
+    value_weighted: bool = False,
+    extra_metrics: Mapping[str, UserMetric] | None = None,
+) -> None:
+    """Raise what `evaluate` would raise for metrics that the part cannot have, before anything is scored.
+
+    DataError for value-weighted metrics without a value in the truth, ConfigError for a custom metric's name.
+    """
+    if value_weighted:
+        make_truth(dataset, part, value_weighted=True)
+    for name in extra_metrics or {}:
+        _require_new_name(name)
+
+
 def make_truth(dataset: Dataset, part: EvalPart, *, value_weighted: bool = False) -> Truth:
     """Return the truth sets of the part's users, with EVENT_VALUE summed per item where asked for.
 
@@ -247,8 +264,7 @@ def _rank_modes(
 
 
 def _custom_metric(name: str, metric: UserMetric, top_items: NDArray[np.int32], truth: Truth) -> NDArray[np.float64]:
-    if not name.isidentifier() or name in (*METRICS, *VALUE_WEIGHTED_METRICS, *APART_METRICS):
-        raise ConfigError(f"A custom metric's name must be a new name of letters, digits and `_`, but got {name!r}.")
+    _require_new_name(name)
     values = np.asarray(metric(top_items, truth), dtype=np.float64)
     if values.shape != (len(top_items),) or not np.isfinite(values).all():
         raise ConfigError(
@@ -256,3 +272,8 @@ def _custom_metric(name: str, metric: UserMetric, top_items: NDArray[np.int32], 
             f"but got an array of shape {values.shape} with {np.count_nonzero(~np.isfinite(values))} other entries."
         )
     return values
+
+
+def _require_new_name(name: str) -> None:
+    if not name.isidentifier() or name in (*METRICS, *VALUE_WEIGHTED_METRICS, *APART_METRICS):
+        raise ConfigError(f"A custom metric's name must be a new name of letters, digits and `_`, but got {name!r}.")

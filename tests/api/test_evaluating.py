@@ -140,8 +140,28 @@ def test_rankings_that_do_not_fit_leave_the_test_users_closed(tmp_path: Path, mo
     with pytest.raises(DataError, match="line 1: must be a JSON object"):
         api.evaluate(model, data, rankings_from=tmp_path / "bad.jsonl", device="cpu")
     (tmp_path / "ease.jsonl").write_text("")
-    with pytest.raises(ConfigError, match="'ease' is another row's"):
-        api.evaluate(model, data, rankings_from=tmp_path / "ease.jsonl", device="cpu")
+    for name in ("ease", "model", "model, request time known"):
+        with pytest.raises(ConfigError, match=f"'{name}' is another row's"):
+            api.evaluate(model, data, rankings_from=tmp_path / f"{name}.jsonl", device="cpu")
+    assert read_record(model).test_openings == 0
+
+
+@pytest.mark.parametrize(
+    ("asked", "error", "message"),
+    [
+        ({"value_weighted": True}, DataError, "need a positive EVENT_VALUE"),
+        (
+            {"extra_metrics": {"ndcg_at_10": lambda lists, truth: np.ones(len(lists))}},
+            ConfigError,
+            "must be a new name",
+        ),
+    ],
+)
+def test_metrics_that_the_test_users_cannot_have_leave_them_closed(
+    model: Path, data: Path, asked: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        api.evaluate(model, data, device="cpu", **asked)
     assert read_record(model).test_openings == 0
 
 
