@@ -18,6 +18,7 @@ from optuna.trial import FrozenTrial
 from hrnn_hpo.search.prior import draw, draw_near
 from hrnn_hpo.search.space import SearchSpace, distributions
 from hrnn_hpo.study.attributes import PROPOSED_BY
+from hrnn_hpo.study.objectives import leading
 from hrnn_hpo.study.propose.views import in_its_place, view_of
 from hrnn_hpo.study.propose.wrapping import WrappingSampler
 from hrnn_hpo.study.seeds import trial_seed
@@ -58,7 +59,7 @@ class MixingSampler(WrappingSampler):
         if source == "prior":
             return self._space.draw(lambda parameter: draw(parameter, rng))
         if source == "incumbent":
-            best = best_trial(view_of(study).get_trials(deepcopy=False))
+            best = best_trial(_seen(study))
             assert best is not None
             values = self._space.complete(best.params)
             return self._space.draw(lambda parameter: draw_near(parameter, values[parameter.name], rng))
@@ -72,8 +73,13 @@ class MixingSampler(WrappingSampler):
         rng = np.random.default_rng(trial_seed(self._seed, in_its_place(study, trial).number, STREAM))
         drawn = float(rng.uniform())
         if self._chosen is None or self._chosen[0] != trial._trial_id:
-            self._chosen = (trial._trial_id, _pick(shares(view_of(study).get_trials(deepcopy=False)), drawn))
+            self._chosen = (trial._trial_id, _pick(shares(_seen(study)), drawn))
         return self._chosen[1], rng
+
+
+def _seen(study: Study) -> list[FrozenTrial]:
+    """Return the trials that a proposal may see; of several objectives the first leads here, too."""
+    return [leading(trial) for trial in view_of(study).get_trials(deepcopy=False)]
 
 
 def shares(trials: Sequence[FrozenTrial]) -> dict[Source, float]:

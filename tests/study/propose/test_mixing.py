@@ -122,6 +122,20 @@ def test_a_trial_that_ends_while_another_is_proposed_changes_nothing_in_between(
 
 
 @pytest.mark.usefixtures("tracker", "fake_experiment")
+@pytest.mark.parametrize(
+    ("sampler", "deterministic"), [("tpe", False), ("tpe", True), ("random", False), ("gp", False), ("qmc", False)]
+)
+def test_of_several_objectives_the_first_one_moves_the_shares(
+    log: Dataset, tmp_path: Path, sampler: str, deterministic: bool
+) -> None:
+    common: dict[str, Any] = {"space": space(tmp_path, GOOD), "seed": 3, "n_trials": 14, "sampler": sampler}
+    result = tune(log, study="s", objective=["ndcg_at_10", "seconds"], deterministic=deterministic, **common)
+    assert (result.trials.complete, result.trials.failed) == (14, 0)
+    found = {trial.user_attrs.get(PROPOSED_BY) for trial in last_attempts(load_study("s", open_storage()))}
+    assert found >= {None, "prior", "incumbent", "sampler"}
+
+
+@pytest.mark.usefixtures("tracker", "fake_experiment")
 @pytest.mark.parametrize("deterministic", [False, True])
 def test_a_study_stopped_between_trials_proposes_the_same(log: Dataset, tmp_path: Path, deterministic: bool) -> None:
     made = space(tmp_path, GOOD)
