@@ -87,11 +87,55 @@ def test_what_is_empty_is_unknown(recommender: Recommender, row: dict[str, Any])
         ({"userId": None}, DataError, "Every row must have a userId, but row 1 has none"),
         ({"userId": float("nan")}, DataError, "Every row must have a userId, but row 1 has none"),
         ({"userId": 1.0}, DataError, "userId must be text or a whole number, but row 1 has 1.0"),
+        ({"userId": np.float32(1)}, DataError, "userId must be text or a whole number, but row 1 has .*1.0"),
+        ({"userId": True}, DataError, "userId must be text or a whole number, but row 1 has True"),
+        ({"userId": b"u1"}, DataError, "userId must be text or a whole number, but row 1 has b'u1'"),
+        ({"userId": ["u1"]}, DataError, r"userId must be text or a whole number, but row 1 has \['u1'\]"),
     ],
 )
 def test_a_bad_row_is_named(recommender: Recommender, row: dict[str, Any], error: type[Exception], words: str) -> None:
     with pytest.raises(error, match=words):
         PyfuncModel(recommender).predict([{"userId": "u2"}, {"userId": "u1", **row}])
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        pd.Series(["u1", "u3"]),
+        np.array(["u1", "u3"]),
+        ("u1", "u3"),
+        iter(["u1", "u3"]),
+        {"userId": ["u1", "u3"]},  # as MLflow's server hands over "inputs"
+        {"userId": np.array(["u1", "u3"]), "REQUEST_TIME": ["", None]},
+        [{"userId": "u1"}, {"userId": np.str_("u3")}],
+        pd.DataFrame({"userId": pd.Categorical(["u1", "u3"])}),
+    ],
+    ids=lambda table: type(table).__name__,
+)
+def test_users_come_in_many_shapes(recommender: Recommender, table: Any) -> None:
+    assert answers(recommender, table) == [expected(recommender, user, None) for user in ("u1", "u3")]
+
+
+def test_a_mapping_of_single_values_is_one_row(recommender: Recommender) -> None:
+    row = {"userId": "u1", "context": {"REQUEST_TIME": NOW}}
+    assert answers(recommender, row) == [expected(recommender, "u1", NOW)]
+
+
+@pytest.mark.parametrize("table", ["u1", b"u1", 7, None, np.array("u1")], ids=repr)
+def test_what_is_no_table_is_refused(recommender: Recommender, table: Any) -> None:
+    with pytest.raises(DataError, match=r"A table with a column userId, .*must be given, but got "):
+        PyfuncModel(recommender).predict(table)
+
+
+def test_columns_of_different_lengths_are_refused(recommender: Recommender) -> None:
+    with pytest.raises(DataError, match="The columns must make a table"):
+        PyfuncModel(recommender).predict({"userId": ["u1", "u2"], "REQUEST_TIME": [NOW]})
+
+
+@pytest.mark.parametrize("k", [0, 501, 2.5, "3", None, True])
+def test_how_many_is_never_guessed(recommender: Recommender, k: Any) -> None:
+    with pytest.raises(ConfigError, match="`1 <= k <= 500` must hold, but got k="):
+        PyfuncModel(recommender).predict(["u1"], params={"k": k})
 
 
 def test_a_model_that_reads_no_time_refuses_one_and_answers_without() -> None:
