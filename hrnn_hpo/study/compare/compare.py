@@ -30,6 +30,7 @@ from hrnn_hpo.study.propose.paired import LEAST_USERS
 from hrnn_hpo.study.record import StudyRecord
 from hrnn_hpo.study.storage.database import load_study, open_storage
 
+ROUNDING = 2**-11  # of the difference of two figures in [0, 1] that were rounded to float16
 Finding = Literal["better", "alike", "undecided"]
 
 
@@ -212,13 +213,18 @@ def _in_search(first: Entrant, second: Entrant) -> InSearch | None:
     if known.sum() < LEAST_USERS:
         return None
     ours, theirs = ours[known], theirs[known]
-    if ours.mean() < theirs.mean():
-        first, second, ours, theirs = second, first, theirs, ours
+    # Figures by user are rounded to float16: where the trials' scores are the means of the same users, they are exact.
+    difference = float((ours - theirs).mean())
+    scores = first.entry.best_value - second.entry.best_value
+    if known.all() and abs(scores - difference) < ROUNDING:
+        difference = scores
+    if difference < 0:
+        first, second, ours, theirs, difference = second, first, theirs, ours, -difference
     low, high = bootstrap_interval(ours - theirs, 0)
     return InSearch(
         ahead=first.entry.study,
         behind=second.entry.study,
-        difference=float((ours - theirs).mean()),
+        difference=difference,
         low=low,
         high=high,
         p=paired_test(ours, theirs),

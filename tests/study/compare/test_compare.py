@@ -304,5 +304,7 @@ def test_real_confirmed_studies_share_their_runs_and_their_test_users(shop: Data
     assert (tested.ahead, tested.p is not None) == ("a", True)
     assert pair.in_search is not None
     assert pair.in_search.n_users == 8
+    scores = [entry.best_value for entry in found.ranking]
+    assert pair.in_search.difference == abs(scores[0] - scores[1])  # to the last digit, as the table has it
     assert ("chose both trials" in found.sentences()[0]) == (pair.finding == "undecided")
     assert tested.difference == pytest.approx(good["ndcg_at_10"] - fair["ndcg_at_10"])
