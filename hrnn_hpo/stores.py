@@ -16,6 +16,7 @@ from filelock import FileLock
 from hrnn_hpo.errors import ConfigError
 
 _SQLITE = "sqlite:///"
+RESERVED_ENDINGS = (" (confirmation)", " (widening)")  # of the names of studies that one keeps beside it
 BUSY_SECONDS = 60  # how long a writer waits for another process's transaction
 
 

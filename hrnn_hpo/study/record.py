@@ -18,6 +18,7 @@ from hrnn_hpo.data.splits import Protocol
 from hrnn_hpo.errors import StudyError
 from hrnn_hpo.search.continuation import difference
 from hrnn_hpo.search.space import SearchSpace, space_from_content
+from hrnn_hpo.study.attributes import CONFIRMS
 
 KEY = "record"
 TRAINS_ALIKE_SINCE = (0, 2, 0)  # the oldest version whose trials are comparable with those of this one
@@ -97,9 +98,17 @@ def read_record(study: Study) -> StudyRecord:
     try:
         return StudyRecord.model_validate(content)
     except ValidationError as error:
+        if CONFIRMS in study.user_attrs:
+            raise beside(study) from None
         raise StudyError(
             f"Study {study.study_name!r} was not made by hrnn-hpo: it has no record of data and space."
         ) from error
+
+
+def beside(companion: Study) -> StudyError:
+    """Return the refusal of a study that holds the confirmation's runs of another one."""
+    owner = companion.user_attrs[CONFIRMS]
+    return StudyError(f"{companion.study_name!r} holds the confirmation's runs of study {owner!r}: name that one.")
 
 
 def uid_of(study: Study) -> str | None:

@@ -23,6 +23,7 @@ from pydantic import (
 from hrnn_hpo.config import LARGEST_SEED, MOST_THREADS
 from hrnn_hpo.errors import ConfigError
 from hrnn_hpo.settings import Settings
+from hrnn_hpo.stores import RESERVED_ENDINGS
 
 if TYPE_CHECKING:
     from optuna.pruners import BasePruner
@@ -37,7 +38,6 @@ else:
     SpaceLike = SamplerLike = PrunerLike = Any
 
 Launcher = Literal["local", "ray"]
-RESERVED_ENDINGS = (" (confirmation)", " (widening)")  # of the studies that this one keeps beside it
 _METHODS = {"sampler": "sample_relative", "pruner": "prune"}  # by which Optuna's objects are known
 LONGEST_NAME = 400  # characters: Optuna's column holds 512
 OPTION_NAMES = {"n_workers": "--workers", "n_threads": "--threads"}  # where they are not the field's own words

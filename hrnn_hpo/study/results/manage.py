@@ -10,10 +10,10 @@ from hrnn_hpo.errors import StudyError
 from hrnn_hpo.study.attributes import CONFIRMS, STOP_KEY
 from hrnn_hpo.study.confirm.runs import companion_of
 from hrnn_hpo.study.folders import files_keys_of
-from hrnn_hpo.study.record import KEY, read_record
+from hrnn_hpo.study.record import KEY, beside, read_record
 from hrnn_hpo.study.run.recovery import Recovery
 from hrnn_hpo.study.run.trial_files import drop_all_files, drop_files
-from hrnn_hpo.study.storage.database import load_study, open_storage, study_names
+from hrnn_hpo.study.storage.database import has_study, load_study, open_storage, study_names
 from hrnn_hpo.study.storage.user_figures import drop_figures, studies_with_figures
 from hrnn_hpo.study.track.study_runs import StudyRuns
 from hrnn_hpo.study.trials import count_trials
@@ -21,10 +21,13 @@ from hrnn_hpo.tracking import Tracker
 
 
 def stop_study(study: str, *, storage: str | None = None) -> int:
-    """Ask all workers of a study to stop after their epoch; return how many trials are running now."""
+    """Ask all workers of a study to stop after their epoch; return how many trials are running now.
+
+    Raises StudyError for the study that holds another one's confirmation.
+    """
     database = open_storage(storage)
     running = 0
-    for one in _with_companion(load_study(study, database), database):
+    for one in _with_companion(_named(study, database), database):
         one.set_user_attr(STOP_KEY, True)
         running += count_trials(one.get_trials(deepcopy=False)).running
     return running
@@ -33,10 +36,10 @@ def stop_study(study: str, *, storage: str | None = None) -> int:
 def delete_study(study: str, *, storage: str | None = None, tracking_uri: str | None = None) -> None:
     """Delete a study: its trials, its files and (as MLflow's UI does, restorably) its runs.
 
-    Raises StudyError while trials are running.
+    Raises StudyError while trials are running, and for the study that holds another one's confirmation.
     """
     database = open_storage(storage)
-    found = load_study(study, database)
+    found = _named(study, database)
     both = _with_companion(found, database)
     for one in both:
         Recovery(one.study_name, database).run()
@@ -64,6 +67,17 @@ def clean_up(*, storage: str | None = None) -> list[str]:
         Recovery(name, database).run()
         drop_files(load_study(name, database))
     return [name for name in names if CONFIRMS not in load_study(name, database).user_attrs]
+
+
+def _named(name: str, storage: RDBStorage) -> Study:
+    """Return the study of a name. Raises StudyError for the confirmation of another one, unless that one is gone."""
+    found = load_study(name, storage)
+    owner = found.user_attrs.get(CONFIRMS)
+    if owner is not None and has_study(owner, storage):
+        companion = companion_of(load_study(owner, storage), storage)
+        if companion is not None and companion.study_name == name:
+            raise beside(found)
+    return found
 
 
 def _with_companion(study: Study, storage: RDBStorage) -> list[Study]:

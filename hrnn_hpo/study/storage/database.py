@@ -17,7 +17,7 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial
 
 from hrnn_hpo.errors import ConfigError, RunFailedError, StudyError
-from hrnn_hpo.stores import BUSY_SECONDS, creating, sqlite_file, storage_address
+from hrnn_hpo.stores import BUSY_SECONDS, RESERVED_ENDINGS, creating, sqlite_file, storage_address
 from hrnn_hpo.study.optuna_quiet import experimental_allowed, optuna_quiet
 from hrnn_hpo.study.storage.retrying import RetryingStorage
 from hrnn_hpo.study.storage.stale_trials import GRACE_SECONDS, HEARTBEAT_SECONDS, retry_stale_trial
@@ -71,7 +71,7 @@ def load_study(
                 study_name=name, storage=storage, sampler=sampler or RandomSampler(), pruner=pruner
             )
     except KeyError:
-        names = study_names(storage)
+        names = [one for one in study_names(storage) if not one.endswith(RESERVED_ENDINGS)]
         close = difflib.get_close_matches(name, names, n=1)
         hint = f", did you mean {close[0]!r}?" if close else f"; it holds {', '.join(names[:10]) or 'none'}."
         raise StudyError(f"There is no study {name!r} in {storage_label(storage)}{hint}") from None

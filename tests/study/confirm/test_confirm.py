@@ -12,7 +12,7 @@ from shop import GOOD
 from hrnn_hpo.config import Configuration, load_configuration
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.data.splits import make_split
-from hrnn_hpo.errors import ConfigError, RunFailedError
+from hrnn_hpo.errors import ConfigError, RunFailedError, StudyError
 from hrnn_hpo.experiment import prepare_experiment, run_experiment
 from hrnn_hpo.model.folder import load_model
 from hrnn_hpo.search.space import SearchSpace
@@ -23,8 +23,8 @@ from hrnn_hpo.study.confirm.figures import as_text, from_text
 from hrnn_hpo.study.confirm.runs import companion_of
 from hrnn_hpo.study.confirm.test_part import openings
 from hrnn_hpo.study.results.export import export
-from hrnn_hpo.study.results.manage import delete_study
-from hrnn_hpo.study.results.status import list_studies
+from hrnn_hpo.study.results.manage import delete_study, stop_study
+from hrnn_hpo.study.results.status import list_studies, status
 from hrnn_hpo.study.results.sync import sync
 from hrnn_hpo.study.storage.database import load_study, open_storage, study_names
 from hrnn_hpo.study.trials import read_confirmation
@@ -253,6 +253,11 @@ def test_the_companion_is_no_study_of_its_own_and_goes_with_its_study(
 ) -> None:
     confirmed(shop, shop_space)
     assert [entry.study for entry in list_studies()] == ["s"]
+    for command in (delete_study, stop_study, status):
+        with pytest.raises(StudyError, match=r"'s \(confirmation\)' holds the confirmation's runs of study 's': name"):
+            command("s (confirmation)")
+    with pytest.raises(StudyError, match=r"There is no study 'zz' in .*; it holds s\.$"):
+        status("zz")
     delete_study("s")
     assert study_names(open_storage()) == []
     assert list((home / "checkpoints").iterdir()) == []
