@@ -9,6 +9,7 @@ import codecs
 import io
 import json
 import math
+import os
 import sys
 import unicodedata
 from pathlib import Path
@@ -48,6 +49,18 @@ _DIRECTIONS = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 def _code(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")
 
+
+def open_missing_streams() -> None:
+    """Let a program that was started without a standard stream (`>&-`) have one that leads nowhere.
+
+    Python has None there, and the first file that is opened, a database for example, would take the stream's number.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):  # by their numbers: the lowest free is taken
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115 - for as long as we run
+
+
+open_missing_streams()
 
 # Files and pipes get lines of one length, whatever the window of whoever started the program.
 console = PlainConsole(stderr=True, width=None if sys.stderr.isatty() else 120)  # progress, messages

@@ -2,6 +2,10 @@
 
 import io
 import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from hostile import NAMES, names
@@ -46,6 +50,15 @@ def test_messages_and_tables_show_names(name: str, monkeypatch: pytest.MonkeyPat
     lines = [line for line in visible(name).expandtabs().splitlines() if line.strip()]
     for line in lines:
         assert shown.getvalue().expandtabs().count(line.strip()) >= 3
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_program_without_standard_streams_does_its_work(closed: str, tmp_path: Path) -> None:
+    log = tmp_path / "log.csv"
+    command = [sys.executable, "-m", "hrnn_hpo.cli.main", "data", "simulate", "--out", str(log), "--events", "100"]
+    ended = subprocess.run(["sh", "-c", f"exec {shlex.join(command)} {closed}"], capture_output=True, timeout=60)
+    assert (ended.returncode, b"Traceback" in ended.stderr) == (0, False)
+    assert len(log.read_text(encoding="utf-8").splitlines()) == 101
 
 
 @pytest.mark.parametrize("name", NAMES)
