@@ -47,7 +47,7 @@ def unix_seconds(value: Any) -> int:
 def context_seconds(value: Any) -> int:
     """Return `unix_seconds` of a context's value, which may be a number's digits: contexts hold texts."""
     digits = isinstance(value, str) and value.isascii() and value.isdigit()
-    return unix_seconds(int(value[:20]) if digits else value)
+    return unix_seconds(int(value.lstrip("0")[:20] or "0") if digits else value)
 
 
 def time_in_context(line: Mapping[str, Any]) -> int | None:
