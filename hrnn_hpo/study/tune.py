@@ -128,7 +128,11 @@ def tune(
     database = open_storage(asked.storage, create=True)
     finish_widening(asked.study, database)
     name = str(source) if isinstance(source, Path) else dataset.name
-    checked = check_request(dataset, asked, database, data=name, metrics=list(extra_metrics or ()))
+
+    def check() -> CheckedRequest:
+        return check_request(dataset, asked, database, data=name, metrics=list(extra_metrics or ()))
+
+    checked = check()
     for note in checked.notes:
         _log.warning("%s", note)
     tracker = Tracker(asked.tracking_uri)  # may fail, so before anything is written
@@ -137,7 +141,7 @@ def tune(
         require_names(checked.request, extra_metrics=extra_metrics, callbacks=callbacks)
         path = _path_of(source, dataset)
         team = make_team(checked, Addresses(path, database.url, tracker.uri, asked.device, checked.n_threads))
-    study = begin_or_continue(database, checked)
+    study, checked = begin_or_continue(database, checked, check)
     runs = StudyRuns(tracker, asked.study, checked.record)
     runs.open_parent(study)
     work = _Work(

@@ -9,11 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hrnn_hpo.data.schema import Dataset
-from hrnn_hpo.errors import ConfigError
+from hrnn_hpo.errors import ConfigError, StudyError
 from hrnn_hpo.search.space import SearchSpace
+from hrnn_hpo.study import tune as tune_module
+from hrnn_hpo.study.attributes import CONFIRMS_UID
 from hrnn_hpo.study.confirm.runs import companion_of
 from hrnn_hpo.study.folders import checkpoint_file, study_folder, trial_folder
-from hrnn_hpo.study.record import KEY
+from hrnn_hpo.study.record import KEY, uid_of
 from hrnn_hpo.study.request.request import study_request
 from hrnn_hpo.study.results.manage import clean_up, delete_study
 from hrnn_hpo.study.storage.database import load_study, open_storage, study_names
@@ -39,6 +41,34 @@ ALIKE = [
     "%41",
     "o'brien",
 ]
+
+
+@pytest.mark.usefixtures("tracker", "fake_experiment")
+def test_two_commands_that_begin_a_study_at_once_run_one_study(
+    log: Dataset, space: SearchSpace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both find no study; the second one finds that of the first when it begins, and goes on under its record."""
+    usual: dict[str, Any] = {"study": "s", "space": space, "confirm": 1, "confirm_seeds": 2}
+    begin = tune_module.begin_or_continue
+
+    def second(*arguments: Any) -> Any:
+        monkeypatch.setattr(tune_module, "begin_or_continue", begin)
+        tune(log, n_trials=2, **usual)
+        return begin(*arguments)
+
+    monkeypatch.setattr(tune_module, "begin_or_continue", second)
+    result = tune(log, n_trials=3, **usual)
+    study = load_study("s", open_storage())
+    companion = companion_of(study, open_storage())
+    assert result.record.uid == uid_of(study)
+    assert companion is not None
+    assert companion.user_attrs[CONFIRMS_UID] == uid_of(study)
+    assert len(companion.trials) >= 4  # those of the first command stayed
+
+    delete_study("s")
+    monkeypatch.setattr(tune_module, "begin_or_continue", second)
+    with pytest.raises(StudyError, match="seed: 0 -> 7"):
+        tune(log, n_trials=3, seed=7, **usual)
 
 
 @pytest.mark.usefixtures("tracker", "fake_experiment")

@@ -1,6 +1,7 @@
 """From a checked request to a study in the storage: its record, its budget and its first trials."""
 
 import time
+from collections.abc import Callable
 
 from optuna.storages import RDBStorage
 from optuna.study import Study
@@ -18,14 +19,21 @@ from hrnn_hpo.study.storage.locks import holding
 from hrnn_hpo.study.storage.user_figures import UserFigures, create_table
 
 
-def begin_or_continue(storage: RDBStorage, checked: CheckedRequest) -> Study:
-    """Return the study, with record, budget and first trials written; trials that it has are left as they are.
+def begin_or_continue(
+    storage: RDBStorage, checked: CheckedRequest, check: Callable[[], CheckedRequest]
+) -> tuple[Study, CheckedRequest]:
+    """Return the study, with record, budget and first trials written, and the request under which it goes on.
 
-    Where the space asked for is wider than the recorded one, the trials are written anew with its ranges.
+    Trials that it has are left as they are. Where another process has begun the study since the request was checked,
+    `check` does that again, against the record that is there now; it raises what contradicts that one. Where the space
+    asked for is wider than the recorded one, the trials are written anew with its ranges.
     """
     name, record = checked.request.study, checked.record
     with holding(name, storage, "begin"):
         recorded = existing_record(name, storage)
+        if recorded is not None and recorded.uid != record.uid:
+            checked = check()
+            record = checked.record
         if recorded is not None and recorded.space_fingerprint != record.space_fingerprint:
             widen(name, storage, record)
         create_table(storage)
@@ -52,7 +60,7 @@ def begin_or_continue(storage: RDBStorage, checked: CheckedRequest) -> Study:
                 study.enqueue_trial(params, user_attrs={ROLE: role}, skip_if_exists=role == "enqueued")
         study.set_user_attr(STOP_KEY, False)
         start_clock(study, checked)
-    return study
+    return study, checked
 
 
 def start_clock(study: Study, checked: CheckedRequest) -> None:
