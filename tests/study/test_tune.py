@@ -141,3 +141,22 @@ def test_a_study_takes_a_data_frame_with_columns_of_the_users_own(log: Dataset, 
         tune(frame, study="s", n_trials=1, user="whose", item="what", time="when")
     with pytest.raises(ConfigError, match="nothing is left to choose by user"):
         tune(log, study="s", n_trials=1, user="who")
+
+
+def test_a_search_without_time_for_a_trial_is_no_fault_of_mlflow(
+    log: Dataset, space: SearchSpace, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(RunFailedError, match="No trial of study 's' has completed"):
+        tune(log, study="s", space=space, timeout=1e-9)
+    assert "MLflow" not in caplog.text
+
+
+def test_optuna_does_not_speak_of_configurations_that_are_queued_already(
+    log: Dataset, space: SearchSpace, caplog: pytest.LogCaptureFixture
+) -> None:
+    optuna.logging.enable_propagation()
+    try:
+        tune(log, study="s", space=space, n_trials=1, enqueue=[space.varied(space.defaults())])
+    finally:
+        optuna.logging.disable_propagation()
+    assert [record.getMessage() for record in caplog.records if record.name.startswith("optuna")] == []

@@ -8,6 +8,7 @@ from optuna.study import Study
 
 from hrnn_hpo.study.attributes import ROLE, STOP_KEY
 from hrnn_hpo.study.objectives import directions
+from hrnn_hpo.study.optuna_quiet import optuna_quiet
 from hrnn_hpo.study.propose.pruners import make_pruner
 from hrnn_hpo.study.propose.samplers import make_sampler, name_of
 from hrnn_hpo.study.record import KEY, write_record
@@ -57,7 +58,8 @@ def begin_or_continue(
         has_defaults = any(trial.user_attrs.get(ROLE) == "defaults" for trial in study.get_trials(deepcopy=False))
         for role, params in checked.first:
             if role == "enqueued" or not has_defaults:
-                study.enqueue_trial(params, user_attrs={ROLE: role}, skip_if_exists=role == "enqueued")
+                with optuna_quiet():  # it tells of trials that are there already
+                    study.enqueue_trial(params, user_attrs={ROLE: role}, skip_if_exists=role == "enqueued")
         study.set_user_attr(STOP_KEY, False)
         start_clock(study, checked)
     return study, checked

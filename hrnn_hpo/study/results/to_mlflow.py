@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 
 from optuna.study import Study
+from optuna.trial import TrialState
 
 from hrnn_hpo.study.confirm.agenda import confirmation_runs, screening_runs
 from hrnn_hpo.study.confirm.leaderboard import ENSEMBLE, WINNER, leaderboard_content, read_leaderboard
@@ -43,7 +44,7 @@ def track_results(runs: StudyRuns, study: Study, companion: Study | None = None)
         with tempfile.TemporaryDirectory() as folder:
             draw_plots(Path(folder), study, read_record(study).objective)
             runs.log_folder(Path(folder), "plots")
-        if study.trials:
+        if any(trial.state != TrialState.WAITING for trial in study.trials):
             runs.log_text(render_report(study), REPORT)
         board = read_leaderboard(study)
         if board is not None:
