@@ -43,7 +43,7 @@ ALIKE = [
 ]
 
 
-@pytest.mark.usefixtures("tracker", "fake_experiment")
+@pytest.mark.usefixtures("tracker", "fake_figures")
 def test_two_commands_that_begin_a_study_at_once_run_one_study(
     log: Dataset, space: SearchSpace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
