@@ -34,16 +34,15 @@ def item_vectors(dataset: Dataset, train: TrainPart, dimension: int, seed: int) 
 
     near = _near(dataset, _part(dataset, train, seed))
     n_components = min(dimension, dataset.n_items)
-    vectors = np.zeros((dataset.n_items, dimension))
+    vectors = np.zeros((dataset.n_items, dimension), dtype=np.float32)
     # Products of one thread: the same vectors in every process, whatever number of threads it has.
     with threadpool_limits(1):
         left, values, _ = randomized_svd(_information(near), n_components, n_iter=4, random_state=seed)
         vectors[:, :n_components] = left * np.sqrt(values)
         # Turned at random: as they are, the first units would carry nearly all, and each gate reads units one by one.
         turn, _ = np.linalg.qr(np.random.default_rng(seed).standard_normal((dimension, dimension)))
-        vectors = vectors @ turn
-    found: NDArray[np.float32] = (vectors / (vectors.std() or 1.0)).astype(np.float32)
-    return found
+        turned: NDArray[np.float32] = vectors @ turn.astype(np.float32)
+    return turned / (turned.std() or np.float32(1.0))
 
 
 def _part(dataset: Dataset, train: TrainPart, seed: int) -> TrainPart:
