@@ -46,7 +46,8 @@ SPACE = """extends: hrnn
 tune:
   hidden_dimension: {range: [16, 32]}
   learning_rate: {range: [0.001, 0.02]}
-fix: {epochs: 8, patience: 8, batch_size: 64, feed_forward: 0, max_user_history_length_percentile: 0.5}
+fix: {epochs: 8, patience: 8, batch_size: 64, feed_forward: 0, item_start: random,
+  max_user_history_length_percentile: 0.5}
 """
 PROGRAM = str(Path(sys.executable).parent / "hrnn-hpo")
 FEWEST_SECONDS, MOST_SECONDS = 1.0, 30.0  # between two kills

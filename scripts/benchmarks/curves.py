@@ -82,6 +82,7 @@ def benchmark_space() -> SearchSpace:
             "architecture": "control",
             "n_blocks": 1,
             "feed_forward": 2,
+            "item_start": "random",
             "bptt": 32,
             "input_dropout": 0.2,
             "hidden_dropout": 0.1,

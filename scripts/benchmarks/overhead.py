@@ -27,7 +27,7 @@ SPACE = """extends: hrnn
 tune:
   learning_rate: {{range: [0.001, 0.02]}}
 fix: {{hidden_dimension: 64, bptt: 32, architecture: control, n_blocks: 1, recency_mask: false, epochs: {epochs},
-  patience: {epochs}}}
+  item_start: random, patience: {epochs}}}
 """
 TARGET = 0.03
 

@@ -27,7 +27,8 @@ tune:
   hidden_dimension: {range: [16, 32]}
   learning_rate: {range: [0.001, 0.02]}
   output_dropout: {range: [0.0, 0.5]}
-fix: {epochs: 6, patience: 6, batch_size: 64, feed_forward: 0, max_user_history_length_percentile: 0.5}
+fix: {epochs: 6, patience: 6, batch_size: 64, feed_forward: 0, item_start: random,
+  max_user_history_length_percentile: 0.5}
 """
 PROGRAM = str(Path(sys.executable).parent / "hrnn-hpo")
 

@@ -25,6 +25,7 @@ tune:
   output_dropout: {{range: [0.0, 0.5]}}
 fix:
   {{hidden_dimension: 64, bptt: 32, architecture: control, n_blocks: 1, recency_mask: false, session_gap: 1800,
+   item_start: random,
    input_dropout: 0.2, hidden_dropout: 0.2, weight_decay: 0.01, weight_averaging: 0.0, epochs: {epochs},
    patience: {epochs}}}
 """

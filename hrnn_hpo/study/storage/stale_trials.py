@@ -29,7 +29,7 @@ def retry_stale_trial(study: Study, trial: FrozenTrial) -> None:
     """
     if _gets_nowhere(trial):
         return
-    if CONFIGURATION not in trial.user_attrs:
+    if trial.state != TrialState.PRUNED and CONFIGURATION not in trial.user_attrs:  # what was pruned has drawn all
         trial.params, trial.distributions = {}, {}
     trial.user_attrs[STARTS] = _starts_that_count(trial)
     for name in (WORKER, FAILURE):
