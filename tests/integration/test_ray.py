@@ -26,7 +26,7 @@ def test_all_trials_end_though_a_node_is_lost(tmp_path: Path, mlruns: Path, monk
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    write_project(tmp_path)
+    write_project(tmp_path, epochs=20)  # long enough that neither trial ends before its node is taken away
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
     try:
         lost, _ = cluster.add_node(num_cpus=1), cluster.add_node(num_cpus=1)
