@@ -115,9 +115,8 @@ class HRNN(nn.Module):
         self.state_width = hp.hidden_dimension * (1 if hp.architecture == "control" else 2)
         self.sparse = hp.n_negatives > 0
         width = hp.hidden_dimension
-        self.item_embedding = nn.Parameter(
-            torch.randn(catalogue.n_items + 1, width) * RANDOM_START
-        )  # last row: start token
+        # The last row is the start token's.
+        self.item_embedding = nn.Parameter(torch.randn(catalogue.n_items + 1, width) * RANDOM_START)
         self.item_bias = nn.Parameter(torch.zeros(catalogue.n_items))
         self.recency_mask = hp.recency_mask
         self.popularity_scale = nn.Parameter(torch.zeros(1)) if hp.recency_mask else None
