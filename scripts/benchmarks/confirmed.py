@@ -1,13 +1,20 @@
 """A whole study with its confirmation and its look at the test users, as `hrnn-hpo tune` runs it.
 
-Run: .venv/bin/python scripts/benchmarks/confirmed.py DATA --space quickstart [--n-trials 8] [--confirm 2]
-     [--confirm-seeds 5] [--protocol leave-one-out]
+Run: .venv/bin/python scripts/benchmarks/confirmed.py DATA --space quickstart [--name NAME] [--n-trials 8]
+     [--confirm 2] [--confirm-seeds 5] [--protocol leave-one-out] [--pruner wilcoxon]
 
-The row is the data set's name. The study is kept in --work: an interrupted one resumes after its last epoch.
+The row is --name, else the data set's name. The study is kept in --work: an interrupted one resumes after its last
+epoch. The searches of the space `hrnn` itself, which take two to three hours of one core each:
+
+    scripts/benchmarks/confirmed.py data/ml-100k --name ml-100k-hrnn --space scripts/benchmarks/hrnn-space.yaml \\
+        --n-trials 20 --confirm 1 --protocol leave-one-out --pruner wilcoxon
 """
 
 import argparse
 import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +24,7 @@ from tables import table
 
 from hrnn_hpo.study.confirm.leaderboard import leaderboard_content
 from hrnn_hpo.study.confirmation import sentences
-from hrnn_hpo.study.tune import tune
+from hrnn_hpo.study.tune import StudyResult, tune
 
 SHOWN = ("ndcg_at_10", "mrr_at_25")
 
@@ -27,21 +34,14 @@ def measure(data: Path, work: Path, options: argparse.Namespace) -> Figures:
     os.environ["HRNN_HPO_HOME"] = str(work)
     for name in ("HRNN_HPO_STORAGE", "MLFLOW_TRACKING_URI"):
         os.environ.pop(name, None)
-    found = tune(
-        data,
-        study=data.name,
-        space=options.space,
-        n_trials=options.n_trials,
-        confirm=options.confirm,
-        confirm_seeds=options.confirm_seeds,
-        protocol=options.protocol,
-        seed=options.seed,
-        n_threads=1,
-    )
+    spent = work / f"{options.name}.seconds"
+    with _counted(spent):
+        found = _study(data, options)
     if found.confirmation is None or found.leaderboard is None:
         raise SystemExit("the study was interrupted: the same command resumes it.")
     confirmation, board = found.confirmation.content(), leaderboard_content(found.leaderboard)
     return {
+        "seconds": float(spent.read_text()),
         "told": sentences(found.confirmation),
         "defaults": confirmation["defaults"],
         "contenders": confirmation["contenders"],
@@ -51,6 +51,32 @@ def measure(data: Path, work: Path, options: argparse.Namespace) -> Figures:
         "intervals": {name: row["ndcg_at_10"] for name, row in board["intervals"].items()},
         "gain": board["gain"],
     }
+
+
+def _study(data: Path, options: argparse.Namespace) -> StudyResult:
+    return tune(
+        data,
+        study=options.name,
+        space=options.space,
+        n_trials=options.n_trials,
+        confirm=options.confirm,
+        confirm_seeds=options.confirm_seeds,
+        protocol=options.protocol,
+        pruner=options.pruner,
+        seed=options.seed,
+        n_threads=1,
+    )
+
+
+@contextmanager
+def _counted(file: Path) -> Iterator[None]:
+    """Add the seconds that the block takes to those in a file: of a study that was interrupted, of all its parts."""
+    before = float(file.read_text()) if file.exists() else 0.0
+    began = time.monotonic()
+    try:
+        yield
+    finally:
+        file.write_text(f"{before + time.monotonic() - began:.1f}")
 
 
 def report(rows: Rows) -> str:
@@ -83,6 +109,8 @@ def tell(found: Figures) -> str:
         f"{found['n_test_users']} test users, opened {opened}, every row trained on validation users too:",
         table(["", f"{metrics[0]} (95 %)", *metrics[1:]], ranked),
     ]
+    if seconds := found.get("seconds"):
+        parts.insert(1, f"The whole study took {seconds / 60:.0f} minutes.")
     if gain := found.get("gain"):
         told = interval(gain["difference"], gain["low"], gain["high"], "+")
         parts.append(f"Tuned minus defaults on the test users: {told}, p {gain['p']:.3f}.")
@@ -100,20 +128,23 @@ def interval(value: float, low: float, high: float, sign: str = "") -> str:
 def main() -> None:
     parser = script_parser(__doc__, "confirmed")
     parser.add_argument("data", type=Path)
+    parser.add_argument("--name", help="the row's and the study's name; default: the data set's")
     parser.add_argument("--space", required=True, help="what to search")
     parser.add_argument("--n-trials", type=int, default=8)
     parser.add_argument("--confirm", type=int, default=2, help="configurations to confirm")
     parser.add_argument("--confirm-seeds", type=int, default=5)
     parser.add_argument("--protocol")
+    parser.add_argument("--pruner", help="default: the space's")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     results = Results("confirmed", options)
     data = options.data.absolute()
-    asked = ("n_trials", "confirm", "confirm_seeds", "protocol", "seed")
-    settings = {"study": data.name, "space": Path(options.space).stem} | {
+    options.name = options.name or data.name
+    asked = ("n_trials", "confirm", "confirm_seeds", "protocol", "pruner", "seed")
+    settings = {"study": options.name, "space": Path(options.space).stem} | {
         name: getattr(options, name) for name in asked
     }
-    results.run({data.name: Cell(settings, partial(measure, data, results.work, options))})
+    results.run({options.name: Cell(settings, partial(measure, data, results.work, options))})
     results.show(report)
 
 
