@@ -6,7 +6,6 @@ It holds what serving needs (weights, vocabularies, histories up to the truth) a
 
 import hashlib
 import json
-import os
 import shutil
 import uuid
 from dataclasses import asdict, dataclass, field, replace
@@ -28,7 +27,7 @@ from hrnn_hpo.data.featurize import AS_IT_IS, ValueScale
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.data.splits import Split
 from hrnn_hpo.errors import ConfigError, ModelError, RunFailedError
-from hrnn_hpo.files import require_writable
+from hrnn_hpo.files import require_writable, write_text
 from hrnn_hpo.model.ensemble import AnyModel, Ensemble
 from hrnn_hpo.model.hrnn import HRNN, Catalogue
 
@@ -196,12 +195,10 @@ def count_test_opening(folder: Path) -> None:
 
 
 def _write_record(folder: Path, record: SplitRecord) -> None:
-    partial = folder / f"{SPLIT}.partial-{os.getpid()}"
     content = asdict(record)
     if record.n_members == 1:  # so that versions that know no ensembles read it
         del content["n_members"]
-    partial.write_text(json.dumps(content, indent=2), "utf-8")
-    partial.replace(folder / SPLIT)
+    write_text(folder / SPLIT, json.dumps(content, indent=2))
 
 
 def _up_to_truth(dataset: Dataset, split: Split) -> dict[str, NDArray[Any]]:

@@ -50,10 +50,10 @@ class Tracker:
         try:
             self._client, self._experiment = open_store(self.uri)
         except Exception as error:
-            raise RunFailedError(
-                f"The tracking store {self.uri} cannot be opened: {first_line(error)}\n"
-                "Start the server, or leave --tracking-uri out to use the embedded store."
-            ) from error
+            text = f"The tracking store {self.uri} cannot be opened: {first_line(error)}"
+            if not self.uri.startswith(("sqlite:", "file:")):
+                text += "\nStart the server, or leave --tracking-uri out to use the embedded store."
+            raise RunFailedError(text) from error
 
     def start_run(
         self,

@@ -18,6 +18,7 @@ from hrnn_hpo.study.attributes import (
     CONFIGURATION,
     FIGURES,
     ROLE,
+    RUN_INDEX,
     TRAIN_SEED,
 )
 from hrnn_hpo.study.confirm.agenda import SCREENING
@@ -34,7 +35,8 @@ from hrnn_hpo.study.trials import count_trials, last_attempts
 class ConfirmObjective(Objective):
     """Trains a configuration of the search again, with the seed and the split of its run; keeps its users' figures.
 
-    Where users are held back, the search's validation users say when to stop and the held-back ones how good it is.
+    Where users are held back, the search's validation users say when to stop and the held-back ones how good it is: run
+    r by the events r steps before those that the search has as truth.
     """
 
     role: ClassVar[str] = "confirm"
@@ -45,10 +47,15 @@ class ConfirmObjective(Objective):
         return Configuration.model_validate({**trial.user_attrs[CONFIGURATION], "n_threads": self.context.n_threads})
 
     def _experiment(self, trial: FrozenTrial, configuration: Configuration) -> Experiment:
-        record, train_seed = self.context.record, trial.user_attrs[TRAIN_SEED]
-        judges = judging_seeds(record.seed) if trial.user_attrs[ROLE] == SCREENING else ()
+        record, facts = self.context.record, trial.user_attrs
+        screening = facts[ROLE] == SCREENING
         return prepare_experiment(
-            self.context.dataset, configuration, record.seen, train_seed=train_seed, apart_from=judges
+            self.context.dataset,
+            configuration,
+            record.seen,
+            train_seed=facts[TRAIN_SEED],
+            apart_from=judging_seeds(record.seed) if screening else (),
+            n_steps_back=facts[RUN_INDEX] if record.rolling and not screening else 0,
         )
 
     def _judged(self, trial: FrozenTrial, experiment: Experiment, result: ExperimentResult) -> ExperimentResult:
