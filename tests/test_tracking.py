@@ -124,8 +124,13 @@ def test_writing_to_a_run_that_could_not_be_created_does_nothing(tracker: Tracke
 @pytest.mark.parametrize("uri", ["http://127.0.0.1:9", "no-such-scheme://x"])
 def test_a_store_that_cannot_be_opened_is_a_run_failure(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    with pytest.raises(RunFailedError, match="cannot be opened"):
+    with pytest.raises(RunFailedError, match=r"(?s)cannot be opened.*Start the server, or leave --tracking-uri out"):
         Tracker(uri)
+
+
+def test_an_embedded_store_that_cannot_be_opened_has_no_server_to_start() -> None:
+    with pytest.raises(RunFailedError, match="^The tracking store sqlite:.* cannot be opened: [^\n]+$"):
+        Tracker("sqlite:////dev/null/mlflow.db")
 
 
 def test_an_old_file_store_in_the_working_folder_changes_nothing(
@@ -207,6 +212,9 @@ def test_a_model_is_registered_once_and_comes_back_as_its_folder(tracker: Tracke
     fetched = download_model("models:/first/2", tracker.uri)
     assert [path.name for path in fetched.iterdir()] == ["split.json"]
     assert not list(fetched.parent.rglob("*.pkl"))
+    for wrong in ("models:/", "models:/first", "models:/first/3", "models:/first@nobody", "models:/second/1"):
+        with pytest.raises(ConfigError, match=f"^{wrong}: cannot be .*models:/NAME/VERSION.*registered there: first\\.$"):
+            download_model(wrong, tracker.uri)
 
 
 def test_two_studies_of_one_name_never_share_a_registered_model(tracker: Tracker, tmp_path: Path) -> None:

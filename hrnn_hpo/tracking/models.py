@@ -15,6 +15,7 @@ from hrnn_hpo.stores import sqlite_file, tracking_address, without_password
 from hrnn_hpo.tracking.search import matching, query
 from hrnn_hpo.tracking.store import default_store, first_line, quiet, rebase_artifacts
 
+N_NAMED = 10  # registered models that a refusal names
 PYFUNC_LOADER = "hrnn_hpo.serving.pyfunc_model"
 
 
@@ -104,5 +105,20 @@ def download_model(address: str, uri: str | None = None) -> Path:
         return folder / str(content["flavors"]["python_function"]["data"])
     except Exception as error:
         raise ConfigError(
-            f"{address}: cannot be fetched from {without_password(store)} ({first_line(error)})."
+            f"{address}: cannot be fetched from {without_password(store)} ({first_line(error).rstrip('.')}). An address "
+            f"is models:/NAME/VERSION or models:/NAME@ALIAS{_registered(store)}."
         ) from error
+
+
+def _registered(store: str) -> str:
+    """Return in words which models a store has, as far as it can be asked."""
+    from mlflow import MlflowClient
+
+    try:
+        with quiet():
+            found = MlflowClient(store, store).search_registered_models(max_results=N_NAMED + 1)
+    except Exception:
+        return ""
+    names = [one.name for one in found[:N_NAMED]]
+    more = ", …" if len(found) > N_NAMED else ""
+    return f"; registered there: {', '.join(names)}{more}" if names else "; no model is registered there"
