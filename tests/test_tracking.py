@@ -129,7 +129,7 @@ def test_a_store_that_cannot_be_opened_is_a_run_failure(uri: str, monkeypatch: p
 
 
 def test_an_embedded_store_that_cannot_be_opened_has_no_server_to_start() -> None:
-    with pytest.raises(RunFailedError, match="^The tracking store sqlite:.* cannot be opened: [^\n]+$"):
+    with pytest.raises(RunFailedError, match=r"^The tracking store sqlite:.* cannot be opened: [^\n]+$"):
         Tracker("sqlite:////dev/null/mlflow.db")
 
 
@@ -213,7 +213,7 @@ def test_a_model_is_registered_once_and_comes_back_as_its_folder(tracker: Tracke
     assert [path.name for path in fetched.iterdir()] == ["split.json"]
     assert not list(fetched.parent.rglob("*.pkl"))
     for wrong in ("models:/", "models:/first", "models:/first/3", "models:/first@nobody", "models:/second/1"):
-        with pytest.raises(ConfigError, match=f"^{wrong}: cannot be .*models:/NAME/VERSION.*registered there: first\\.$"):
+        with pytest.raises(ConfigError, match=rf"^{wrong}: .* is models:/NAME/VERSION .* registered there: first\.$"):
             download_model(wrong, tracker.uri)
 
 
