@@ -105,8 +105,8 @@ def download_model(address: str, uri: str | None = None) -> Path:
         return folder / str(content["flavors"]["python_function"]["data"])
     except Exception as error:
         raise ConfigError(
-            f"{address}: cannot be fetched from {without_password(store)} ({first_line(error).rstrip('.')}). An address "
-            f"is models:/NAME/VERSION or models:/NAME@ALIAS{_registered(store)}."
+            f"{address}: cannot be fetched from {without_password(store)} ({first_line(error).rstrip('.')}). An "
+            f"address is models:/NAME/VERSION or models:/NAME@ALIAS{_registered(store)}."
         ) from error
 
 
