@@ -13,7 +13,7 @@ from typing import Any
 from unittest import mock
 
 from rows import ROOT, Results, Rows, script_parser
-from tables import all_of, mean_and_error, of_seeds, table
+from tables import all_of, mean_and_error, of_seeds, paired_gain, table
 from trainings import variant_cells
 
 from hrnn_hpo.config import Configuration, load_configuration
@@ -53,12 +53,7 @@ def report(rows: Rows) -> str:
         found = _values(rows, variant)
         if not found["test"]:
             continue
-        gains = [
-            mean_and_error([value - own for value, own in zip(found[role], base[role], strict=True)])
-            if variant != "random" and base[role]
-            else ""
-            for role in found
-        ]
+        gains = [paired_gain(found[role], base[role]) if variant != "random" else "" for role in found]
         epochs = all_of(of_seeds(rows, variant, SEEDS), "best_epoch", "best_epochs")
         cells = [cell for role, gain in zip(found, gains, strict=True) for cell in (mean_and_error(found[role]), gain)]
         lines.append([variant, *cells, ", ".join(map(str, epochs))])

@@ -13,7 +13,7 @@ from typing import Any
 from unittest import mock
 
 from rows import ROOT, Results, Row, Rows, script_parser
-from tables import all_of, mean_and_error, of_seeds, table
+from tables import all_of, mean_and_error, of_seeds, paired_gain, table
 from trainings import variant_cells
 
 from hrnn_hpo.config import Configuration, load_configuration
@@ -60,8 +60,8 @@ def report(rows: Rows) -> str:
                 mean_and_error([row.figures["validation"][METRIC] for row in done]),
                 mean_and_error(unknown),
                 mean_and_error(known) if None not in known else "",
-                _gain(unknown, base) if variant != "none" else "",
-                _gain(known, base) if variant != "none" else "",
+                paired_gain(unknown, base) if variant != "none" else "",
+                paired_gain(known, base) if variant != "none" else "",
                 ", ".join(str(epoch) for epoch in all_of(done, "best_epoch", "best_epochs")),
                 f"{sum(row.figures['targets_per_second'] for row in done) / len(done):,.0f}",
             ]
@@ -77,12 +77,6 @@ def report(rows: Rows) -> str:
 def figure_of(row: Row, role: str) -> Any:
     """Return a row's metric on the test users, None where the model is not asked that way."""
     return row.figures[role]["remove"][METRIC] if role in row.figures else None
-
-
-def _gain(values: list[Any], base: list[Any]) -> str:
-    if len(base) != len(values) or None in values:
-        return ""
-    return mean_and_error([value - own for value, own in zip(values, base, strict=True)])
 
 
 def main() -> None:

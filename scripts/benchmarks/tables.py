@@ -53,6 +53,13 @@ def mean_and_error(figures: Sequence[Figure]) -> str:
     return f"{mean(figures):.4f} ± {'–' if math.isnan(spread) else f'{spread:.4f}'}"
 
 
+def paired_gain(values: Sequence[Any], base: Sequence[Any]) -> str:
+    """Return the mean ± standard error of values minus those of a base, pair by pair; empty where one is missing."""
+    if not values or len(values) != len(base) or None in [*values, *base]:
+        return ""
+    return mean_and_error([value - own for value, own in zip(values, base, strict=True)])
+
+
 def verdict(reached: bool) -> str:
     """Return the word that says whether a goal is met."""
     return "reached" if reached else "missed"
