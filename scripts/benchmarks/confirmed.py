@@ -1,13 +1,16 @@
 """A whole study with its confirmation and its look at the test users, as `hrnn-hpo tune` runs it.
 
-Run: .venv/bin/python scripts/benchmarks/confirmed.py DATA --space quickstart [--name NAME] [--n-trials 8]
-     [--confirm 2] [--confirm-seeds 5] [--protocol leave-one-out] [--pruner wilcoxon]
+Run: .venv/bin/python scripts/benchmarks/confirmed.py LOG --space quickstart [--name NAME] [--n-trials 8]
+     [--confirm 2] [--confirm-seeds 5] [--protocol leave-one-out] [--pruner wilcoxon] [--data data]
 
-The row is --name, else the data set's name. The study is kept in --work: an interrupted one resumes after its last
+LOG is a file or folder, or one of the copies that defaults.py trains on, such as journey-fifth, made from a log in
+--data. The row is --name, else the log's name. The study is kept in --work: an interrupted one resumes after its last
 epoch. The searches of the space `hrnn` itself, which take two to three hours of one core each:
 
     scripts/benchmarks/confirmed.py data/ml-100k --name ml-100k-hrnn --space scripts/benchmarks/hrnn-space.yaml \\
         --n-trials 20 --confirm 1 --protocol leave-one-out --pruner wilcoxon
+    scripts/benchmarks/confirmed.py journey-fifth --name journey-hrnn --space scripts/benchmarks/hrnn-space.yaml \\
+        --n-trials 20 --confirm 1 --protocol newest-tenth --pruner wilcoxon
 """
 
 import argparse
@@ -19,6 +22,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from defaults import COPIES
+from logs import write_copy
 from rows import Cell, Figures, Results, Rows, script_parser
 from tables import table
 
@@ -51,6 +56,14 @@ def measure(data: Path, work: Path, options: argparse.Namespace) -> Figures:
         "intervals": {name: row["ndcg_at_10"] for name, row in board["intervals"].items()},
         "gain": board["gain"],
     }
+
+
+def log_at(log: str, data: Path, work: Path) -> Path:
+    """Return where a log lies, a copy written anew if it is one."""
+    if log not in COPIES:
+        return Path(log)
+    source, make = COPIES[log]
+    return write_copy(data / source / "interactions.csv", work / log / "interactions.csv", make).parent
 
 
 def _study(data: Path, options: argparse.Namespace) -> StudyResult:
@@ -127,7 +140,8 @@ def interval(value: float, low: float, high: float, sign: str = "") -> str:
 
 def main() -> None:
     parser = script_parser(__doc__, "confirmed")
-    parser.add_argument("data", type=Path)
+    parser.add_argument("log", help="a file, a folder, or a name of defaults.py")
+    parser.add_argument("--data", type=Path, default=Path("data"), help="where the public logs lie")
     parser.add_argument("--name", help="the row's and the study's name; default: the data set's")
     parser.add_argument("--space", required=True, help="what to search")
     parser.add_argument("--n-trials", type=int, default=8)
@@ -138,7 +152,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     results = Results("confirmed", options)
-    data = options.data.absolute()
+    data = log_at(options.log, options.data, results.work).absolute()
     options.name = options.name or data.name
     asked = ("n_trials", "confirm", "confirm_seeds", "protocol", "pruner", "seed")
     settings = {"study": options.name, "space": Path(options.space).stem} | {
