@@ -61,14 +61,6 @@ class Split:
     held_back: EvalPart | None = None  # validation users for a study's confirmation alone, where some are wanted
 
 
-@dataclass(frozen=True)
-class StepsBack:
-    """How many truths earlier than usual the histories of validation users and of held-back ones are cut."""
-
-    validation: int = 0
-    held_back: int = 0
-
-
 def make_split(
     dataset: Dataset,
     protocol: Protocol,
@@ -77,7 +69,7 @@ def make_split(
     train_seed: int | None = None,
     apart_from: Sequence[int] = (),
     n_held_back: int = 0,
-    steps_back: StepsBack = StepsBack(),
+    n_steps_back: int = 0,
 ) -> Split:
     """Return who trains, validates and tests under a protocol; the same arguments always give the same split.
 
@@ -101,18 +93,27 @@ def make_split(
     for validation trains here, as long as there are enough others to validate.
 
     `n_held_back` takes so many validation users, drawn by `seed`, out of validation: nothing may be chosen by them.
-    What they train stays.
-
-    `steps_back` moves the cuts of validation or held-back users back by so many truths. Earlier events are their truth
-    then, and those behind it have no part. Half of what a user trained stays at least; where a history is too short for
-    a step, it begins again at the newest truth. `leave-one-out` and `newest-tenth` alone cut every user at a place of
-    their own; the other protocols ignore it.
+    What they train stays, but for `n_steps_back`: the cuts of held-back users move back by so many truths. Earlier
+    events are their truth then, and those behind it have no part. Half of what a user trained stays at least; where a
+    history is too short for a step, it begins again at the newest truth. `leave-one-out` and `newest-tenth` alone cut
+    every user at a place of their own; the other protocols ignore it.
 
     Raises DataError when too few users or events are left for the three roles, ConfigError for holding back as many
     validation users as there are.
     """
-    split = _held_back(_all_validated(dataset, protocol, seed, train_seed, apart_from), n_held_back)
-    return _stepped_back(dataset, split, steps_back) if protocol in ROLLING else split
+    split = _all_validated(dataset, protocol, seed, train_seed, apart_from)
+    if not n_held_back or split.validation is None:
+        return split
+    n_validation = len(split.validation)
+    if not 0 < n_held_back < n_validation:
+        raise ConfigError(
+            f"`0 < n_held_back < validation users` must hold, but got {n_held_back} of {n_validation} under "
+            f"`{protocol}`; leave n_held_back out of a configuration for other data or another protocol."
+        )
+    held = np.zeros(n_validation, dtype=np.bool_)
+    held[np.random.default_rng([seed, HOLD_BACK, n_validation]).permutation(n_validation)[:n_held_back]] = True
+    split = replace(split, validation=_rows(split.validation, ~held), held_back=_rows(split.validation, held))
+    return _stepped_back(dataset, split, n_steps_back) if n_steps_back and protocol in ROLLING else split
 
 
 def n_to_hold_back(split: Split) -> int:
@@ -125,41 +126,18 @@ def n_to_hold_back(split: Split) -> int:
     return max(LEAST_HELD_BACK, round(0.2 * len(split.validation)))
 
 
-def _held_back(split: Split, n_held_back: int) -> Split:
-    """Return the split with some validation users held back."""
-    if not n_held_back or split.validation is None:
-        return split
-    n_validation = len(split.validation)
-    if not 0 < n_held_back < n_validation:
-        raise ConfigError(
-            f"`0 < n_held_back < validation users` must hold, but got {n_held_back} of {n_validation} under "
-            f"`{split.protocol}`; leave n_held_back out of a configuration for other data or another protocol."
-        )
-    held = np.zeros(n_validation, dtype=np.bool_)
-    held[np.random.default_rng([split.seed, HOLD_BACK, n_validation]).permutation(n_validation)[:n_held_back]] = True
-    return replace(split, validation=_rows(split.validation, ~held), held_back=_rows(split.validation, held))
-
-
-def _stepped_back(dataset: Dataset, split: Split, steps_back: StepsBack) -> Split:
-    """Return the split with the cuts of some users so many truths earlier, half of their events away at most."""
+def _stepped_back(dataset: Dataset, split: Split, n_steps: int) -> Split:
+    """Return the split with the cut of each held-back user some truths earlier, half of their events away at most."""
+    part = split.held_back
+    assert part is not None
+    n_truth = part.truth_stops - part.truth_starts  # (R,)
+    n_inputs = part.truth_starts - np.asarray(dataset.user_offsets)[part.users]  # (R,)
+    most = n_inputs // 2 // n_truth  # (R,)
+    starts = part.truth_starts - n_steps % (most + 1) * n_truth  # (R,)
     stops = split.train.stops.copy()
-
-    def moved(part: EvalPart | None, n_steps: int) -> EvalPart | None:
-        if part is None or n_steps == 0:
-            return part
-        n_truth = part.truth_stops - part.truth_starts  # (R,)
-        n_inputs = part.truth_starts - np.asarray(dataset.user_offsets)[part.users]  # (R,)
-        most = n_inputs // 2 // n_truth  # (R,)
-        starts = part.truth_starts - n_steps % (most + 1) * n_truth  # (R,)
-        stops[np.searchsorted(split.train.users, part.users)] = starts
-        return EvalPart(part.users, starts, starts + n_truth)
-
-    return replace(
-        split,
-        validation=moved(split.validation, steps_back.validation),
-        held_back=moved(split.held_back, steps_back.held_back),
-        train=TrainPart(split.train.users, stops),
-    )
+    stops[np.searchsorted(split.train.users, part.users)] = starts
+    moved = EvalPart(part.users, starts, starts + n_truth)
+    return replace(split, train=TrainPart(split.train.users, stops), held_back=moved)
 
 
 def _rows(part: EvalPart, rows: NDArray[np.bool_]) -> EvalPart:

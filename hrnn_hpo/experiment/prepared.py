@@ -25,7 +25,7 @@ from hrnn_hpo.data.ingest import check_minimum
 from hrnn_hpo.data.repeats import occurrences, repeats_are_rare
 from hrnn_hpo.data.requests import requests_of_events
 from hrnn_hpo.data.schema import Dataset
-from hrnn_hpo.data.splits import EvalPart, Split, StepsBack, TrainPart, make_split
+from hrnn_hpo.data.splits import EvalPart, Split, TrainPart, make_split
 from hrnn_hpo.errors import ConfigError
 from hrnn_hpo.evaluation.protocols import Seen, resolve_seen
 from hrnn_hpo.model.hrnn import Catalogue
@@ -69,13 +69,13 @@ def prepare_experiment(
     *,
     train_seed: int | None = None,
     apart_from: Sequence[int] = (),
-    steps_back: StepsBack = StepsBack(),
+    n_steps_back: int = 0,
     refit: bool = False,
 ) -> Experiment:
     """Return everything that a configuration, its `auto` resolved, makes of a dataset before training.
 
     `train_seed` redraws training and validation users, as far as can be others than those `apart_from` would validate,
-    and leaves the test users closed. `steps_back` moves cuts back (`make_split`). `refit` adds the
+    and leaves the test users closed. `n_steps_back` moves the cuts of held-back users (`make_split`). `refit` adds the
     validation data to the training data; the configuration's `user_fraction` leaves a part of the training users and
     its `n_held_back` takes users out of validation. Raises DataError when the data is too small, ConfigError when it is
     not the data that the configuration was made with.
@@ -95,7 +95,7 @@ def prepare_experiment(
         train_seed=train_seed,
         apart_from=apart_from,
         n_held_back=configuration.n_held_back or 0,
-        steps_back=steps_back,
+        n_steps_back=n_steps_back,
     )
     searched = split.train
     if refit:

@@ -19,7 +19,7 @@ from tables import table
 from hrnn_hpo.config import Configuration, Hyperparameters, load_configuration
 from hrnn_hpo.data.prepared import load_dataset
 from hrnn_hpo.data.schema import Dataset
-from hrnn_hpo.data.splits import StepsBack, make_split, n_to_hold_back
+from hrnn_hpo.data.splits import make_split, n_to_hold_back
 from hrnn_hpo.experiment import prepare_experiment, run_experiment
 from hrnn_hpo.search.space import load_space
 from hrnn_hpo.study.confirm.figures import as_text, from_text, user_figures
@@ -46,7 +46,7 @@ def measure(dataset: Dataset, n_held_back: int, run: int, n_steps_back: int) -> 
     found: Figures = {}
     for name, configuration in contenders(n_held_back).items():
         seeded = configuration.model_copy(update={"seed": trial_seed(0, run, CONFIRMATION_STREAM)})
-        experiment = prepare_experiment(dataset, seeded, steps_back=StepsBack(held_back=n_steps_back))
+        experiment = prepare_experiment(dataset, seeded, n_steps_back=n_steps_back)
         users, figures = user_figures(experiment, run_experiment(experiment, device="cpu"), METRIC)
         found |= {"users": as_text(users), name: as_text(figures), f"mean_{name}": float(figures.mean())}
     return found

@@ -14,7 +14,6 @@ from hrnn_hpo.data.splits import (
     EvalPart,
     Protocol,
     Split,
-    StepsBack,
     expand_ranges,
     input_events,
     make_split,
@@ -334,9 +333,7 @@ def test_stepping_back_moves_the_cuts_of_held_back_users_alone(
     protocol: Protocol, lengths: list[int], n_steps: int
 ) -> None:
     dataset = log_of(*lengths, 10, 10, 10)
-    before, after = (
-        make_split(dataset, protocol, 3, n_held_back=2, steps_back=StepsBack(held_back=n)) for n in (0, n_steps)
-    )
+    before, after = (make_split(dataset, protocol, 3, n_held_back=2, n_steps_back=n) for n in (0, n_steps))
     assert before.held_back is not None
     assert after.held_back is not None
     assert evaluated(after.test, dataset) == evaluated(before.test, dataset)
@@ -357,10 +354,7 @@ def test_stepping_back_moves_the_cuts_of_held_back_users_alone(
 
 def test_five_steps_back_give_a_long_history_five_truths() -> None:
     dataset = log_of(*[20] * 60)
-    parts = [
-        make_split(dataset, "leave-one-out", 3, n_held_back=20, steps_back=StepsBack(held_back=n)).held_back
-        for n in range(5)
-    ]
+    parts = [make_split(dataset, "leave-one-out", 3, n_held_back=20, n_steps_back=n).held_back for n in range(5)]
     starts = np.stack([part.truth_starts - dataset.user_offsets[part.users] for part in parts if part is not None])
     assert starts.T.tolist() == [[18, 17, 16, 15, 14]] * 20
 
@@ -368,7 +362,7 @@ def test_five_steps_back_give_a_long_history_five_truths() -> None:
 @pytest.mark.parametrize("protocol", ["personalize", "personalize-last", "temporal"])
 def test_other_protocols_have_no_step_to_take(protocol: Protocol) -> None:
     dataset = log_of(*[10] * 60)
-    before, after = (make_split(dataset, protocol, 3, n_held_back=2, steps_back=StepsBack(n, n)) for n in (0, 3))
+    before, after = (make_split(dataset, protocol, 3, n_held_back=2, n_steps_back=n) for n in (0, 3))
     assert before.held_back is not None
     assert after.held_back is not None
     assert after.held_back.truth_starts.tolist() == before.held_back.truth_starts.tolist()

@@ -12,7 +12,6 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial
 
 from hrnn_hpo.config import Configuration
-from hrnn_hpo.data.splits import StepsBack
 from hrnn_hpo.experiment import Experiment, ExperimentResult, evaluate_model, prepare_experiment
 from hrnn_hpo.study.attributes import (
     CANDIDATE,
@@ -37,7 +36,7 @@ class ConfirmObjective(Objective):
     """Trains a configuration of the search again, with the seed and the split of its run; keeps its users' figures.
 
     Where users are held back, the search's validation users say when to stop and the held-back ones how good it is: run
-    r, from 0, by the truth r steps before the newest. A screening's run r asks the search's users, r + 1 steps before.
+    r by the events r steps before those that the search has as truth.
     """
 
     role: ClassVar[str] = "confirm"
@@ -50,15 +49,13 @@ class ConfirmObjective(Objective):
     def _experiment(self, trial: FrozenTrial, configuration: Configuration) -> Experiment:
         record, facts = self.context.record, trial.user_attrs
         screening = facts[ROLE] == SCREENING
-        run = facts[RUN_INDEX]
-        steps_back = StepsBack(validation=run + 1) if screening else StepsBack(held_back=run)
         return prepare_experiment(
             self.context.dataset,
             configuration,
             record.seen,
             train_seed=facts[TRAIN_SEED],
             apart_from=judging_seeds(record.seed) if screening else (),
-            steps_back=steps_back if record.rolling else StepsBack(),
+            n_steps_back=facts[RUN_INDEX] if record.rolling and not screening else 0,
         )
 
     def _judged(self, trial: FrozenTrial, experiment: Experiment, result: ExperimentResult) -> ExperimentResult:

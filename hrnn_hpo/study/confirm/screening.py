@@ -8,9 +8,7 @@ its mean over them, with the search's own score as one more run where that was m
 These runs choose, so they prove nothing: the confirmation's verdict reads its own runs alone, on other seeds. Nor may
 they choose by those who judge. Where users are drawn anew, whom a confirmation's first ten runs validate only trains
 here (without that, equal configurations were called better in 3.5 % of first looks instead of 2.6 %: simulated,
-scripts/benchmarks/false_yes.py); elsewhere the held-back users stay closed. There each round asks the search's users
-about other events of theirs where the protocol can (`StepsBack`): by the same ones the luck that made the best scores
-would choose once more.
+scripts/benchmarks/false_yes.py); elsewhere the held-back users stay closed.
 """
 
 from collections.abc import Mapping, Sequence
