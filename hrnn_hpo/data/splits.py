@@ -25,7 +25,6 @@ PROTOCOLS: tuple[Protocol, ...] = (
 )
 SINGLE_TRUTH: tuple[Protocol, ...] = ("personalize-last", "leave-one-out")  # the others ask for a set of coming events
 REDRAWN: tuple[Protocol, ...] = ("personalize", "personalize-last")  # `train_seed` draws users; the others cut in time
-ROLLING: tuple[Protocol, ...] = ("leave-one-out", "newest-tenth")  # every user has a cut of their own, which can move
 LEAST_HELD_BACK = 100
 LEAST_VALIDATION = 200  # users of which some are held back
 HOLD_BACK = 5  # beside the split's seed: a stream of its own
@@ -69,7 +68,6 @@ def make_split(
     train_seed: int | None = None,
     apart_from: Sequence[int] = (),
     n_held_back: int = 0,
-    n_steps_back: int = 0,
 ) -> Split:
     """Return who trains, validates and tests under a protocol; the same arguments always give the same split.
 
@@ -93,10 +91,7 @@ def make_split(
     for validation trains here, as long as there are enough others to validate.
 
     `n_held_back` takes so many validation users, drawn by `seed`, out of validation: nothing may be chosen by them.
-    What they train stays, but for `n_steps_back`: the cuts of held-back users move back by so many truths. Earlier
-    events are their truth then, and those behind it have no part. Half of what a user trained stays at least; where a
-    history is too short for a step, it begins again at the newest truth. `leave-one-out` and `newest-tenth` alone cut
-    every user at a place of their own; the other protocols ignore it.
+    What they train stays.
 
     Raises DataError when too few users or events are left for the three roles, ConfigError for holding back as many
     validation users as there are.
@@ -112,8 +107,7 @@ def make_split(
         )
     held = np.zeros(n_validation, dtype=np.bool_)
     held[np.random.default_rng([seed, HOLD_BACK, n_validation]).permutation(n_validation)[:n_held_back]] = True
-    split = replace(split, validation=_rows(split.validation, ~held), held_back=_rows(split.validation, held))
-    return _stepped_back(dataset, split, n_steps_back) if n_steps_back and protocol in ROLLING else split
+    return replace(split, validation=_rows(split.validation, ~held), held_back=_rows(split.validation, held))
 
 
 def n_to_hold_back(split: Split) -> int:
@@ -124,20 +118,6 @@ def n_to_hold_back(split: Split) -> int:
     if split.protocol in REDRAWN or split.validation is None or len(split.validation) < LEAST_VALIDATION:
         return 0
     return max(LEAST_HELD_BACK, round(0.2 * len(split.validation)))
-
-
-def _stepped_back(dataset: Dataset, split: Split, n_steps: int) -> Split:
-    """Return the split with the cut of each held-back user some truths earlier, half of their events away at most."""
-    part = split.held_back
-    assert part is not None
-    n_truth = part.truth_stops - part.truth_starts  # (R,)
-    n_inputs = part.truth_starts - np.asarray(dataset.user_offsets)[part.users]  # (R,)
-    most = n_inputs // 2 // n_truth  # (R,)
-    starts = part.truth_starts - n_steps % (most + 1) * n_truth  # (R,)
-    stops = split.train.stops.copy()
-    stops[np.searchsorted(split.train.users, part.users)] = starts
-    moved = EvalPart(part.users, starts, starts + n_truth)
-    return replace(split, train=TrainPart(split.train.users, stops), held_back=moved)
 
 
 def _rows(part: EvalPart, rows: NDArray[np.bool_]) -> EvalPart:

@@ -69,16 +69,14 @@ def prepare_experiment(
     *,
     train_seed: int | None = None,
     apart_from: Sequence[int] = (),
-    n_steps_back: int = 0,
     refit: bool = False,
 ) -> Experiment:
     """Return everything that a configuration, its `auto` resolved, makes of a dataset before training.
 
     `train_seed` redraws training and validation users, as far as can be others than those `apart_from` would validate,
-    and leaves the test users closed. `n_steps_back` moves the cuts of held-back users (`make_split`). `refit` adds the
-    validation data to the training data; the configuration's `user_fraction` leaves a part of the training users and
-    its `n_held_back` takes users out of validation. Raises DataError when the data is too small, ConfigError when it is
-    not the data that the configuration was made with.
+    and leaves the test users closed. `refit` adds the validation data to the training data; the configuration's
+    `user_fraction` leaves a part of the training users and its `n_held_back` takes users out of validation. Raises
+    DataError when the data is too small, ConfigError when it is not the data that the configuration was made with.
     """
     check_minimum(dataset)
     if configuration.data_hash not in (None, dataset.content_hash):
@@ -95,7 +93,6 @@ def prepare_experiment(
         train_seed=train_seed,
         apart_from=apart_from,
         n_held_back=configuration.n_held_back or 0,
-        n_steps_back=n_steps_back,
     )
     searched = split.train
     if refit:

@@ -77,7 +77,6 @@ class Confirmation:
     looks: list[Look] = field(default_factory=list)  # all of them, this one at `look`
     resolution: Resolution | None = None  # what such runs can see; None for a metric without a figure per user
     screened: list[Screened] = field(default_factory=list)  # best of the search first; empty where nobody was
-    rolling: bool = False  # whether each run asks its users at another moment of their histories
 
     def contender(self, trial: int) -> Contender:
         """Return the contender of a trial."""
@@ -153,7 +152,7 @@ def sentences(found: Confirmation) -> list[str]:
         verdict += f" It cannot be yes: {found.doubt}."
     seeds = f"{found.n_seeds} fresh seeds" + (", users redrawn" if found.redrawn else "")
     if not found.redrawn and found.doubt is None:
-        seeds += ", users held back from the search" + (" and asked at another moment in each" if found.rolling else "")
+        seeds += ", users held back from the search"
     challengers = [one for one in found.contenders if one.difference is not None]
     n = len(challengers)
     nearest = challengers[0] if challengers else None

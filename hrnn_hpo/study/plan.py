@@ -14,7 +14,7 @@ from hrnn_hpo.data.prepared import load_dataset, prepare
 from hrnn_hpo.data.reading.options import KEYWORDS, ReadOptions, read_options
 from hrnn_hpo.data.reading.source import SourceLike
 from hrnn_hpo.data.schema import Dataset
-from hrnn_hpo.data.splits import REDRAWN, Split, make_split
+from hrnn_hpo.data.splits import REDRAWN, SINGLE_TRUTH, Split, make_split
 from hrnn_hpo.errors import ConfigError, HRNNError, StudyError
 from hrnn_hpo.evaluation.metrics import COVERAGE
 from hrnn_hpo.experiment import resolve_device
@@ -36,7 +36,15 @@ from hrnn_hpo.study.forecast.measure import Measure, measure
 from hrnn_hpo.study.record import StudyRecord
 from hrnn_hpo.study.request.check import CheckedRequest, check_request
 from hrnn_hpo.study.request.request import StudyRequest, study_request
-from hrnn_hpo.study.resolution import PRIOR, REDRAWN_POOL, Design, Resolution, detectable_gain, resolution
+from hrnn_hpo.study.resolution import (
+    PRIOR,
+    PRIOR_OF_ONE_EVENT,
+    REDRAWN_POOL,
+    Design,
+    Resolution,
+    detectable_gain,
+    resolution,
+)
 from hrnn_hpo.study.storage.database import has_study, load_study, open_storage
 from hrnn_hpo.study.trials import progress_of, read_confirmation
 
@@ -161,6 +169,7 @@ def _resolution(
     known = confirmation.resolution if confirmation is not None else None
     n_pool = REDRAWN_POOL * len(judged) if redrawn else len(judged)
     design = Design(len(judged), n_pool, n_challengers)
-    spread = PRIOR if known is None else known.spread
+    prior = PRIOR_OF_ONE_EVENT if record.protocol in SINGLE_TRUTH else PRIOR
+    spread = prior if known is None else known.spread
     seen = detectable_gain(design, spread, n_seeds)
     return resolution(record.objective, design, spread, n_seeds, [gain for gain in (seen / 2, GOAL) if gain < seen])

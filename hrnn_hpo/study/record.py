@@ -49,7 +49,6 @@ class StudyRecord(BaseModel):
     user_fraction: float | None = None  # of the training users, in the search; all unless given
     deterministic: bool = False  # the same table for any number of workers
     n_held_back: int | None = None  # validation users for the confirmation alone; None: version 0.1.0 held none back
-    rolling: bool = False  # whether each run of the confirmation asks them at another moment of their histories
 
     @property
     def objectives(self) -> list[str]:

@@ -327,48 +327,6 @@ def test_a_protocol_that_draws_users_anew_holds_nobody_back() -> None:
     assert n_to_hold_back(make_split(log_of(*[2] * 2500), "personalize", 0)) == 0
 
 
-@pytest.mark.parametrize("protocol", ["leave-one-out", "newest-tenth"])
-@given(lengths=st.lists(st.integers(2, 70), min_size=12, max_size=30), n_steps=st.integers(0, 40))
-def test_stepping_back_moves_the_cuts_of_held_back_users_alone(
-    protocol: Protocol, lengths: list[int], n_steps: int
-) -> None:
-    dataset = log_of(*lengths, 10, 10, 10)
-    before, after = (make_split(dataset, protocol, 3, n_held_back=2, n_steps_back=n) for n in (0, n_steps))
-    assert before.held_back is not None
-    assert after.held_back is not None
-    assert evaluated(after.test, dataset) == evaluated(before.test, dataset)
-    assert evaluated(after.validation, dataset) == evaluated(before.validation, dataset)
-    assert after.held_back.users.tolist() == before.held_back.users.tolist()
-    stays = ~np.isin(before.train.users, before.held_back.users)
-    assert after.train.stops[stays].tolist() == before.train.stops[stays].tolist()
-    assert after.train.stops[~stays].tolist() == after.held_back.truth_starts.tolist()  # nothing behind the cut trains
-    n_truth = before.held_back.truth_stops - before.held_back.truth_starts
-    assert (after.held_back.truth_stops - after.held_back.truth_starts).tolist() == n_truth.tolist()
-    inputs = [split.truth_starts - dataset.user_offsets[split.users] for split in (before.held_back, after.held_back)]
-    steps, remainder = np.divmod(inputs[0] - inputs[1], n_truth)
-    assert not remainder.any()
-    assert (2 * inputs[1] >= inputs[0]).all()
-    reach = inputs[0] // 2 // n_truth
-    assert steps.tolist() == (n_steps % (reach + 1)).tolist()
-
-
-def test_five_steps_back_give_a_long_history_five_truths() -> None:
-    dataset = log_of(*[20] * 60)
-    parts = [make_split(dataset, "leave-one-out", 3, n_held_back=20, n_steps_back=n).held_back for n in range(5)]
-    starts = np.stack([part.truth_starts - dataset.user_offsets[part.users] for part in parts if part is not None])
-    assert starts.T.tolist() == [[18, 17, 16, 15, 14]] * 20
-
-
-@pytest.mark.parametrize("protocol", ["personalize", "personalize-last", "temporal"])
-def test_other_protocols_have_no_step_to_take(protocol: Protocol) -> None:
-    dataset = log_of(*[10] * 60)
-    before, after = (make_split(dataset, protocol, 3, n_held_back=2, n_steps_back=n) for n in (0, 3))
-    assert before.held_back is not None
-    assert after.held_back is not None
-    assert after.held_back.truth_starts.tolist() == before.held_back.truth_starts.tolist()
-    assert trained(after, dataset) == trained(before, dataset)
-
-
 @pytest.mark.parametrize("n_held_back", [-1, 60, 61])
 def test_somebody_is_left_to_validate(n_held_back: int) -> None:
     with pytest.raises(ConfigError, match=rf"but got {n_held_back} of 60 under `leave-one-out`"):

@@ -102,7 +102,6 @@ def require_same_data(entrants: list[Entrant]) -> None:
     facts = {name: {one.entry.study: getattr(one.record, name) for one in entrants} for name in SAME}
     # Version 0.1.0 wrote no number; where users are drawn anew nobody is held back under any version.
     facts["n_held_back"] = {one.entry.study: one.record.n_held_back or 0 for one in entrants}
-    facts["rolling"] = {one.entry.study: one.record.rolling for one in entrants}
     lines = [
         f"  {name}: " + ", ".join(f"{value} in {study!r}" for study, value in values.items())
         for name, values in facts.items()

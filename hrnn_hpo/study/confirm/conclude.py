@@ -64,7 +64,6 @@ def conclude(study: Study, record: StudyRecord, companion: Study, settings: Sett
         {trial.number: trial.value for trial in trials if trial.state == TrialState.COMPLETE},
         objective=record.objective,
         redrawn=record.protocol in REDRAWN,
-        rolling=record.rolling,
         failed=failed,
         comparable=record.user_fraction is None,
         doubt=_doubt(record),

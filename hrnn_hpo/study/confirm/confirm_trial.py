@@ -18,7 +18,6 @@ from hrnn_hpo.study.attributes import (
     CONFIGURATION,
     FIGURES,
     ROLE,
-    RUN_INDEX,
     TRAIN_SEED,
 )
 from hrnn_hpo.study.confirm.agenda import SCREENING
@@ -35,8 +34,7 @@ from hrnn_hpo.study.trials import count_trials, last_attempts
 class ConfirmObjective(Objective):
     """Trains a configuration of the search again, with the seed and the split of its run; keeps its users' figures.
 
-    Where users are held back, the search's validation users say when to stop and the held-back ones how good it is: run
-    r by the events r steps before those that the search has as truth.
+    Where users are held back, the search's validation users say when to stop and the held-back ones how good it is.
     """
 
     role: ClassVar[str] = "confirm"
@@ -47,15 +45,10 @@ class ConfirmObjective(Objective):
         return Configuration.model_validate({**trial.user_attrs[CONFIGURATION], "n_threads": self.context.n_threads})
 
     def _experiment(self, trial: FrozenTrial, configuration: Configuration) -> Experiment:
-        record, facts = self.context.record, trial.user_attrs
-        screening = facts[ROLE] == SCREENING
+        record, train_seed = self.context.record, trial.user_attrs[TRAIN_SEED]
+        judges = judging_seeds(record.seed) if trial.user_attrs[ROLE] == SCREENING else ()
         return prepare_experiment(
-            self.context.dataset,
-            configuration,
-            record.seen,
-            train_seed=facts[TRAIN_SEED],
-            apart_from=judging_seeds(record.seed) if screening else (),
-            n_steps_back=facts[RUN_INDEX] if record.rolling and not screening else 0,
+            self.context.dataset, configuration, record.seen, train_seed=train_seed, apart_from=judges
         )
 
     def _judged(self, trial: FrozenTrial, experiment: Experiment, result: ExperimentResult) -> ExperimentResult:

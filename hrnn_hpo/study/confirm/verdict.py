@@ -11,9 +11,6 @@ choose by, and picks the winner by those scores alone. How they are judged:
   and have nobody to draw, so a study holds max(100, 20 %) of the validation users back from trials and early stopping,
   and they alone are judged. Where fewer than 200 leave nobody to hold back, "yes" is never said (`doubt`). "no" may
   be: luck flatters what was chosen.
-- *Other moments.* A user has one truth a run, and what he did next at one moment is mostly luck. So run r of
-  `leave-one-out` and `newest-tenth` cuts the held-back users r truths earlier (a rolling origin; Tashman 2000): five
-  runs ask them at five moments, and that luck goes as if there were more users. `temporal` has one moment for all.
 - *Pairs.* Run r of every configuration has the same seed, training users and validation users, so configurations are
   compared by differences within a user of a run: what users and draws have in common cancels out.
 - *Units.* A user drawn for validation in several runs answers several times but is one user: the test (a sign flip per
@@ -88,7 +85,6 @@ def judge(
     *,
     objective: str,
     redrawn: bool,
-    rolling: bool = False,
     failed: Sequence[int] = (),
     seed: int = 0,
     comparable: bool = True,
@@ -140,7 +136,6 @@ def judge(
         n_seeds=len(runs[defaults]),
         n_users=len(distinct),
         redrawn=redrawn,
-        rolling=rolling,
         contenders=contenders,
         failed=sorted(failed),
         doubt=doubt,

@@ -54,7 +54,6 @@ def confirmation_table(study: Study) -> Html:
     redrawn = "training and validation users drawn anew for each" if found.redrawn else "the same users in each"
     if not found.redrawn and found.doubt is None:
         redrawn = "on users who were held back from the search"
-        redrawn += ", each run at another moment of their histories" if found.rolling else ""
     screened: list[Html | str] = [_screening_note(found), _screening_table(found)] if found.screened else []
     columns = ["", "search", "confirmed", "minus defaults", found.interval, "p (Holm)", "epochs"]
     return section(

@@ -12,7 +12,7 @@ from optuna.storages import RDBStorage
 
 from hrnn_hpo.data.ingest import check_minimum
 from hrnn_hpo.data.schema import Dataset
-from hrnn_hpo.data.splits import LEAST_VALIDATION, REDRAWN, ROLLING, make_split, n_to_hold_back
+from hrnn_hpo.data.splits import LEAST_VALIDATION, REDRAWN, make_split, n_to_hold_back
 from hrnn_hpo.errors import ConfigError, StudyError
 from hrnn_hpo.evaluation.metrics import COVERAGE
 from hrnn_hpo.evaluation.protocols import resolve_seen
@@ -208,13 +208,11 @@ def _new(
     facts["deterministic"] = request.deterministic
     facts["priors"] = request.priors is not False
     check_minimum(dataset)
-    n_held_back = n_to_hold_back(make_split(dataset, facts["protocol"], facts["split_seed"]))
     return new_record(
         asked,
         data=data,
         data_hash=dataset.content_hash,
-        n_held_back=n_held_back,
-        rolling=bool(n_held_back) and facts["protocol"] in ROLLING,
+        n_held_back=n_to_hold_back(make_split(dataset, facts["protocol"], facts["split_seed"])),
         sampler=name_of(request.sampler or "tpe"),
         pruner=name_of(request.pruner or ("median" if len(objectives) < 2 else NO_PRUNER)),
         keep=request.keep,
@@ -243,8 +241,7 @@ def _hold_back_notes(record: StudyRecord) -> list[str]:
     if record.n_held_back:
         return [
             f"{record.n_held_back:,} validation users are held back from the search: a confirmation is judged on them "
-            f"alone, since `{record.protocol}` has no others to draw"
-            + (", each run at another moment of their histories." if record.rolling else ".")
+            f"alone, since `{record.protocol}` has no others to draw."
         ]
     return [
         f"`{record.protocol}` draws no users anew, and fewer than {LEAST_VALIDATION} validation users are too few to "

@@ -15,11 +15,11 @@ from hrnn_hpo.data.synthetic import markov
 from hrnn_hpo.experiment import compare_baselines, evaluate_model, prepare_experiment, run_experiment
 from hrnn_hpo.experiment import test_part as part_for_tests
 from hrnn_hpo.search.space import SearchSpace
-from hrnn_hpo.study.attributes import CANDIDATE, CONFIGURATION, FIGURES, RUN_INDEX
+from hrnn_hpo.study.attributes import CANDIDATE, CONFIGURATION, FIGURES
 from hrnn_hpo.study.confirm.agenda import confirmation_runs, screening_runs
 from hrnn_hpo.study.confirm.figures import from_text
 from hrnn_hpo.study.confirm.runs import companion_of
-from hrnn_hpo.study.confirmation import EARLIER_VERSION, Confirmation, sentences
+from hrnn_hpo.study.confirmation import EARLIER_VERSION, Confirmation
 from hrnn_hpo.study.report.report import report
 from hrnn_hpo.study.results.export import export, render
 from hrnn_hpo.study.results.status import status
@@ -73,46 +73,6 @@ def test_held_back_users_judge_the_confirmation_and_choose_nothing(
     assert from_text(run.user_attrs[FIGURES]["figures"], np.float64).tolist() == judged.tolist()
     assert run.value == judged.mean() != trained.metrics["ndcg_at_10"]
     assert (found().verdict, found().doubt, found().n_users) == ("yes", None, 100)
-
-
-def test_each_run_asks_the_held_back_users_at_another_moment(
-    town: Dataset, shop_space: SearchSpace, tracker: Any, tmp_path: Path
-) -> None:
-    confirmed(town, shop_space)
-    companion = companion_of(load_study("s", open_storage()), open_storage())
-    assert companion is not None
-    of_defaults = [run for run in confirmation_runs(companion) if run.user_attrs[CANDIDATE] == 0]
-    assert [run.user_attrs[RUN_INDEX] for run in of_defaults] == [0, 1]
-    second = of_defaults[1]
-    split = make_split(town, "leave-one-out", 0, n_held_back=100, n_steps_back=1)
-    configuration = Configuration.model_validate(second.user_attrs[CONFIGURATION])
-    experiment = prepare_experiment(town, configuration, "keep", n_steps_back=1)
-    assert split.held_back is not None
-    trained = run_experiment(experiment, device="cpu")
-    judged = evaluate_model(trained.model, experiment, split.held_back).per_user["ndcg_at_10"]
-    assert from_text(second.user_attrs[FIGURES]["figures"], np.float64).tolist() == judged.tolist()
-    assert found().rolling
-    assert "users held back from the search and asked at another moment in each" in sentences(found())[0]
-    assert "each run at another moment of their histories" in report("s", tmp_path / "r.html").read_text("utf-8")
-
-
-def test_a_study_that_began_with_one_moment_stays_with_it(
-    town: Dataset, shop_space: SearchSpace, tracker: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with monkeypatch.context() as patch:
-        patch.setattr("hrnn_hpo.study.request.check.ROLLING", ())
-        confirmed(town, shop_space, confirm=0, n_trials=2)
-    confirmed(town, None, enqueue=())
-    companion = companion_of(load_study("s", open_storage()), open_storage())
-    assert companion is not None
-    second = next(run for run in confirmation_runs(companion) if run.user_attrs[RUN_INDEX] == 1)
-    experiment = prepare_experiment(town, Configuration.model_validate(second.user_attrs[CONFIGURATION]), "keep")
-    part = experiment.split.held_back
-    assert part is not None
-    trained = run_experiment(experiment, device="cpu")
-    judged = evaluate_model(trained.model, experiment, part).per_user["ndcg_at_10"]
-    assert from_text(second.user_attrs[FIGURES]["figures"], np.float64).tolist() == judged.tolist()
-    assert not found().rolling
 
 
 def test_screening_never_sees_the_users_who_judge(

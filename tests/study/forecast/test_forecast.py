@@ -18,7 +18,7 @@ from hrnn_hpo.study.forecast.measure import Measure, measure
 from hrnn_hpo.study.forecast.simulation import simulate
 from hrnn_hpo.study.plan import plan
 from hrnn_hpo.study.record import StudyRecord, new_record
-from hrnn_hpo.study.resolution import PRIOR, detectable_gain
+from hrnn_hpo.study.resolution import PRIOR, PRIOR_OF_ONE_EVENT, detectable_gain
 from hrnn_hpo.study.run.continuing import take_up
 from hrnn_hpo.study.storage.database import load_study, open_storage
 from hrnn_hpo.study.tune import tune
@@ -274,6 +274,7 @@ class TestWhatCanBeTold:
         held = expected(many, space, n_trials=20, protocol="leave-one-out").resolution
         assert held is not None
         assert (held.design.n_users, held.design.n_pool) == (100, 100)  # the same ones in every run
+        assert held.spread == PRIOR_OF_ONE_EVENT
 
 
 @pytest.mark.usefixtures("tracker")
