@@ -8,7 +8,7 @@ LOG is a file or folder, or one of the copies that defaults.py trains on, such a
 epoch. The searches of the space `hrnn` itself, which take two to three hours of one core each:
 
     scripts/benchmarks/confirmed.py data/ml-100k --name ml-100k-hrnn --space scripts/benchmarks/hrnn-space.yaml \\
-        --n-trials 20 --confirm 1 --protocol leave-one-out --pruner wilcoxon
+        --n-trials 20 --confirm 1 --protocol leave-one-out --pruner wilcoxon --ensemble
     scripts/benchmarks/confirmed.py journey-fifth --name journey-hrnn --space scripts/benchmarks/hrnn-space.yaml \\
         --n-trials 20 --confirm 1 --protocol newest-tenth --pruner wilcoxon
 """
@@ -27,7 +27,7 @@ from logs import write_copy
 from rows import Cell, Figures, Results, Rows, script_parser
 from tables import table
 
-from hrnn_hpo.study.confirm.leaderboard import leaderboard_content
+from hrnn_hpo.study.confirm.leaderboard import ensemble_note, leaderboard_content
 from hrnn_hpo.study.confirmation import sentences
 from hrnn_hpo.study.tune import StudyResult, tune
 
@@ -45,7 +45,8 @@ def measure(data: Path, work: Path, options: argparse.Namespace) -> Figures:
     if found.confirmation is None or found.leaderboard is None:
         raise SystemExit("the study was interrupted: the same command resumes it.")
     confirmation, board = found.confirmation.content(), leaderboard_content(found.leaderboard)
-    return {
+    ensemble = {"ensemble": board["differences"]["ensemble"]} if found.leaderboard.n_members else {}
+    return ensemble | {
         "seconds": float(spent.read_text()),
         "told": sentences(found.confirmation),
         "defaults": confirmation["defaults"],
@@ -55,6 +56,7 @@ def measure(data: Path, work: Path, options: argparse.Namespace) -> Figures:
         "metrics": {name: {metric: row[metric] for metric in SHOWN} for name, row in board["metrics"].items()},
         "intervals": {name: row["ndcg_at_10"] for name, row in board["intervals"].items()},
         "gain": board["gain"],
+        "note": ensemble_note(found.leaderboard),
     }
 
 
@@ -76,6 +78,7 @@ def _study(data: Path, options: argparse.Namespace) -> StudyResult:
         confirm_seeds=options.confirm_seeds,
         protocol=options.protocol,
         pruner=options.pruner,
+        ensemble=options.ensemble or None,
         seed=options.seed,
         n_threads=1,
     )
@@ -127,6 +130,9 @@ def tell(found: Figures) -> str:
     if gain := found.get("gain"):
         told = interval(gain["difference"], gain["low"], gain["high"], "+")
         parts.append(f"Tuned minus defaults on the test users: {told}, p {gain['p']:.3f}.")
+    if lacks := found.get("ensemble"):
+        told = interval(lacks["difference"], lacks["low"], lacks["high"], "+")
+        parts.append(f"{found['note']} Tuned minus ensemble: {told}, p {lacks['p']:.3f}.")
     return "\n\n".join(parts)
 
 
@@ -149,6 +155,7 @@ def main() -> None:
     parser.add_argument("--confirm-seeds", type=int, default=5)
     parser.add_argument("--protocol")
     parser.add_argument("--pruner", help="default: the space's")
+    parser.add_argument("--ensemble", action="store_true", help="train the winner on all confirmation seeds")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     results = Results("confirmed", options)
@@ -158,6 +165,7 @@ def main() -> None:
     settings = {"study": options.name, "space": Path(options.space).stem} | {
         name: getattr(options, name) for name in asked
     }
+    settings |= {"ensemble": True} if options.ensemble else {}
     results.run({options.name: Cell(settings, partial(measure, data, results.work, options))})
     results.show(report)
 
