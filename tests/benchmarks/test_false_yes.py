@@ -24,7 +24,7 @@ def row(users: str, gain: float, first: float, either: float) -> Row:
 
 @pytest.mark.parametrize(
     ("protocol", "hold_back", "n_users"),
-    [("leave-one-out", True, 100), ("leave-one-out", False, 500), ("personalize", True, 200)],
+    [("leave-one-out", True, 200), ("leave-one-out", False, 500), ("personalize", True, 200)],
 )
 def test_the_judged_users_are_the_products(protocol: Protocol, hold_back: bool, n_users: int) -> None:
     figures = measure(Design(protocol, hold_back, 40, 0.0), n_studies=2, n_resamples=50)
@@ -34,7 +34,7 @@ def test_the_judged_users_are_the_products(protocol: Protocol, hold_back: bool, 
 
 def test_a_large_gain_is_seen_and_a_study_repeats_itself() -> None:
     log, design = make_log(), Design("leave-one-out", True, 40, 1.0)
-    assert simulate(log, design, 0, 200) == simulate(log, design, 0, 200) == (True, True, 100)
+    assert simulate(log, design, 0, 200) == simulate(log, design, 0, 200) == (True, True, 200)
 
 
 @pytest.mark.parametrize("protocol", ["personalize", "leave-one-out", "temporal"])
