@@ -3,7 +3,7 @@
 GNU's OpenMP, which PyTorch's builds for Linux carry, lets threads spin for long where they wait for each other. On
 cores with other work the one that is waited for cannot run meanwhile, and two threads may train slower than one.
 Threads that sleep at once lose more to falling asleep and waking up than the work takes. Those that spin for a
-thirtieth of GNU's turns, then sleep, do well on busy and on quiet cores (scripts/benchmarks/busy_cores.py). The number
+tenth of GNU's turns, then sleep, do well on busy and on quiet cores (scripts/benchmarks/busy_cores.py). The number
 of threads is not made to follow the load (OMP_DYNAMIC): figures depend on it.
 """
 
@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 _log = logging.getLogger(__name__)
 
 SPINNING = "GOMP_SPINCOUNT"
-TURNS = "10000"  # of the loop in which a thread waits before it sleeps; GNU's own default is 300,000
+TURNS = "30000"  # of the loop in which a thread waits before it sleeps; GNU's own default is 300,000
 # Who sets one of these has decided how threads wait.
 DECIDES_WAITING = (SPINNING, "OMP_WAIT_POLICY", "KMP_BLOCKTIME", "KMP_LIBRARY")
 THREADS = "OMP_NUM_THREADS"

@@ -119,8 +119,8 @@ def before_pytorch(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("told", "then"),
     [
-        ({}, {"GOMP_SPINCOUNT": "10000"}),
-        ({"OMP_NUM_THREADS": "2"}, {"OMP_NUM_THREADS": "2", "GOMP_SPINCOUNT": "10000"}),
+        ({}, {"GOMP_SPINCOUNT": "30000"}),
+        ({"OMP_NUM_THREADS": "2"}, {"OMP_NUM_THREADS": "2", "GOMP_SPINCOUNT": "30000"}),
         ({"GOMP_SPINCOUNT": "500"}, {"GOMP_SPINCOUNT": "500"}),
         ({"OMP_WAIT_POLICY": "active"}, {"OMP_WAIT_POLICY": "active"}),
         ({"KMP_BLOCKTIME": "1"}, {"KMP_BLOCKTIME": "1"}),
@@ -164,7 +164,7 @@ def test_where_pytorch_came_first_nothing_is_changed_and_that_is_said_once(
         torch.set_num_threads(before)
     assert [record.message for record in caplog.records] == [
         "PyTorch was loaded before hrnn_hpo, so its threads spin while they wait: very slow on cores with other work. "
-        "Import hrnn_hpo first, or set GOMP_SPINCOUNT=10000 in the environment."
+        "Import hrnn_hpo first, or set GOMP_SPINCOUNT=30000 in the environment."
     ]
 
 
@@ -172,8 +172,8 @@ def test_where_pytorch_came_first_nothing_is_changed_and_that_is_said_once(
 @pytest.mark.parametrize(
     ("program", "spin_count"),
     [
-        ("import hrnn_hpo, torch", "'10000'"),
-        ("import hrnn_hpo.experiment", "'10000'"),
+        ("import hrnn_hpo, torch", "'30000'"),
+        ("import hrnn_hpo.experiment", "'30000'"),
         ("import torch, hrnn_hpo", "'300000'"),
     ],
 )

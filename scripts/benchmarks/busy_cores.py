@@ -30,7 +30,7 @@ WAYS: dict[str, dict[str, str]] = {
     "passive": {"OMP_WAIT_POLICY": "passive"},
     "no turns": {"GOMP_SPINCOUNT": "0"},
     "1,000 turns": {"GOMP_SPINCOUNT": "1000"},
-    "30,000 turns": {"GOMP_SPINCOUNT": "30000"},
+    "10,000 turns": {"GOMP_SPINCOUNT": "10000"},
 }
 N_EPOCHS = 4  # the first does not count
 GOALS = {"busy": (ONE, 0.8), "quiet": (GNU, 0.95)}  # the default's speed against another's
