@@ -27,7 +27,7 @@ from hrnn_hpo.data.featurize import AS_IT_IS, ValueScale
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.data.splits import Split
 from hrnn_hpo.errors import ConfigError, ModelError, RunFailedError
-from hrnn_hpo.files import require_writable, write_text
+from hrnn_hpo.files import require_writable, whole_file
 from hrnn_hpo.model.ensemble import AnyModel, Ensemble
 from hrnn_hpo.model.hrnn import HRNN, Catalogue
 
@@ -189,16 +189,22 @@ def read_record(folder: Path) -> SplitRecord:
 
 
 def count_test_opening(folder: Path) -> None:
-    """Record in split.json that the test part was evaluated once more."""
+    """Record in split.json that the test part was evaluated once more. Raises RunFailedError where it cannot be."""
     record = read_record(folder)
-    _write_record(folder, replace(record, test_openings=record.test_openings + 1))
+    try:
+        _write_record(folder, replace(record, test_openings=record.test_openings + 1))
+    except OSError as error:
+        raise RunFailedError(
+            f"{folder / SPLIT}: the opening of the test users cannot be written down ({error.strerror})."
+        ) from error
 
 
 def _write_record(folder: Path, record: SplitRecord) -> None:
     content = asdict(record)
     if record.n_members == 1:  # so that versions that know no ensembles read it
         del content["n_members"]
-    write_text(folder / SPLIT, json.dumps(content, indent=2))
+    with whole_file(folder / SPLIT) as draft:
+        draft.write_text(json.dumps(content, indent=2), "utf-8")
 
 
 def _up_to_truth(dataset: Dataset, split: Split) -> dict[str, NDArray[Any]]:

@@ -1,9 +1,12 @@
 """The model folder: what comes back, what never enters it, and what is refused."""
 
+import errno
 import json
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -300,6 +303,39 @@ def test_a_folder_that_is_none_says_what_writes_one(tmp_path: Path) -> None:
         load_model(tmp_path)
     with pytest.raises(ModelError, match="is not a model folder"):
         load_model(tmp_path / "nowhere")
+
+
+@pytest.fixture
+def full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the disk fill up at split.json, the last file of a folder."""
+    write = Path.write_text
+
+    def refuse(path: Path, *arguments: Any, **options: Any) -> int:
+        content = arguments[0]
+        if "test_openings" in content:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        return write(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "write_text", refuse)
+
+
+@pytest.mark.usefixtures("full_disk")
+def test_a_disk_that_fills_up_at_the_last_file_is_a_failed_run_and_leaves_nothing(copy: Path) -> None:
+    saved = load_model(copy)
+    target = copy.parent / "again"
+    before = sorted(copy.parent.iterdir())
+    with pytest.raises(RunFailedError, match=r"again: the model cannot be written \(.*No space left"):
+        write_model(target, saved)
+    assert sorted(copy.parent.iterdir()) == before
+
+
+@pytest.mark.usefixtures("full_disk")
+def test_an_opening_that_cannot_be_written_down_is_a_failed_run(copy: Path) -> None:
+    before = read_record(copy)
+    with pytest.raises(RunFailedError, match=r"split.json: .*opening of the test users.*\(No space left on device\)"):
+        count_test_opening(copy)
+    assert read_record(copy) == before
+    assert sorted(file.name for file in copy.iterdir()) == FILES
 
 
 def test_openings_of_the_test_data_are_counted(copy: Path) -> None:
