@@ -128,6 +128,14 @@ def test_a_store_that_cannot_be_opened_is_a_run_failure(uri: str, monkeypatch: p
         Tracker(uri)
 
 
+def test_a_refused_store_keeps_its_password_to_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(RunFailedError) as refused:
+        Tracker("http://me:secret@127.0.0.1:9")
+    assert "127.0.0.1:9" in str(refused.value)
+    assert "secret" not in str(refused.value)
+
+
 def test_an_embedded_store_that_cannot_be_opened_has_no_server_to_start() -> None:
     with pytest.raises(RunFailedError, match=r"^The tracking store sqlite:.* cannot be opened: [^\n]+$"):
         Tracker("sqlite:////dev/null/mlflow.db")

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from hrnn_hpo.stores import creating, mlflow_address, sqlite_file
+from hrnn_hpo.stores import creating, mlflow_address, sqlite_file, without_password
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 # MLflow's own seven retries with growing pauses would hold up a trial for minutes when a server is down.
@@ -120,4 +120,5 @@ def default_store(uri: str) -> Iterator[None]:
 
 
 def first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    """Return what an error says first, without the password of an address in it."""
+    return without_password((str(error).strip().splitlines() or [type(error).__name__])[0])

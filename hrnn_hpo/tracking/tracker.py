@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from hrnn_hpo.errors import RunFailedError
-from hrnn_hpo.stores import tracking_address
+from hrnn_hpo.stores import tracking_address, without_password
 from hrnn_hpo.tracking.models import register
 from hrnn_hpo.tracking.search import matching, query
 from hrnn_hpo.tracking.source import source_tags
@@ -50,7 +50,7 @@ class Tracker:
         try:
             self._client, self._experiment = open_store(self.uri)
         except Exception as error:
-            text = f"The tracking store {self.uri} cannot be opened: {first_line(error)}"
+            text = f"The tracking store {without_password(self.uri)} cannot be opened: {first_line(error)}"
             if not self.uri.startswith(("sqlite:", "file:")):
                 text += "\nStart the server, or leave --tracking-uri out to use the embedded store."
             raise RunFailedError(text) from error
