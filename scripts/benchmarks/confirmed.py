@@ -5,7 +5,7 @@ Run: .venv/bin/python scripts/benchmarks/confirmed.py LOG --space quickstart [--
 
 LOG is a file or folder, or one of the copies that defaults.py trains on, such as journey-fifth, made from a log in
 --data. The row is --name, else the log's name. The study is kept in --work: an interrupted one resumes after its last
-epoch. The searches of the space `hrnn` itself, which take two to three hours of one core each:
+epoch. The studies of the space `hrnn` itself (one core; ml-100k's took an hour and a half):
 
     scripts/benchmarks/confirmed.py data/ml-100k --name ml-100k-hrnn --space scripts/benchmarks/hrnn-space.yaml \\
         --n-trials 20 --confirm 1 --protocol leave-one-out --pruner wilcoxon --ensemble
@@ -45,7 +45,8 @@ def measure(data: Path, work: Path, options: argparse.Namespace) -> Figures:
     if found.confirmation is None or found.leaderboard is None:
         raise SystemExit("the study was interrupted: the same command resumes it.")
     confirmation, board = found.confirmation.content(), leaderboard_content(found.leaderboard)
-    ensemble = {"ensemble": board["differences"]["ensemble"]} if found.leaderboard.n_members else {}
+    note = ensemble_note(found.leaderboard)
+    ensemble = {} if note is None else {"ensemble": board["differences"]["ensemble"] | {"note": note}}
     return ensemble | {
         "seconds": float(spent.read_text()),
         "told": sentences(found.confirmation),
@@ -56,7 +57,6 @@ def measure(data: Path, work: Path, options: argparse.Namespace) -> Figures:
         "metrics": {name: {metric: row[metric] for metric in SHOWN} for name, row in board["metrics"].items()},
         "intervals": {name: row["ndcg_at_10"] for name, row in board["intervals"].items()},
         "gain": board["gain"],
-        "note": ensemble_note(found.leaderboard),
     }
 
 
@@ -132,7 +132,7 @@ def tell(found: Figures) -> str:
         parts.append(f"Tuned minus defaults on the test users: {told}, p {gain['p']:.3f}.")
     if lacks := found.get("ensemble"):
         told = interval(lacks["difference"], lacks["low"], lacks["high"], "+")
-        parts.append(f"{found['note']} Tuned minus ensemble: {told}, p {lacks['p']:.3f}.")
+        parts.append(f"{lacks['note']} Tuned minus ensemble: {told}, p {lacks['p']:.3f}.")
     return "\n\n".join(parts)
 
 
@@ -148,13 +148,13 @@ def main() -> None:
     parser = script_parser(__doc__, "confirmed")
     parser.add_argument("log", help="a file, a folder, or a name of defaults.py")
     parser.add_argument("--data", type=Path, default=Path("data"), help="where the public logs lie")
-    parser.add_argument("--name", help="the row's and the study's name; default: the data set's")
+    parser.add_argument("--name", help="the row's and the study's name; default: the log's")
     parser.add_argument("--space", required=True, help="what to search")
     parser.add_argument("--n-trials", type=int, default=8)
     parser.add_argument("--confirm", type=int, default=2, help="configurations to confirm")
     parser.add_argument("--confirm-seeds", type=int, default=5)
     parser.add_argument("--protocol")
-    parser.add_argument("--pruner", help="default: the space's")
+    parser.add_argument("--pruner", help="default: that of `tune`")
     parser.add_argument("--ensemble", action="store_true", help="train the winner on all confirmation seeds")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()

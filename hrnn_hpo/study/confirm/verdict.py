@@ -7,10 +7,9 @@ choose by, and picks the winner by those scores alone. How they are judged:
 - *Other users.* What a user likes about a configuration comes back in every run: who chose the winner must not judge
   it. `personalize` and `personalize-last` draw training and validation users anew for each run; about a ninth of them
   were in the search's validation, too few to matter (simulated, see below), and none of the first ten runs' in a
-  screening's. The other protocols cut all users in time
-  and have nobody to draw, so a study holds max(100, 40 %) of the validation users back from trials and early stopping,
-  and they alone are judged. Where fewer than 200 leave nobody to hold back, "yes" is never said (`doubt`). "no" may
-  be: luck flatters what was chosen.
+  screening's. The other protocols cut all users in time and have nobody to draw, so a study holds max(100, 40 %) of the
+  validation users back from trials and early stopping, and they alone are judged. Where fewer than 200 leave nobody to
+  hold back, "yes" is never said (`doubt`). "no" may be: luck flatters what was chosen.
 - *Pairs.* Run r of every configuration has the same seed, training users and validation users, so configurations are
   compared by differences within a user of a run: what users and draws have in common cancels out.
 - *Units.* A user drawn for validation in several runs answers several times but is one user: the test (a sign flip per
