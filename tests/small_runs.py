@@ -1,17 +1,22 @@
 """Small models and short trainings on one thread, imported by tests of model, training, serving and commands."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
+from strategies import train_part_of
 
 from hrnn_hpo.config import Configuration, Hyperparameters
 from hrnn_hpo.data.featurize import AS_IT_IS, ValueScale, event_features
+from hrnn_hpo.data.repeats import occurrences
+from hrnn_hpo.data.requests import requests_of_events
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.experiment import Experiment, ExperimentResult, prepare_experiment, run_experiment
 from hrnn_hpo.model.hrnn import HRNN, Catalogue
 from hrnn_hpo.model.inputs import StepInputs, step_inputs
+from hrnn_hpo.training.stopping import Validation
+from hrnn_hpo.training.trainer import TrainingData
 
 SMALL: dict[str, Any] = {
     "hidden_dimension": 8,
@@ -35,6 +40,12 @@ def small_configuration(protocol: str = "personalize", *, seed: int = 0, split_s
     )
 
 
+def small_hyperparameters(**changes: Any) -> Hyperparameters:
+    """Return those of `small_configuration`."""
+    made: Hyperparameters = small_configuration(**changes).hyperparameters
+    return made
+
+
 def run_small(dataset: Dataset, **changes: Any) -> tuple[Experiment, ExperimentResult]:
     """Return a short training on the dataset and what it came from; `changes` as in `small_configuration`."""
     experiment = prepare_experiment(dataset, small_configuration(**changes))
@@ -44,6 +55,29 @@ def run_small(dataset: Dataset, **changes: Any) -> tuple[Experiment, ExperimentR
 def inputs_of(dataset: Dataset, session_gap: int = 1800) -> StepInputs:
     """Return the input of the step before each event of the log."""
     return step_inputs(dataset, event_features(dataset, session_gap))
+
+
+def training_data(dataset: Dataset, session_gap: int = 1800) -> TrainingData:
+    """Return a log whose events all train, with the occurrences of repeats and the requests of known times."""
+    requests = requests_of_events(dataset, event_features(dataset, session_gap))
+    return TrainingData(
+        dataset,
+        inputs_of(dataset, session_gap),
+        train_part_of(dataset),
+        occurrences=occurrences(dataset),
+        requests=requests,
+    )
+
+
+def scores_in_order(*values: float) -> Callable[[HRNN], Validation]:
+    """Return an evaluation that gives these scores, epoch by epoch, to each of two users."""
+    left = iter(values)
+
+    def evaluate(model: HRNN) -> Validation:
+        value = next(left)
+        return Validation({"ndcg_at_10": value}, np.array([value, value]))
+
+    return evaluate
 
 
 def model_for(
