@@ -85,10 +85,10 @@ class Hyperparameters(Settings):
         ),
     ] = "none"
     item_start: Annotated[
-        Literal["random", "neighbours"],
+        Literal["random", "neighbours", "users"],
         Field(
             description="Where item embeddings start: at random, or near those of the items that stand near them in "
-            "the training histories."
+            "the training histories (neighbours) or that the same users have (users)."
         ),
     ] = "random"
     input_dropout: Annotated[float, Field(ge=0, lt=1, description="Dropout on the input embedding.")] = 0.2

@@ -90,8 +90,10 @@ def run_experiment(
         model.set_popularity(
             torch.from_numpy(experiment.log_popularity), torch.from_numpy(experiment.log_recent_popularity)
         )
-        if configuration.hyperparameters.item_start == "neighbours":
-            vectors = item_vectors(experiment.dataset, experiment.train, model.hidden_dimension, configuration.seed)
+        start = configuration.hyperparameters.item_start
+        if start != "random":
+            width, seed = model.hidden_dimension, configuration.seed
+            vectors = item_vectors(experiment.dataset, experiment.train, width, seed, start)
             model.start_items_at(torch.from_numpy(vectors))
         model.to(place)
         fitted = fit(

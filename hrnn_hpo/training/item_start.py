@@ -1,12 +1,15 @@
-"""Where item embeddings start: near those of the items that stand near them in the training histories.
+"""Where item embeddings start: near those of the items that are like them in the training histories.
 
 A table that starts at random has to learn from single steps which items are alike, and on a small log it learns that
-last. How near two items are can be counted before: their pointwise mutual information within a few events, negative
-values left out, factorized. That is what word2vec's skip-gram makes of text, in closed form (Levy & Goldberg, NeurIPS
-2014).
+last. How alike two items are can be counted before, and factorized:
+
+- `neighbours`: their pointwise mutual information within a few events, negative values left out. That is what
+  word2vec's skip-gram makes of text, in closed form (Levy & Goldberg, NeurIPS 2014).
+- `users`: the cosine of the sets of users who have them (EigenRec: Nikolakopoulos et al., Knowledge and Information
+  Systems 2019, with d = 0), its first direction left out: that one is popularity's, which the item bias has already.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,21 +27,27 @@ SMOOTHING = 0.75  # power of the items' frequencies as context (Levy, Goldberg &
 MOST_EVENTS = 2_000_000  # counted; of a larger log those of a random part of the users, about a gigabyte at most
 
 
-def item_vectors(dataset: Dataset, train: TrainPart, dimension: int, seed: int) -> NDArray[np.float32]:
-    """Return vectors of items whose products say how near items stand in training, (V, dimension), of deviation 1.
+def item_vectors(
+    dataset: Dataset, train: TrainPart, dimension: int, seed: int, start: Literal["neighbours", "users"]
+) -> NDArray[np.float32]:
+    """Return vectors of items whose products say how alike items are in training, (V, dimension), of deviation 1.
 
-    An item that has no other one near it in training is zero, and so are all where no item has.
+    An item that has no other one beside it in training is zero, and so are all where no item has.
     """
     from sklearn.utils.extmath import randomized_svd
     from threadpoolctl import threadpool_limits
 
-    near = _near(dataset, _part(dataset, train, seed))
-    n_components = min(dimension, dataset.n_items)
+    part = _part(dataset, train, seed)
+    if start == "neighbours":
+        shared, power, first = _information(_near(dataset, part)), 0.5, 0
+    else:  # the root of the cosines, and so its singular values whole
+        shared, power, first = _users(dataset, part), 1.0, 1
+    n_components = min(dimension + first, *shared.shape)
     vectors = np.zeros((dataset.n_items, dimension), dtype=np.float32)
     # Products of one thread: the same vectors in every process, whatever number of threads it has.
     with threadpool_limits(1):
-        left, values, _ = randomized_svd(_information(near), n_components, n_iter=4, random_state=seed)
-        vectors[:, :n_components] = left * np.sqrt(values)
+        left, values, _ = randomized_svd(shared, n_components, n_iter=4, random_state=seed)
+        vectors[:, : n_components - first] = (left * values**power)[:, first:]
         # Turned at random: as they are, the first units would carry nearly all, and each gate reads units one by one.
         turn, _ = np.linalg.qr(np.random.default_rng(seed).standard_normal((dimension, dimension)))
         turned: NDArray[np.float32] = vectors @ turn.astype(np.float32)
@@ -80,3 +89,16 @@ def _information(near: "csr_array") -> "csr_array":
     found = information > 0
     values = information[found].astype(np.float32)
     return csr_array((values, (pairs.row[found], pairs.col[found])), shape=near.shape)
+
+
+def _users(dataset: Dataset, train: TrainPart) -> "csr_array":
+    """Return who has each item in training, rows of length 1, (V, users): products of two rows are cosines."""
+    from scipy.sparse import csr_array
+
+    rows = np.concatenate([np.empty(0, np.int64), *training_rows(dataset, train)])
+    users, items = np.searchsorted(train.stops, rows, side="right"), np.asarray(dataset.items)[rows]
+    has = csr_array((np.ones(len(rows), np.float32), (items, users)), shape=(dataset.n_items, max(len(train.users), 1)))
+    has.sum_duplicates()
+    n_users = np.diff(has.indptr)
+    has.data = np.repeat(1 / np.sqrt(np.maximum(n_users, 1)), n_users).astype(np.float32)
+    return has

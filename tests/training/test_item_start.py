@@ -1,7 +1,8 @@
-"""Item embeddings that start near those of their neighbours in the training histories, and of nothing else."""
+"""Item embeddings that start near those of like items in the training histories, and of nothing else."""
 
 import math
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -19,6 +20,8 @@ from hrnn_hpo.model.hrnn import HRNN, ITEM_START
 from hrnn_hpo.training import item_start
 from hrnn_hpo.training.item_start import SMOOTHING, WINDOW, item_vectors
 
+Start = Literal["neighbours", "users"]
+START = pytest.mark.parametrize("start", ["neighbours", "users"])
 LOG = markov(n_users=60, n_items=30, n_events=30)
 
 
@@ -44,7 +47,30 @@ def test_information_is_that_of_a_literal_count(dataset: Dataset) -> None:
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
-def test_items_of_one_shelf_start_near_each_other() -> None:
+@given(datasets())
+def test_what_items_share_of_their_users_is_the_cosine_of_two_sets(dataset: Dataset) -> None:
+    train = train_part_of(dataset, 1)
+    having: list[set[int]] = [set() for _ in range(dataset.n_items)]
+    for user, stop in zip(train.users, train.stops, strict=True):
+        for item in dataset.items[dataset.user_offsets[user] : stop]:
+            having[item].add(int(user))
+    expected = [[len(a & b) / math.sqrt(max(len(a) * len(b), 1)) for b in having] for a in having]
+    shared = item_start._users(dataset, train)
+    np.testing.assert_allclose((shared @ shared.T).toarray(), expected, atol=1e-6)
+
+
+def test_popularity_is_no_likeness_of_users() -> None:
+    """Two tastes, and an item that everybody has: it is near neither of them, and they are apart."""
+    histories = [[0, 1, 4], [1, 0, 4], [2, 3, 4], [3, 2, 4]]
+    vectors = item_vectors(dataset_of(histories), train_part_of(dataset_of(histories)), 4, seed=0, start="users")
+    sizes = np.linalg.norm(vectors, axis=1)
+    np.testing.assert_allclose(vectors[0], vectors[1], atol=1e-5)
+    np.testing.assert_allclose(vectors[0], -vectors[2], atol=1e-5)
+    assert sizes[4] < 1e-5 < sizes[0]
+
+
+@START
+def test_items_of_one_shelf_start_near_each_other(start: Start) -> None:
     """Users take items of one of three shelves at a time; an item that nobody takes starts at random alone."""
     rng = np.random.default_rng(0)
     histories = [
@@ -52,8 +78,8 @@ def test_items_of_one_shelf_start_near_each_other() -> None:
         for _ in range(200)
     ]
     dataset = dataset_of(histories, n_items=31)
-    vectors = item_vectors(dataset, train_part_of(dataset), 16, seed=0)
-    assert vectors.shape == (31, 16)
+    vectors = item_vectors(dataset, train_part_of(dataset), 3, seed=0, start=start)
+    assert vectors.shape == (31, 3)
     assert vectors.std() == pytest.approx(1.0, abs=1e-5)
     assert not vectors[30].any()
     products = vectors[:30] @ vectors[:30].T
@@ -62,24 +88,27 @@ def test_items_of_one_shelf_start_near_each_other() -> None:
     assert products[same].min() > products[other].max()
 
 
-def test_units_share_the_load() -> None:
-    spread = item_vectors(LOG, train_part_of(LOG), 16, seed=0).std(axis=0)
+@START
+def test_units_share_the_load(start: Start) -> None:
+    spread = item_vectors(LOG, train_part_of(LOG), 16, seed=0, start=start).std(axis=0)
     assert spread.max() < 2.5 * spread.min()
 
 
-def test_a_table_wider_than_the_catalogue_and_a_log_without_neighbours() -> None:
+@START
+def test_a_table_wider_than_the_catalogue_and_nothing_to_learn_from(start: Start) -> None:
     few = dataset_of([[0, 1, 2], [2, 1, 0]])
-    assert np.isfinite(item_vectors(few, train_part_of(few), 128, seed=0)).all()
-    alone = dataset_of([[0, 0, 0], [1]])
-    assert not item_vectors(alone, train_part_of(alone), 8, seed=0).any()
-    assert not item_vectors(few, TrainPart(np.array([0]), np.array([0])), 8, seed=0).any()  # nobody trains
+    assert np.isfinite(item_vectors(few, train_part_of(few), 128, seed=0, start=start)).all()
+    alone = dataset_of([[0, 0, 0]])
+    assert not item_vectors(alone, train_part_of(alone), 8, seed=0, start=start).any()
+    assert not item_vectors(few, TrainPart(np.array([0]), np.array([0])), 8, seed=0, start=start).any()  # nobody trains
 
 
-def test_the_number_of_threads_changes_no_bit() -> None:
+@START
+def test_the_number_of_threads_changes_no_bit(start: Start) -> None:
     found = []
     for n_threads in (1, 2):
         with threadpool_limits(n_threads):
-            found.append(item_vectors(LOG, train_part_of(LOG), 16, seed=3))
+            found.append(item_vectors(LOG, train_part_of(LOG), 16, seed=3, start=start))
     assert np.array_equal(*found)
 
 
@@ -92,27 +121,28 @@ def test_of_a_large_log_some_users_are_counted(monkeypatch: pytest.MonkeyPatch) 
         return near(dataset, train)
 
     monkeypatch.setattr(item_start, "_near", noted)
-    whole = item_vectors(LOG, train_part_of(LOG), 8, seed=0)
+    whole = item_vectors(LOG, train_part_of(LOG), 8, seed=0, start="neighbours")
     monkeypatch.setattr(item_start, "MOST_EVENTS", LOG.n_events // 3)
-    part = item_vectors(LOG, train_part_of(LOG), 8, seed=0)
+    part = item_vectors(LOG, train_part_of(LOG), 8, seed=0, start="neighbours")
     assert seen == [60, 20]
     assert not np.array_equal(whole, part)
 
 
 def test_a_model_starts_at_the_vectors_and_its_own_noise() -> None:
-    experiment = prepare_experiment(LOG, small_configuration(item_start="neighbours"))
+    experiment = prepare_experiment(LOG, small_configuration())
     torch.manual_seed(0)
     model = HRNN(experiment.catalogue, experiment.configuration.hyperparameters)
     before = model.item_embedding.detach().clone()
-    vectors = torch.from_numpy(item_vectors(LOG, experiment.train, 8, seed=0))
+    vectors = torch.from_numpy(item_vectors(LOG, experiment.train, 8, seed=0, start="users"))
     model.start_items_at(vectors)
     torch.testing.assert_close(model.item_embedding[:-1].detach(), before[:-1] + ITEM_START * vectors)
     assert torch.equal(model.item_embedding[-1], before[-1])  # the start token
 
 
-def test_a_run_repeats_itself_and_learns_nothing_from_what_is_held_back() -> None:
+@START
+def test_a_run_repeats_itself_and_learns_nothing_from_what_is_held_back(start: Start) -> None:
     other = replace(LOG, items=np.where(_last_two(LOG), 0, LOG.items).astype(np.int32))
-    configuration = small_configuration("leave-one-out", item_start="neighbours", repeats="ignored")
+    configuration = small_configuration("leave-one-out", item_start=start, repeats="ignored")
     one, again, without = (
         run_experiment(prepare_experiment(log, configuration), device="cpu", fixed_epochs=1, validate=False).model
         for log in (LOG, LOG, other)
