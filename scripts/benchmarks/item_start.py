@@ -1,13 +1,14 @@
-"""What item embeddings gain that start near their neighbours: ml-100k, leave-one-out, three seeds.
+"""What item embeddings gain that start near those of like items: ml-100k, leave-one-out, three seeds.
 
-Run: .venv/bin/python scripts/benchmarks/item_start.py [--rows 'random-*,neighbours-*']
+Run: .venv/bin/python scripts/benchmarks/item_start.py [--rows 'random-*,users-*']
 
 The configuration is search_spaces/best/ml-100k.yaml with what the variant says. `neighbours` adds vectors of deviation
-.1 to the random start of .02; `neighbours-.05` and `-.2` are other sizes of them, and `random-.1` is a random start of
-their size. The same seeds draw all variants, so differences to `random` are paired. One to two minutes a row on a quiet
-core; an interrupted row resumes from its last epoch.
+.1 to the random start of .02, and so does `users`; `-.05` and `-.2` are other sizes of them, and `random-.1` is a
+random start of their size. The same seeds draw all variants, so differences to `random` are paired. One to two minutes
+a row on a quiet core; an interrupted row resumes from its last epoch.
 """
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -22,20 +23,24 @@ from hrnn_hpo.model import hrnn
 
 SEEDS = (0, 1, 2)
 METRIC = "ndcg_at_10"
-NEIGHBOURS = {"item_start": "neighbours"}
+NEIGHBOURS, USERS = {"item_start": "neighbours"}, {"item_start": "users"}
 VARIANTS: dict[str, dict[str, Any]] = {
     "random": {"item_start": "random"},
     "random-.1": {"item_start": "random"},
     "neighbours": NEIGHBOURS,
     "neighbours-.05": NEIGHBOURS,
     "neighbours-.2": NEIGHBOURS,
+    "users": USERS,
+    "users-.05": USERS,
+    "users-.2": USERS,
     "shuffled-ties": {"item_start": "random", "shuffle_ties": True},
     "neighbours+shuffled-ties": NEIGHBOURS | {"shuffle_ties": True},
+    "users+shuffled-ties": USERS | {"shuffle_ties": True},
 }
-PATCHES = {
-    "random-.1": lambda: mock.patch.object(hrnn, "RANDOM_START", 0.1),
-    "neighbours-.05": lambda: mock.patch.object(hrnn, "ITEM_START", 0.05),
-    "neighbours-.2": lambda: mock.patch.object(hrnn, "ITEM_START", 0.2),
+PATCHES = {"random-.1": lambda: mock.patch.object(hrnn, "RANDOM_START", 0.1)} | {
+    f"{start}-{str(size)[1:]}": partial(mock.patch.object, hrnn, "ITEM_START", size)
+    for start in ("neighbours", "users")
+    for size in (0.05, 0.2)
 }
 
 

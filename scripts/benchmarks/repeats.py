@@ -6,10 +6,10 @@ Where the household's own products are mixed in, a repeat gives the softmax near
 learned from new targets alone. The variants are patches of the product that add W times a loss of the softmax's own:
 `own-W` on every target, `new-W` on new products alone, and `cut-W` on every target while the mixture's gradient to the
 softmax is cut (its gate's to the states stays). `drop-P` lets a share P of the steps, drawn in each update, see no own
-products, so that the softmax must answer there alone. `svd` starts the item table at what the households' sets of
-products hold, and not at random. Variants without a patch change hyperparameters: `ahead-K` is `targets_ahead` (1
-unless named, `auto` looks two baskets ahead), `batch-B` takes B households an update, B / 64 of the targets and so many
-more updates, and `dropout-P` is each of the three dropouts. `mixed` has the mixture alone, `ignored` has none. The log
+products, so that the softmax must answer there alone. Variants without a patch change hyperparameters: `ahead-K` is
+`targets_ahead` (1 unless named, `auto` looks two baskets ahead), `batch-B` takes B households an update, B / 64 of the
+targets and so many more updates, `dropout-P` is each of the three dropouts, and `users` is `item_start: users`, a table
+that starts at what the households' sets of products hold. `mixed` has the mixture alone, `ignored` has none. The log
 is hierarchy.py's (baskets of frequent products in random order, protocol `newest-tenth`), H = 64, 1,024 negatives.
 Every epoch is run, so that one sees when each part is at its best; `best_epoch` is the best on all validation truths.
 `baselines` have no training, and validation households choose their constants. About half a minute a row at 0.1 of the
@@ -20,7 +20,6 @@ import contextlib
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
-from unittest import mock
 
 import numpy as np
 import torch
@@ -35,7 +34,6 @@ from hrnn_hpo.config import AUTO, Configuration, parse_hyperparameters
 from hrnn_hpo.data.prepared import load_dataset
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.evaluation.protocols import ScoreRows, rank
-from hrnn_hpo.evaluation.untrained.common import item_sets, training_events
 from hrnn_hpo.evaluation.untrained.ease import ease
 from hrnn_hpo.evaluation.untrained.popular import popularity
 from hrnn_hpo.experiment import (
@@ -43,7 +41,6 @@ from hrnn_hpo.experiment import (
     compare_baselines,
     evaluate_model,
     prepare_experiment,
-    run,
     run_experiment,
     test_part,
 )
@@ -59,7 +56,7 @@ METRIC = "ndcg_at_10"
 PARTS = ("", "_repeats", "_new")
 VARIANTS = (
     *("mixed", "own-1", "own-3", "new-1", "cut-1", "drop-0.5", "batch-8", "ahead-auto", "ahead-64"),
-    *("ahead-auto-batch-8", "ahead-64-batch-8", "ahead-auto-batch-8-dropout-0.5", "ahead-auto-batch-8-svd"),
+    *("ahead-auto-batch-8", "ahead-64-batch-8", "ahead-auto-batch-8-dropout-0.5", "ahead-auto-batch-8-users"),
     *("ignored", "batch-8-ignored"),
 )
 PATCHES = ("own", "new", "cut", "drop")
@@ -121,39 +118,13 @@ def patched(variant: str) -> Iterator[None]:
         criterion.sampled_softmax = plain
 
 
-@contextlib.contextmanager
-def table_of_sets(experiment: Experiment) -> Iterator[None]:
-    """Have models start with an item table made of the training households' sets of products, as long as a random one.
-
-    Its rows are those of V S, where X = U S V' is the matrix of households and products with columns of length 1.
-    """
-    from scipy.sparse import diags_array
-    from scipy.sparse.linalg import svds
-
-    dataset, train = experiment.dataset, experiment.split.train
-    owners, events = training_events(dataset, train)
-    sets = item_sets(owners, dataset.items[events], (len(train.users), dataset.n_items)).astype(np.float64)
-    sets = sets @ diags_array(1 / np.sqrt(np.maximum(sets.sum(axis=0), 1)))
-
-    class Started(HRNN):
-        def set_popularity(self, *given: Tensor) -> None:
-            super().set_popularity(*given)
-            start = np.random.default_rng(0).random(min(sets.shape))
-            _, sizes, products = svds(sets, k=self.hidden_dimension, v0=start)
-            table = torch.from_numpy((products.T * sizes).astype(np.float32))  # (V, H)
-            with torch.no_grad():
-                self.item_embedding[:-1] = table * (self.item_embedding[:-1].norm() / table.norm())
-
-    with mock.patch.object(run, "HRNN", Started):
-        yield
-
-
 def configuration_of(variant: str, seed: int, epochs: int) -> Configuration:
-    repeats = "ignored" if variant.endswith("ignored") else "mixed"
+    words = variant.split("-")
     values = {
         **COMMON,
         "targets_ahead": 1.0,
-        "repeats": repeats,
+        "repeats": "ignored" if "ignored" in words else "mixed",
+        "item_start": "users" if "users" in words else "random",
         "hidden_dimension": 64,
         "epochs": epochs,
         "patience": epochs,
@@ -172,7 +143,7 @@ def measure(name: str, variant: str, dataset: Dataset, configuration: Configurat
     """Return the figures of every epoch, and those of the best one on validation and test households."""
     torch.set_num_threads(1)
     experiment = prepare_experiment(dataset, configuration, "keep")
-    with patched(variant), table_of_sets(experiment) if "svd" in variant.split("-") else contextlib.nullcontext():
+    with patched(variant):
         result = run_experiment(experiment, device="cpu", checkpoint=checkpoint)
     part = test_part(experiment)
     test = evaluate_model(result.model, experiment, part).metrics
