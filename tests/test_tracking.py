@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -223,6 +224,13 @@ def test_a_model_is_registered_once_and_comes_back_as_its_folder(tracker: Tracke
     for wrong in ("models:/", "models:/first", "models:/first/3", "models:/first@nobody", "models:/second/1"):
         with pytest.raises(ConfigError, match=rf"^{wrong}: .* is models:/NAME/VERSION .* registered there: first\.$"):
             download_model(wrong, tracker.uri)
+
+
+def test_looking_for_a_model_makes_no_store(tmp_path: Path) -> None:
+    file = tmp_path / "mlflow.db"
+    with pytest.raises(ConfigError, match=f"no MLflow store at {re.escape(str(file))}; `hrnn-hpo tune` makes one"):
+        download_model("models:/first/1", f"sqlite:///{file}")
+    assert not list(tmp_path.iterdir())
 
 
 def test_two_studies_of_one_name_never_share_a_registered_model(tracker: Tracker, tmp_path: Path) -> None:

@@ -93,8 +93,12 @@ def download_model(address: str, uri: str | None = None) -> Path:
 
     store = tracking_address(uri)
     file = sqlite_file(store)
+    if file is not None and not file.exists():
+        raise ConfigError(
+            f"{address}: there is no MLflow store at {file}; `hrnn-hpo tune` makes one, --tracking-uri names another."
+        )
     try:
-        if file is not None and file.exists():
+        if file is not None:
             rebase_artifacts(file)
         with quiet(), default_store(store):
             folder = Path(mlflow.artifacts.download_artifacts(artifact_uri=address))
