@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from hrnn_hpo.plain_data import load_yaml
 from hrnn_hpo.search.parameter import DEFAULT_WIDTH, Parameter, Prior
 from hrnn_hpo.search.values import (
     Value,
@@ -76,6 +77,10 @@ def _read_weights(parameter: Parameter, said: Any) -> tuple[Prior | None, list[s
             for key in said
             if not any(_names(key, choice) for choice in parameter.choices)
         ]
+        for choice in parameter.choices:
+            keys = [str(key) for key in said if _names(key, choice)]
+            if len(keys) > 1:
+                problems.append(f"weights: {' and '.join(keys)} are one choice, {show(choice)}; keep one.")
         values = [next((weight for key, weight in said.items() if _names(key, one)), 1.0) for one in parameter.choices]
     elif isinstance(said, list):
         problems, values = [], said
@@ -94,7 +99,12 @@ def _read_weights(parameter: Parameter, said: Any) -> tuple[Prior | None, list[s
 
 def _names(key: Any, choice: Value) -> bool:
     """Return whether a key of `weights` names a choice; files have keys as text, `0.9` and `true` too."""
-    return same(key, choice) or (isinstance(key, str) and same(yaml.safe_load(key), choice))
+    if same(key, choice):
+        return True
+    try:
+        return isinstance(key, str) and same(load_yaml(key), choice)
+    except yaml.YAMLError:  # text such as `[a`, which is the name of nothing
+        return False
 
 
 def draw(parameter: Parameter, rng: "np.random.Generator") -> Value:
