@@ -206,7 +206,10 @@ def _content(result: "StudyResult") -> dict[str, Any]:
         "confirmation": result.confirmation.content() if result.confirmation else None,
         "leaderboard": leaderboard_content(board) if board else None,
         "answers": result.answers.content() if result.answers else None,
+        "outdated": result.outdated,
         "out": result.out,
+        "written": list(result.written.names),
+        "model_of": result.written.model_of,
     }
 
 
@@ -243,18 +246,24 @@ def _show(result: "StudyResult") -> None:
             print_warning(
                 f"the test users have been looked at {board.opening} times: these figures flatter the winner."
             )
-        if board.winner != result.best_trial:
-            print_warning(
-                f"these are the figures of trial {board.winner}, best after {board.n_done} trials, when the test users "
-                f"were opened. Trial {result.best_trial} is ahead now; --again opens them once more, and says so."
-            )
+        if result.outdated is not None:
+            print_warning(f"{result.outdated} --again opens them once more, and says so.")
     if result.out is not None:
-        last = ", leaderboard.json" if board is not None else ""
-        last += ", answers.json" if result.answers is not None and result.answers.told else ""
-        results.print(f"Written to {result.out}: best.yaml, model/, trials.csv{last}.", soft_wrap=True)
+        _show_written(result.out, result)
     if result.interrupted:
         results.print("The same command continues the study.")
     results.print(f"Every run: {ui_line(result.tracking_uri)}", soft_wrap=True)
+
+
+def _show_written(out: Path, result: "StudyResult") -> None:
+    if not result.written.names:
+        results.print(f"Nothing is written to {out}: no trial is complete yet.", soft_wrap=True)
+        return
+    results.print(f"Written to {out}: {', '.join(result.written.names)}.", soft_wrap=True)
+    if result.written.model_of is None:
+        print_warning(f"this machine has no model of trial {result.best_trial}: {out / 'model'} is not written.")
+    elif result.written.model_of == "test figures":
+        print_warning(f"{out / 'model'} is the model of the test figures, best.yaml what the winner is trained by.")
 
 
 def ui_line(tracking_uri: str) -> str:

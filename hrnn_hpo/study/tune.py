@@ -6,7 +6,7 @@ in the study's record.
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from hrnn_hpo.study.confirm.leaderboard import Leaderboard
 from hrnn_hpo.study.confirm.refit import winning_configuration
 from hrnn_hpo.study.confirm.runs import begin_confirmation, companion_of
 from hrnn_hpo.study.confirm.settings import Settings, remember_settings
-from hrnn_hpo.study.confirm.test_part import open_test_part
+from hrnn_hpo.study.confirm.test_part import open_test_part, outdated
 from hrnn_hpo.study.confirmation import Confirmation
 from hrnn_hpo.study.objectives import FrontPoint, pareto_front
 from hrnn_hpo.study.plan import READING, data_on_disk, plan_ahead
@@ -38,7 +38,7 @@ from hrnn_hpo.study.request.check import CheckedRequest, check_request
 from hrnn_hpo.study.request.part_of_users import check_fidelity
 from hrnn_hpo.study.request.request import StudyRequest, study_request
 from hrnn_hpo.study.request.widening import finish_widening
-from hrnn_hpo.study.results.folder import require_results_target, write_results
+from hrnn_hpo.study.results.folder import Written, require_results_target, write_results
 from hrnn_hpo.study.results.to_mlflow import track_results
 from hrnn_hpo.study.run.control import Control, signals_ask
 from hrnn_hpo.study.run.loop import Callback
@@ -81,7 +81,9 @@ class StudyResult:
     confirmation: Confirmation | None  # None where nothing was confirmed
     leaderboard: Leaderboard | None  # None where the search was interrupted
     answers: Answers | None  # what each hyperparameter brought, what more trials are worth; None where it failed
+    outdated: str | None  # in which way the leaderboard and the model are not those of the winner; None where they are
     out: Path | None
+    written: Written = field(default_factory=Written)  # what was written there
 
 
 def tune(
@@ -165,7 +167,7 @@ def tune(
         result = _result(study, stopped, database, tracker, board, asked.out, work.control)
         state = "stopped" if board is None else "complete"
         if asked.out is not None:
-            write_results(asked.out, study, result.answers)
+            result = replace(result, written=write_results(asked.out, study, result.answers))
         return result
     except KeyboardInterrupt:
         state = "stopped"
@@ -304,6 +306,7 @@ def _result(
         confirmation=read_confirmation(study),
         leaderboard=board,
         answers=try_answers(study),
+        outdated=outdated(study),
         out=out,
     )
 

@@ -32,7 +32,7 @@ from hrnn_hpo.study.folders import checkpoint_file, study_folder
 from hrnn_hpo.study.record import StudyRecord
 from hrnn_hpo.study.run.trial_files import model_folder
 from hrnn_hpo.study.seeds import CONFIRMATION_STREAM, trial_seed
-from hrnn_hpo.study.trials import read_confirmation, winner_trial
+from hrnn_hpo.study.trials import last_attempts, read_confirmation, winner_trial
 
 FINAL = "final"  # attribute of a study: what the refits were, by trial
 _MEMBER = "member-"  # begins the names of the folders with the further refits of an ensemble
@@ -70,6 +70,19 @@ def winning_model(study: Study) -> Path | None:
         several = ensemble_folder(study, winner)
         folder = several if several.is_dir() else folder
     return folder if folder.is_dir() else None
+
+
+def shown_model(study: Study, winner: int, *, refit: bool, ensemble: bool) -> Path | None:
+    """Return the folder of the model whose test figures a study shows, None where there is none on this machine.
+
+    `winner` is its trial, by its number; the other two say which of a trial's models it was.
+    """
+    trial = next((trial for trial in last_attempts(study) if trial.number == winner), None)
+    if trial is None:
+        return None
+    own = [model_folder(study, trial)]
+    refits = study_folder(study).glob(f"refit-{winner}-*/{'ensemble' if ensemble else 'model'}")
+    return next((folder for folder in (refits if refit else own) if folder.is_dir()), None)
 
 
 def ensemble_folder(study: Study, trial: FrozenTrial) -> Path:

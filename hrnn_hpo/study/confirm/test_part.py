@@ -84,8 +84,7 @@ def open_test_part(
     stored = read_leaderboard(study)
     if winner is None:
         return stored
-    settings = wanted_settings(study, None, None)
-    n_members = settings.n_seeds if settings.ensemble and confirmed else 0
+    n_members = _n_members(study)
     known = None if stored is None else (stored.winner, stored.refit, stored.n_members)
     if stored is not None and (not again or known == (winner.number, confirmed, n_members)):
         return stored
@@ -144,6 +143,36 @@ def open_test_part(
     study.set_user_attr(LEADERBOARD, {**vars(board), TEST_FIGURES: _packed(rows[WINNER], record.objective)})
     drop_refits(study, list(compared.values()) if confirmed else [])
     return board
+
+
+def outdated(study: Study) -> str | None:
+    """Return in which way the study would now show other test figures, and leave another model, than it has shown.
+
+    None where it would not, and before the test users were opened.
+    """
+    board, winner, n_members = read_leaderboard(study), winner_trial(study), _n_members(study)
+    if board is None or winner is None:
+        return None
+    if winner.number != board.winner:
+        return (
+            f"The test figures are those of trial {board.winner}, best after {board.n_done} trials, when the test "
+            f"users were opened. Trial {winner.number} is ahead now."
+        )
+    if read_confirmation(study) is not None and not board.refit:
+        return (
+            f"The test figures are those of trial {board.winner} as the search had trained it: the test users were "
+            "opened before its confirmation."
+        )
+    if n_members and n_members != board.n_members:
+        told = f"an ensemble of {board.n_members}" if board.n_members else "no ensemble"
+        return f"The test users were opened when the study had {told}; one of {n_members} refits was asked for since."
+    return None
+
+
+def _n_members(study: Study) -> int:
+    """Return of how many refits the study is to leave the mean; 0 for one model alone."""
+    settings = wanted_settings(study, None, None)
+    return settings.n_seeds if settings.ensemble and read_confirmation(study) is not None else 0
 
 
 def figures_on_test_users(study: Study) -> tuple[NDArray[np.int64], NDArray[np.float64]] | None:

@@ -18,7 +18,7 @@ from hrnn_hpo.study.confirm.leaderboard import (
     ensemble_note,
     read_leaderboard,
 )
-from hrnn_hpo.study.confirm.test_part import openings
+from hrnn_hpo.study.confirm.test_part import openings, outdated
 from hrnn_hpo.study.confirmation import Confirmation, sentences
 from hrnn_hpo.study.record import StudyRecord
 from hrnn_hpo.study.trials import read_confirmation
@@ -32,7 +32,7 @@ def verdict(study: Study, record: StudyRecord, best: FrozenTrial | None) -> Html
     told = sentences(confirmation) if confirmation is not None else []
     told.append(_words(board, record, best, confirmed=confirmation is not None))
     texts = [element("p", told[0], "verdict"), *(element("p", text) for text in told[1:])]
-    texts += [element("p", text, "warning") for text in _warnings(board, record, best, n_openings)]
+    texts += [element("p", text, "warning") for text in _warnings(study, board, record, n_openings)]
     times = {0: "have not been looked at", 1: "have been looked at once"}
     looked = times.get(n_openings, f"have been looked at {n_openings} times")
     texts.append(element("p", f"The test users {looked}.", "note"))
@@ -205,7 +205,7 @@ def _words(board: Leaderboard | None, record: StudyRecord, best: FrozenTrial | N
     )
 
 
-def _warnings(board: Leaderboard | None, record: StudyRecord, best: FrozenTrial | None, n_openings: int) -> list[str]:
+def _warnings(study: Study, board: Leaderboard | None, record: StudyRecord, n_openings: int) -> list[str]:
     if board is None:
         return ["The test part was opened, but no figures were kept: the process ended before."] if n_openings else []
     found = []
@@ -213,9 +213,6 @@ def _warnings(board: Leaderboard | None, record: StudyRecord, best: FrozenTrial 
         found.append(ahead)
     if n_openings > 1:
         found.append(f"The test users have been looked at {n_openings} times: these figures flatter the winner.")
-    if best is not None and best.number != board.winner:
-        found.append(
-            f"The test figures are those of trial {board.winner}, best after {board.n_done} trials, when the test "
-            f"users were opened. Trial {best.number} is ahead now."
-        )
+    if other := outdated(study):
+        found.append(other)
     return found
