@@ -50,6 +50,11 @@ class InSearch:
     def sentence(self, objective: str) -> str:
         """Return it in words, with what it does not count."""
         first, second = self.n_trials
+        if self.difference == 0.0:
+            return (
+                f"On the {self.n_users:,} users of both searches the best trials of {self.ahead} and {self.behind} are "
+                f"level in {objective}."
+            )
         return (
             f"On the {self.n_users:,} users of both searches the best trial of {self.ahead} is ahead by {objective} "
             f"{self.difference:+.4f} [{self.low:+.4f}, {self.high:+.4f}], p {self.p:.3g} (paired by user). But these "
@@ -72,6 +77,7 @@ class Pair:
     p: float | None = None  # corrected likewise
     how: str = ""  # what was compared: "paired, 283 users, 5 runs"
     doubt: str | None = None  # why neither can be called better
+    unconfirmed: tuple[str, ...] = ()  # which of the two have only searched
     in_search: InSearch | None = None  # the searches' best trials, user by user; it decides nothing
 
     def sentence(self, objective: str) -> str:
@@ -84,9 +90,13 @@ class Pair:
     def _finding(self, objective: str) -> str:
         gain = f"{objective} {self.difference:+.4f}"
         if self.evidence == "search":
+            level = f"{self.ahead} and {self.behind} are level in {objective}"
+            found = level if self.difference == 0.0 else f"{self.ahead} is ahead of {self.behind} by {gain}"
+            whose = "both studies" if len(self.unconfirmed) != 1 else f"study {self.unconfirmed[0]}"
+            doubt = "" if self.doubt is None else f", {self.doubt}"
             return (
-                f"undecided: {self.ahead} is ahead of {self.behind} by {gain} in the search, and a search flatters its "
-                "winner; `tune --confirm K` of both studies tells."
+                f"undecided: {found} in the search{doubt}, and a search flatters its winner; `tune --confirm K` of "
+                f"{whose} tells."
             )
         sure = f"{gain} [{self.low:+.4f}, {self.high:+.4f}], p {self.p:.3g} ({self.how})"
         if self.finding == "better":
@@ -176,7 +186,7 @@ def judge_pairs(entrants: Sequence[Entrant]) -> list[Pair]:
     }
     return [
         replace(
-            judged.get((one.entry.study, other.entry.study)) or _searched(one.entry, other.entry),
+            judged.get((one.entry.study, other.entry.study)) or _searched(one, other),
             in_search=_in_search(one, other),
         )
         for one, other in both
@@ -198,10 +208,20 @@ def _judged(first: Entry, second: Entry, found: Difference, p: float) -> Pair:
     return Pair(first.study, second.study, "confirmation", finding, difference, low, high, p, found.words(), doubt)
 
 
-def _searched(first: Entry, second: Entry) -> Pair:
-    if first.best_value < second.best_value:
+def _searched(first: Entrant, second: Entrant) -> Pair:
+    if first.entry.best_value < second.entry.best_value:
         first, second = second, first
-    return Pair(first.study, second.study, "search", "undecided", first.best_value - second.best_value)
+    shares = [one.record.user_fraction for one in (first, second)]
+    told = ["all training users" if share is None else f"{share:.0%} of them" for share in shares]
+    return Pair(
+        first.entry.study,
+        second.entry.study,
+        "search",
+        "undecided",
+        first.entry.best_value - second.entry.best_value,
+        doubt=None if shares[0] == shares[1] else f"where one trained on {told[0]} and the other on {told[1]}",
+        unconfirmed=tuple(one.entry.study for one in (first, second) if one.entry.evidence == "search"),
+    )
 
 
 def _in_search(first: Entrant, second: Entrant) -> InSearch | None:

@@ -110,10 +110,29 @@ def test_a_search_alone_decides_nothing_and_says_so(space: SearchSpace) -> None:
     assert {pair.evidence for pair in found.pairs} == {"search"}
     both = next(pair for pair in found.pairs if {pair.ahead, pair.behind} == {"a", "b"})
     assert (both.ahead, both.difference, both.p) == ("b", pytest.approx(0.6), None)
-    assert "a search flatters its winner" in both.sentence("ndcg_at_10")
+    assert "a search flatters its winner; `tune --confirm K` of both studies tells" in both.sentence("ndcg_at_10")
+    mixed = next(pair for pair in found.pairs if {pair.ahead, pair.behind} == {"b", "c"})
+    assert "`tune --confirm K` of study b tells" in mixed.sentence("ndcg_at_10")  # c is confirmed
     answer = run("compare", "a", "b", "c")
     assert answer.exit_code == 0
     assert "b, a: searched and not confirmed" in answer.stderr
+
+
+def test_equal_scores_put_nobody_ahead(space: SearchSpace) -> None:
+    searched(space, "a", [0.2, 0.3])
+    searched(space, "b", [0.3])
+    [told] = compare("a", "b").sentences()
+    assert told.startswith("undecided: a and b are level in ndcg_at_10 in the search, and a search flatters its winner")
+
+
+def test_searches_on_other_shares_of_the_users_say_so(space: SearchSpace) -> None:
+    searched(space, "a", [0.2, 0.3], user_fraction=0.3)
+    searched(space, "b", [0.4])
+    [told] = compare("a", "b").sentences()
+    assert (
+        "b is ahead of a by ndcg_at_10 +0.1000 in the search, where one trained on all training users and the " in told
+    )
+    assert "other on 30% of them, and a search flatters" in told
 
 
 def test_users_that_chose_a_winner_call_nothing_better(space: SearchSpace) -> None:
