@@ -3,7 +3,7 @@
 A new study gets a record; one that exists goes on under the record it has.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,17 @@ from hrnn_hpo.experiment import prepare_experiment
 from hrnn_hpo.search.personalize import SolutionConfig, read_solution_config
 from hrnn_hpo.search.space import SearchSpace, Value, load_space
 from hrnn_hpo.study.objectives import NO_PRUNER, check_objectives, check_several
-from hrnn_hpo.study.propose.pruners import AFTER_EPOCHS, BY_USER, DEFAULT_KEEP, epochs_before_pruning, make_pruner
-from hrnn_hpo.study.propose.samplers import make_sampler, name_of
+from hrnn_hpo.study.propose.pruners import (
+    AFTER_EPOCHS,
+    BY_USER,
+    DEFAULT_KEEP,
+    epochs_before_pruning,
+    is_pruner,
+    make_pruner,
+)
+from hrnn_hpo.study.propose.samplers import SAMPLERS, make_sampler, name_of
 from hrnn_hpo.study.record import KEY, StudyRecord, check_same, in_space, new_record, read_record, require_comparable
+from hrnn_hpo.study.request.budget import Budget
 from hrnn_hpo.study.request.enqueue import enqueued
 from hrnn_hpo.study.request.part_of_users import N_COMPARED
 from hrnn_hpo.study.request.request import PrunerLike, SamplerLike, StudyRequest, study_request
@@ -73,6 +81,10 @@ def check_request(
         raise ConfigError("A search on a part of the users must be confirmed on all: `--confirm >= 1`, but got 0.")
     if request.ensemble and request.confirm == 0:
         raise ConfigError("`--ensemble` averages refits of a confirmed winner: `--confirm >= 1` must hold, but got 0.")
+    if recorded is not None:
+        require_known(
+            request.study, record, [key for key in ("sampler", "pruner") if getattr(request, key) is not None]
+        )
     sampler, pruner = request.sampler or record.sampler, request.pruner or record.pruner
     check_several(record.objectives, name_of(sampler), name_of(pruner))
     make_sampler(sampler, record.seed, space, deterministic=record.deterministic, priors=record.priors)
@@ -135,6 +147,16 @@ def existing_record(name: str, storage: RDBStorage | None) -> StudyRecord | None
     study = load_study(name, storage)
     # Without record and trials, it is a study whose process died in the moment of its creation.
     return None if KEY not in study.user_attrs and not study.get_trials(deepcopy=False) else read_record(study)
+
+
+def require_known(study: str, told: StudyRecord | Budget, given: Collection[str] = ()) -> None:
+    """Raise ConfigError where a study's sampler or pruner was code of its own and is not given again."""
+    for key, is_known in (("sampler", SAMPLERS.__contains__), ("pruner", is_pruner)):
+        if key not in given and not is_known(getattr(told, key)):
+            raise ConfigError(
+                f"Study {study!r} has a {key} of its own, {getattr(told, key)}, which only its code knows: hand it to "
+                f"`tune` in Python again ({key}=…), or choose another one by `tune --{key}`."
+            )
 
 
 def threads_of(record: StudyRecord, n_threads: int | None) -> int | None:
@@ -226,6 +248,10 @@ def _first_trials(
     """Return the trials to queue before the sampler proposes any, the defaults first, and what to tell about them."""
     queued, notes = enqueued(request.enqueue, space)
     first = [("defaults", space.varied(space.defaults())), *(("enqueued", params) for params in queued)]
+    if request.warm_start == request.study:
+        raise ConfigError(
+            f"--warm-start takes configurations from another study, but got this one's name, {request.study!r}."
+        )
     if request.warm_start is not None:
         if storage is None:
             raise StudyError(f"--warm-start {request.warm_start}: there is no study storage yet.")

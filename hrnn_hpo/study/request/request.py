@@ -40,6 +40,8 @@ else:
 Launcher = Literal["local", "ray"]
 _METHODS = {"sampler": "sample_relative", "pruner": "prune"}  # by which Optuna's objects are known
 LONGEST_NAME = 400  # characters: Optuna's column holds 512
+# A number beyond these is a slip; so many trials can still be planned, and such a time has a date.
+MOST_TRIALS, MOST_SEEDS, MOST_SECONDS = 1_000_000, 1_000, 10 * 366 * 86_400
 OPTION_NAMES = {"n_workers": "--workers", "n_threads": "--threads"}  # where they are not the field's own words
 
 
@@ -136,10 +138,14 @@ class StudyRequest(Settings):
     ] = None
 
     # How long.
-    n_trials: Annotated[int | None, Field(gt=0, description="Complete and pruned trials in total. Default: 40.")] = None
+    n_trials: Annotated[
+        int | None, Field(gt=0, le=MOST_TRIALS, description="Complete and pruned trials in total. Default: 40.")
+    ] = None
     timeout: Annotated[
         float | None,
-        Field(gt=0, allow_inf_nan=False, description="Time this command may search: 90s, 30m, 2h, 1h30m."),
+        Field(
+            gt=0, le=MOST_SECONDS, allow_inf_nan=False, description="Time this command may search: 90s, 30m, 2h, 1h30m."
+        ),
     ] = None
     patience_trials: Annotated[
         int | None,
@@ -174,6 +180,7 @@ class StudyRequest(Settings):
         int | None,
         Field(
             ge=2,
+            le=MOST_SEEDS,
             description="Fresh seeds; under `personalize` each with other training and validation users. Default: 5.",
         ),
     ] = None
@@ -259,6 +266,10 @@ class StudyRequest(Settings):
             raise ValueError("A study needs validation users, but protocol `none` trains on everyone.")
         if self.launcher != "ray" and (self.ray_address is not None or self.gpus_per_trial is not None):
             raise ValueError("--ray-address and --gpus-per-trial are for --launcher ray.")
+        if self.screen == 1 and self.confirm is None:
+            raise ValueError(
+                "--screen chooses the trials to confirm among more: 0 or at least 2 must stand there, not 1."
+            )
         if self.screen and self.confirm is not None and not 0 < self.confirm < self.screen:
             raise ValueError(
                 "--screen chooses the trials to confirm among more: `0 < --confirm < --screen` must hold, but got "
@@ -303,10 +314,12 @@ def _explain(problem: Any) -> str:
         return f"{option} must be given: the study's name."
     if field == "user_fraction" and kind in ("greater_than", "less_than"):
         return f"`0 < {option} < 1` must hold, but got {came}."
-    for rule, sign, bound in (("greater_than", ">", "gt"), ("greater_than_equal", ">=", "ge")):
+    rules = (("greater_than", ">", "gt"), ("greater_than_equal", ">=", "ge"), ("less_than_equal", "<=", "le"))
+    for rule, sign, bound in rules:
         if kind == rule:
-            why = " (one run says nothing about chance)" if field == "confirm_seeds" else ""
-            return f"`{option} {sign} {context[bound]:g}` must hold{why}, but got {came}."
+            why = " (one run says nothing about chance)" if (field, bound) == ("confirm_seeds", "ge") else ""
+            limit = int(context[bound]) if float(context[bound]).is_integer() else context[bound]
+            return f"`{option} {sign} {limit}` must hold{why}, but got {came}."
     if kind == "literal_error":
         return f"{option} must be {context['expected']}, but got {came!r}."
     return f"{option}: {problem['msg'].removeprefix('Value error, ')}, but got {came!r}."

@@ -18,7 +18,7 @@ from hrnn_hpo.study.propose.pruners import make_pruner
 from hrnn_hpo.study.propose.samplers import make_sampler
 from hrnn_hpo.study.record import check_same, read_record, require_comparable
 from hrnn_hpo.study.request.budget import read_budget
-from hrnn_hpo.study.request.check import threads_of
+from hrnn_hpo.study.request.check import require_known, threads_of
 from hrnn_hpo.study.request.part_of_users import require_compared
 from hrnn_hpo.study.run.control import Control, signals_ask
 from hrnn_hpo.study.run.loop import Callback, Loop
@@ -56,6 +56,7 @@ def work(
     budget = read_budget(load_study(study, database))
     if budget is None:
         raise StudyError(f"Study {study!r} has no budget yet: `hrnn-hpo tune` begins it, workers join.")
+    require_known(study, budget)
     create_table(database)  # a study that an earlier version began has none
     space = record.search_space()
     n_threads = threads_of(record, n_threads)

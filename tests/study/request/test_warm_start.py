@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from hrnn_hpo.data.schema import Dataset
-from hrnn_hpo.errors import StudyError
+from hrnn_hpo.errors import ConfigError, StudyError
 from hrnn_hpo.search.space import SearchSpace
 from hrnn_hpo.study.storage.database import load_study, open_storage
 from hrnn_hpo.study.tune import tune
@@ -48,3 +48,9 @@ def test_an_unknown_study_is_refused_with_the_nearest_name(log: Dataset, space: 
     tune(log, study="early", space=space, n_trials=1)
     with pytest.raises(StudyError, match="did you mean 'early'"):
         tune(log, study="late", space=space, n_trials=1, warm_start="earli")
+
+
+def test_a_study_is_no_earlier_one_of_its_own(log: Dataset, space: SearchSpace) -> None:
+    tune(log, study="early", space=space, n_trials=1)
+    with pytest.raises(ConfigError, match="from another study, but got this one's name, 'early'"):
+        tune(log, study="early", space=space, n_trials=2, warm_start="early")
