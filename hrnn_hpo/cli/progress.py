@@ -15,6 +15,7 @@ from rich.progress import (
 )
 
 from hrnn_hpo.cli.output import console
+from hrnn_hpo.study.request.request import MOST_SECONDS
 
 
 def share_bar() -> Progress:
@@ -134,9 +135,8 @@ def plan_lines(forecast: Any) -> list[str]:
     if f.n_trials is None or f.seconds is None:
         lines.append("  How many trials there will be depends on their values.")
     else:
-        end = datetime.now() + timedelta(seconds=f.seconds)
         at_once = f", {f.n_workers} at once" if f.n_workers > 1 else ""
-        lines.append(f"  {f.n_trials} trials to come{at_once}: about {_duration(f.seconds)}, until {end:%a %H:%M}.")
+        lines.append(f"  {f.n_trials} trials to come{at_once}: about {_duration(f.seconds)}{_until(f.seconds)}.")
     if f.confirm_runs:
         screened = f"{f.screening_runs} trainings screen the best trials and " if f.screening_runs else ""
         more = f"about {_duration(f.confirm_seconds)} more"
@@ -144,11 +144,19 @@ def plan_lines(forecast: Any) -> list[str]:
     if f.refits:
         lines.append(f"  At the end {f.refits} refits: about {_duration(f.refit_seconds)} more, one after the other.")
     if f.resolution is not None:
-        when = "" if f.confirm_runs else "If one challenger were confirmed: "
+        when = "" if f.challengers else "If one challenger were confirmed: "
         lines.append(f"  {when}{f.resolution.sentence()}")
     if f.measure["measured_share"] < 1:
         lines.append(f"  Measured on {f.measure['measured_share']:.0%} of an epoch; validation comes on top.")
     return lines
+
+
+def _until(seconds: float) -> str:
+    """Return when so many seconds are over: by its day within a week, by its date within ten years, else nothing."""
+    if seconds > MOST_SECONDS:
+        return ""
+    end = datetime.now() + timedelta(seconds=seconds)
+    return f", until {end:%a %H:%M}" if seconds < 6 * 86_400 else f", until {end:%Y-%m-%d %H:%M}"
 
 
 def _head(trial: Any) -> str:

@@ -151,7 +151,7 @@ def _forecast(
     opened = study is not None and read_leaderboard(study) is not None and not checked.request.again
     refits = 0 if opened or k <= 0 else 2 + (settings.n_seeds - 1) * settings.ensemble  # winner, defaults, members
     seconds = refits * seconds_per_refit(checked, known, checked.request.study)
-    return replace(found, resolution=seen, refits=refits, refit_seconds=seconds)
+    return replace(found, resolution=seen, challengers=max(k, 0), refits=refits, refit_seconds=seconds)
 
 
 def _resolution(

@@ -64,6 +64,7 @@ class Forecast:
     measure: dict[str, float]
     resolution: Resolution | None = None  # what the confirmation can tell apart; None where it has no users to tell by
     keep: int | None = None  # trials that the pruner `epochs:K` finishes at the end
+    challengers: int = 0  # that are confirmed beside the defaults; 0: nothing is
     refits: int = 0  # trainings at the end, validation users included: of winner, defaults, an ensemble's members
     refit_seconds: float = 0.0  # of all of them, one after the other
     screening_runs: int = 0  # trainings after the search that choose who is confirmed

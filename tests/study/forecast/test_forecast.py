@@ -1,6 +1,8 @@
 """What a study is expected to take: a measured epoch, the pruner's cuts, the budget; and nothing written for a plan."""
 
+import re
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -264,8 +266,23 @@ class TestWhatCanBeTold:
         lines = plan_lines(expected(log, space, n_trials=20))
         told = next(line for line in lines if "stays undecided" in line)
         assert told.startswith("  With 6 users a run, 5 seeds and 2 challengers a gain below 0.")
+        over = plan_lines(replace(expected(log, space, n_trials=20), confirm_runs=0))  # all of them are done already
+        assert not any("If one challenger were confirmed" in line for line in over)
         unconfirmed = plan_lines(expected(log, space, n_trials=3, confirm=0))
         assert any(line.startswith("  If one challenger were confirmed: With 6 users") for line in unconfirmed)
+
+    def test_an_end_has_its_date_beyond_a_week_and_none_beyond_ten_years(
+        self, log: Dataset, space: SearchSpace
+    ) -> None:
+        found = expected(log, space, n_trials=3, confirm=0)
+
+        def end(days: float) -> str:
+            [line] = [one for one in plan_lines(replace(found, seconds=days * 86_400)) if "to come" in one]
+            return line.partition("about ")[2]
+
+        assert re.fullmatch(r"24 h 0 min, until [A-Z][a-z]{2} \d\d:\d\d\.", end(1))
+        assert re.fullmatch(r"720 h 0 min, until \d{4}-\d\d-\d\d \d\d:\d\d\.", end(30))
+        assert "until" not in end(1e12)
 
     def test_users_that_are_too_few_to_hold_back_tell_nothing(self, log: Dataset, space: SearchSpace) -> None:
         assert expected(log, space, n_trials=20, protocol="leave-one-out").resolution is None
