@@ -98,7 +98,7 @@ class FakeTracker:
         return run
 
     def find_run(self, tags: Mapping[str, str]) -> str | None:
-        return next((run for run, entry in self.runs.items() if tags.items() <= entry["tags"].items()), None)
+        return next((run for run, entry in reversed(self.runs.items()) if tags.items() <= entry["tags"].items()), None)
 
     def log_metrics(self, run: str | None, metrics: Mapping[str, float], step: int, timestamp: float) -> None:
         if self._writes(run):

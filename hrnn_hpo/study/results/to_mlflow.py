@@ -44,12 +44,13 @@ def track_results(runs: StudyRuns, study: Study, companion: Study | None = None)
         with tempfile.TemporaryDirectory() as folder:
             draw_plots(Path(folder), study, read_record(study).objective)
             runs.log_folder(Path(folder), "plots")
-        if any(trial.state != TrialState.WAITING for trial in study.trials):
+        if any(trial.state != TrialState.WAITING for trial in last_attempts(study)):  # as the report counts them
             runs.log_text(render_report(study), REPORT)
         board = read_leaderboard(study)
         if board is not None:
             runs.log_text(json.dumps(leaderboard_content(board), indent=2), "leaderboard.json")
-            runs.log_tests(board.metrics, WINNER, study.user_attrs.get(FINAL, {}).get(str(board.winner)))
+            refit = study.user_attrs.get(FINAL, {}).get(str(board.winner)) if board.refit else None
+            runs.log_tests(board.metrics, WINNER, refit, board.opening)
             if winner is not None and winner.number == board.winner:
                 with tempfile.TemporaryDirectory() as folder:
                     model = Path(folder) / "model"

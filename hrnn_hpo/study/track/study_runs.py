@@ -112,7 +112,8 @@ class StudyRuns(TrialRuns):
             "optimism": confirmation.optimism,
             "gain_over_defaults": winner.difference,
         }
-        known = numbers({name: number for name, number in figures.items() if number is not None})
+        # Nobody gains over the defaults where they have won; a figure of an earlier look must not stay.
+        known = dict.fromkeys(figures, "none") | numbers({name: n for name, n in figures.items() if n is not None})
         tags = {
             "verdict": confirmation.verdict,
             "verdict_doubt": confirmation.doubt or "none",
@@ -123,12 +124,18 @@ class StudyRuns(TrialRuns):
         self.log_text(json.dumps(confirmation.content(), indent=2), "confirmation.json")
 
     def log_tests(
-        self, metrics: Mapping[str, Mapping[str, float]], winner: str, refit: Mapping[str, Any] | None = None
+        self,
+        metrics: Mapping[str, Mapping[str, float]],
+        winner: str,
+        refit: Mapping[str, Any] | None = None,
+        opening: int = 1,
     ) -> None:
         """Show test figures, named test_…: everyone's as metrics of runs of phase `final`, the winner's as tags here.
 
         On the study's own page, between curves, figures of one value would be charts of one dot.
         `refit` tells what the winner's last training was: configuration, train_loss by epoch, seconds, n_parameters.
+        Each opening of the test users has runs of its own, since parameters of a run are for good and another trial may
+        have won since; `find_run` gives the newest.
         """
         now = time.time()
         for name, values in metrics.items():
@@ -136,15 +143,18 @@ class StudyRuns(TrialRuns):
             if name == winner:
                 self._tracker.set_tags(self.parent, numbers(figures))
             identity = {"study_uid": self._record.uid, "role": "final", "contender": name}
-            run = self._tracker.find_run(identity)
+            numbered = {**identity, "opening": str(opening)}
+            run = self._tracker.find_run(numbered)
+            if run is None and opening == 1:  # version 0.1.0 had one run for all openings, without a number
+                run = self._tracker.find_run(identity)
             if run is None:
-                tags = {**self._tags(None), **identity, "phase": "final", "state": "complete"}
+                tags = {**self._tags(None), **numbered, "phase": "final", "state": "complete"}
                 params = {}
                 if name == winner and refit is not None:
                     rest = {key: value for key, value in refit["configuration"].items() if key != "hyperparameters"}
                     params = {**refit["configuration"]["hyperparameters"], **rest}
                 run = self._tracker.start_run(
-                    f"test: {name}",
+                    f"test: {name}" if opening == 1 else f"test: {name} (opening {opening})",
                     parent=self.parent,
                     tags=tags,
                     params=params,

@@ -12,10 +12,13 @@ from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.errors import RunFailedError
 from hrnn_hpo.search.space import SearchSpace
 from hrnn_hpo.study.attributes import CONFIGURATION, epoch_key
+from hrnn_hpo.study.confirmation import Confirmation, Contender
 from hrnn_hpo.study.folders import study_folder
+from hrnn_hpo.study.record import read_record
 from hrnn_hpo.study.results.manage import delete_study
 from hrnn_hpo.study.results.sync import sync
 from hrnn_hpo.study.storage.database import load_study, open_storage
+from hrnn_hpo.study.track.study_runs import StudyRuns
 from hrnn_hpo.study.tune import tune
 
 pytestmark = pytest.mark.usefixtures("fake_experiment")
@@ -209,3 +212,47 @@ def test_deleting_a_study_deletes_its_runs_trials_and_files(
     ]
     tune(log, study="s", space=space, n_trials=1)  # the name is free again
     assert len(load_study("s", open_storage()).trials) == 1
+
+
+def test_a_second_opening_has_runs_of_its_own_with_the_new_winners_parameters(
+    log: Dataset, space: SearchSpace, tracker: FakeTracker
+) -> None:
+    tune(log, study="s", space=space, n_trials=1)
+    runs = StudyRuns(tracker, "s", read_record(load_study("s", open_storage())))  # type: ignore[arg-type]
+    runs.join_parent()
+    for opening, hidden_dimension in ((1, 16), (2, 48), (2, 48)):  # and again, as `sync` does
+        refit = {"configuration": {"hyperparameters": {"hidden_dimension": hidden_dimension}}, "train_loss": []}
+        runs.log_tests({"tuned": {"ndcg_at_10": 0.01 * hidden_dimension}}, "tuned", refit, opening)
+    first, second = tracker.by_role("final")
+    assert (first["name"], second["name"]) == ("test: tuned", "test: tuned (opening 2)")
+    assert (first["params"]["hidden_dimension"], first["metrics"][0]) == (16, {"test_ndcg_at_10": 0.16})
+    assert (second["params"]["hidden_dimension"], second["metrics"][0]) == (48, {"test_ndcg_at_10": 0.48})
+    assert tracker.by_role("study")[0]["tags"]["test_ndcg_at_10"] == "0.48"
+    assert runs.link("it", "final", contender="tuned") == "[it](#/run-3)"  # the newest; run-0 and run-1 are the study's
+
+
+def test_no_gain_of_an_earlier_look_stays_where_the_defaults_win(
+    log: Dataset, space: SearchSpace, tracker: FakeTracker
+) -> None:
+    tune(log, study="s", space=space, n_trials=1)
+    runs = StudyRuns(tracker, "s", read_record(load_study("s", open_storage())))  # type: ignore[arg-type]
+    runs.join_parent()
+    scores = {"search_value": 0.3, "scores": [0.3, 0.3], "mean": 0.3, "best_epoch": 3}
+    compared = {"difference": 0.02, "low": 0.01, "high": 0.03, "p": 0.01, "p_holm": 0.01}
+    for winner, verdict in ((1, "yes"), (0, "no")):
+        found = Confirmation(
+            verdict=verdict,  # type: ignore[arg-type]
+            winner=winner,
+            defaults=0,
+            raw_best=1,
+            optimism=0.0,
+            optimism_of_defaults=0.0,
+            objective="ndcg_at_10",
+            n_seeds=2,
+            n_users=9,
+            redrawn=True,
+            contenders=[Contender(trial=0, **scores), Contender(trial=1, **scores, **compared)],
+        )
+        runs.log_confirmation(found)
+        gain = tracker.by_role("study")[0]["tags"]["gain_over_defaults"]
+        assert gain == ("0.02" if winner else "none")
