@@ -10,6 +10,8 @@ from hrnn_hpo.study.attributes import CONFIGURATION, FAILURE, PROPOSED_BY, ROLE,
 from hrnn_hpo.study.record import read_record
 from hrnn_hpo.study.seeds import original_number
 
+REASON = "reason"  # the last column
+
 
 def trials_table(study: Study) -> str:
     """Return trials.csv: a row per trial, failed ones too, with its parameters and its best epoch's metrics."""
@@ -26,7 +28,10 @@ def trials_table(study: Study) -> str:
 
 
 def trial_rows(study: Study) -> tuple[list[str], list[dict[str, Any]]]:
-    """Return the table's columns, and of each trial what it has of them; what is known of none is None or left out."""
+    """Return the table's columns, and of each trial what it has of them; what is known of none is None or left out.
+
+    Hyperparameters and metrics have their own names; one that a column has already begins with `params_` or `metrics_`.
+    """
     trials = study.get_trials(deepcopy=False)
     more = read_record(study).more_objectives
     params = sorted({name for trial in trials for name in trial.params})
@@ -46,6 +51,10 @@ def trial_rows(study: Study) -> tuple[list[str], list[dict[str, Any]]]:
         "seed",
     ]
     fixed += [f"objective_{name}" for name in more]
+    taken = {*fixed, REASON}
+    column_of_param = {name: f"params_{name}" if name in taken else name for name in params}
+    taken |= {*column_of_param.values()}
+    column_of_metric = {name: f"metrics_{name}" if name in taken else name for name in metrics}
     rows = []
     for trial in trials:
         summary = trial.user_attrs.get(SUMMARY, {})
@@ -65,9 +74,9 @@ def trial_rows(study: Study) -> tuple[list[str], list[dict[str, Any]]]:
                 "epochs": len(epochs_of(trial)),
                 "best_epoch": summary.get("best_epoch"),
                 "seed": trial.user_attrs.get(CONFIGURATION, {}).get("seed"),
-                **trial.params,
-                **summary.get("metrics", {}),
-                "reason": trial.user_attrs.get(FAILURE, {}).get("reason"),
+                **{column_of_param[name]: value for name, value in trial.params.items()},
+                **{column_of_metric[name]: value for name, value in summary.get("metrics", {}).items()},
+                REASON: trial.user_attrs.get(FAILURE, {}).get("reason"),
             }
         )
-    return [*fixed, *params, *metrics, "reason"], rows
+    return [*fixed, *column_of_param.values(), *column_of_metric.values(), REASON], rows
