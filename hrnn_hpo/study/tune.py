@@ -17,7 +17,7 @@ from hrnn_hpo.config import Configuration
 from hrnn_hpo.data.prepared import load_dataset
 from hrnn_hpo.data.reading.source import SourceLike
 from hrnn_hpo.data.schema import Dataset
-from hrnn_hpo.errors import ConfigError, RunFailedError
+from hrnn_hpo.errors import ConfigError, RunFailedError, StudyError
 from hrnn_hpo.evaluation.protocols import UserMetric
 from hrnn_hpo.experiment import resolve_device
 from hrnn_hpo.stores import require_apart, storage_address, tracking_address
@@ -44,7 +44,7 @@ from hrnn_hpo.study.run.control import Control, signals_ask
 from hrnn_hpo.study.run.loop import Callback
 from hrnn_hpo.study.run.observer import Observer, Silent
 from hrnn_hpo.study.run.trial import TrialContext
-from hrnn_hpo.study.storage.database import open_storage, storage_label
+from hrnn_hpo.study.storage.database import has_study, open_storage, storage_label
 from hrnn_hpo.study.storage.locks import holding
 from hrnn_hpo.study.team.team import Addresses, Team
 from hrnn_hpo.study.team.worker import run_here
@@ -116,8 +116,8 @@ def tune(
     users. Several objectives make a study without a pruner, whose `front` is the result; its best trial is the one that
     is best in the first objective.
 
-    Raises ConfigError for a request that breaks a rule, StudyError where the study began with other settings,
-    RunFailedError when five trials in a row fail or no trial completes; both leave what is done in place.
+    Raises ConfigError for a request that breaks a rule, StudyError where the study began with other settings or is
+    deleted meanwhile, RunFailedError when five trials in a row fail or no trial completes. What is done stays in place.
     """
     reading = {name: fields.pop(name) for name in list(fields) if name in READING}
     asked = study_request(request, **fields)
@@ -172,11 +172,17 @@ def tune(
     except KeyboardInterrupt:
         state = "stopped"
         raise
+    except KeyError:  # Optuna's word for what is not there
+        if has_study(asked.study, database):
+            raise
+        state = "deleted"
+        raise StudyError(f"Study {asked.study!r} was deleted while this command worked on it.") from None
     finally:
         if team is not None:
             team.close()
-        track_results(runs, study, companion_of(study, database))
-        runs.close_parent(state)
+        if state != "deleted":
+            track_results(runs, study, companion_of(study, database))
+            runs.close_parent(state)
 
 
 @dataclass
@@ -286,7 +292,7 @@ def _result(
     trials = last_attempts(study)
     best = winner_trial(study)
     counts = count_trials(trials)
-    if best is None and not control.interrupted:
+    if best is None and not control.ended:
         raise RunFailedError(
             f"No trial of study {study.study_name!r} has completed ({stopped}; {counts.failed} failed, "
             f"{counts.waiting} waiting). The same command continues."

@@ -11,8 +11,10 @@ from tuned import study_of, table
 from hrnn_hpo.cli.output import console
 from hrnn_hpo.cli.progress import StudyProgress
 from hrnn_hpo.data.schema import Dataset
+from hrnn_hpo.errors import StudyError
 from hrnn_hpo.search.space import SearchSpace
 from hrnn_hpo.study.attributes import STOP_KEY
+from hrnn_hpo.study.results.manage import delete_study, stop_study
 from hrnn_hpo.study.run.observer import Silent
 from hrnn_hpo.study.tune import tune
 
@@ -109,6 +111,28 @@ def test_another_process_can_stop_a_study(log: Dataset, space: SearchSpace, fake
     assert fake_experiment.epochs == [1, 2, 3, 4, 1, 2]
     fake_experiment.before_epoch = lambda run, epoch: None
     assert tune(log, study="s", n_trials=3).trials.complete == 3
+
+
+def test_a_study_that_is_stopped_in_its_first_trial_has_not_failed(
+    log: Dataset, space: SearchSpace, fake_experiment: Any
+) -> None:
+    fake_experiment.before_epoch = lambda run, epoch: stop_study("s") if epoch == 2 else None
+    result = tune(log, study="s", space=space, n_trials=2)
+    assert (result.interrupted, result.best_trial, result.trials.waiting) == (True, None, 1)
+    assert "studies stop" in result.stopped
+
+
+def test_a_study_that_is_deleted_under_a_running_command_is_named(
+    log: Dataset, space: SearchSpace, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refit(study: optuna.Study, *_: Any, **__: Any) -> None:  # no trial runs meanwhile, so nothing forbids it
+        delete_study("s")
+        study.set_user_attr("final", {})
+
+    monkeypatch.setattr("hrnn_hpo.study.tune.open_test_part", refit)
+    with pytest.raises(StudyError, match="Study 's' was deleted while this command worked on it"):
+        tune(log, study="s", space=space, n_trials=1)
+    assert "MLflow" not in caplog.text
 
 
 def test_a_grid_ends_when_every_configuration_was_tried(log: Dataset, space: SearchSpace) -> None:
