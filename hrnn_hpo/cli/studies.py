@@ -35,12 +35,15 @@ def status(study: options.Study, storage: options.Storage = None, json: options.
         print_json(found.content())
         return
     trials = found.trials
-    goal = f" of {found.n_trials}" if found.n_trials else ""
+    goal = f" of {found.n_trials}" if found.n_trials and found.n_trials >= trials.done else ""
     results.print(f"Study {found.study}: {found.space} on {found.data}, {found.protocol}", soft_wrap=True)
     results.print(
         f"{trials.done}{goal} trials done ({trials.complete} complete, {trials.pruned} pruned), "
         f"{trials.running} running, {trials.waiting} waiting, {trials.failed} failed"
     )
+    if found.lost:
+        whose = ", ".join(map(str, found.lost))
+        results.print(f"The worker of trial {whose} is gone: `tune` or `worker` goes on from its last epoch.")
     if found.best_trial is not None:
         error = "" if found.best_standard_error is None else f" ± {found.best_standard_error:.4f}"
         best = f"trial {found.best_trial}, {found.objective} {found.best_value:.4f}{error} (validation users)"

@@ -74,6 +74,8 @@ def test_a_study_from_tune_to_export(data: Path, tmp_path: Path) -> None:
     if more["best"]["trial"] != board["winner"]:
         again = json.loads(run(*tune, "--n-trials", 3, "--again", "--json").stdout)
         assert (again["leaderboard"]["opening"], again["leaderboard"]["reopened"]) == (2, True)
+    assert run(*tune, "--n-trials", 2).exit_code == 0
+    assert "\n3 trials done (" in run("status", "first").stdout  # and not 3 of 2
     table = run(*tune, "--n-trials", 3)
     assert "tuned" in table.stdout
     assert "hrnn-hpo ui" in table.stdout

@@ -1,5 +1,9 @@
 """A study from the first trial to the last: trial 0, budgets, resuming, stopping, failing. Training is faked."""
 
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +18,12 @@ from tuned import study_of
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.errors import ConfigError, DataError, RunFailedError, StudyError
 from hrnn_hpo.search.space import SearchSpace
-from hrnn_hpo.study.attributes import epochs_of
+from hrnn_hpo.study.attributes import WORKER, epochs_of
 from hrnn_hpo.study.folders import study_folder
 from hrnn_hpo.study.results.status import status
+from hrnn_hpo.study.run.recovery import this_worker
 from hrnn_hpo.study.run.trial_files import model_folder
+from hrnn_hpo.study.team.worker import work
 from hrnn_hpo.study.tune import tune
 
 pytestmark = pytest.mark.usefixtures("tracker", "fake_experiment")
@@ -122,6 +128,19 @@ def test_callbacks_and_a_sampler_of_ones_own_are_used(log: Dataset, space: Searc
         tune(log, study="t", space=space, n_workers=2, sampler=optuna.samplers.RandomSampler())
 
 
+def test_a_sampler_of_ones_own_must_be_given_again(log: Dataset, space: SearchSpace) -> None:
+    own = optuna.samplers.RandomSampler(seed=1)
+    tune(log, study="s", space=space, n_trials=1, sampler=own, pruner=optuna.pruners.NopPruner())
+    message = "Study 's' has a sampler of its own, RandomSampler, .* hand it to `tune` in Python again"
+    with pytest.raises(ConfigError, match=message):
+        tune(log, study="s", n_trials=2)
+    with pytest.raises(ConfigError, match="a pruner of its own, NopPruner"):
+        tune(log, study="s", n_trials=2, sampler="random")
+    with pytest.raises(ConfigError, match=message):
+        work(log, "s")
+    assert tune(log, study="s", n_trials=2, sampler=own, pruner="none").trials.complete == 2
+
+
 def test_status_counts_what_counts(log: Dataset, space: SearchSpace) -> None:
     tune(log, study="s", space=space, n_trials=3)
     found = status("s")
@@ -129,6 +148,18 @@ def test_status_counts_what_counts(log: Dataset, space: SearchSpace) -> None:
     assert found.best_value == study_of().best_value
     with pytest.raises(StudyError, match=r"no study 'S'.*did you mean 's'|no study 'S'"):
         status("S")
+
+
+def test_status_names_the_trials_whose_workers_are_gone(log: Dataset, space: SearchSpace) -> None:
+    tune(log, study="s", space=space, n_trials=1)
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    for pid in (process.pid, os.getpid()):
+        with pytest.warns(UserWarning, match="Heartbeat"):
+            trial = study_of().ask()
+        trial.set_user_attr(WORKER, {**this_worker(), "pid": pid})
+    found = status("s")
+    assert (found.running, found.lost) == ([1, 2], [1])
 
 
 def test_a_study_takes_a_data_frame_with_columns_of_the_users_own(log: Dataset, space: SearchSpace) -> None:
@@ -148,6 +179,14 @@ def test_a_search_without_time_for_a_trial_is_no_fault_of_mlflow(
 ) -> None:
     with pytest.raises(RunFailedError, match="No trial of study 's' has completed"):
         tune(log, study="s", space=space, timeout=1e-9)
+    assert "MLflow" not in caplog.text
+
+
+def test_a_search_interrupted_in_its_first_trial_is_no_fault_of_mlflow(
+    log: Dataset, space: SearchSpace, fake_experiment: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    fake_experiment.before_epoch = lambda run, epoch: signal.raise_signal(signal.SIGINT) if epoch == 2 else None
+    assert tune(log, study="s", space=space, n_trials=2).interrupted
     assert "MLflow" not in caplog.text
 
 

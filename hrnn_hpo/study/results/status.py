@@ -9,7 +9,7 @@ from optuna.storages import RDBStorage
 from optuna.study import Study
 from optuna.trial import TrialState
 
-from hrnn_hpo.study.attributes import CANDIDATE, RUN_INDEX, standard_error_of
+from hrnn_hpo.study.attributes import CANDIDATE, RUN_INDEX, WORKER, standard_error_of
 from hrnn_hpo.study.confirm.agenda import confirmation_runs, n_to_come, screening_runs
 from hrnn_hpo.study.confirm.runs import companion_of
 from hrnn_hpo.study.confirm.test_part import openings
@@ -18,6 +18,7 @@ from hrnn_hpo.study.record import KEY, read_record
 from hrnn_hpo.study.report.answers import try_answers
 from hrnn_hpo.study.report.outlook import Outlook
 from hrnn_hpo.study.request.budget import read_budget
+from hrnn_hpo.study.run.recovery import is_dead
 from hrnn_hpo.study.storage.database import load_study, open_storage, storage_label, study_names
 from hrnn_hpo.study.trials import Progress, best_trial, count_trials, last_attempts, read_confirmation
 
@@ -41,6 +42,7 @@ class Status:
     seconds_left: float | None
     test_openings: int
     running: list[int]
+    lost: list[int]  # of them, those whose worker, a process of this machine, is gone: whoever goes on takes them up
     confirmation: dict[str, Any] | None = None  # verdict, winner, …, how many runs are done, of screening too
     outlook: Outlook | None = None  # what more trials are worth; None in lists of studies
 
@@ -75,14 +77,16 @@ def _status(study: Study, storage: RDBStorage) -> Status:
     running = [t for t in trials if t.state == TrialState.RUNNING]
     durations = [t.duration.total_seconds() for t in done if t.duration]
     per_trial = seconds_per_trial(study, durations)
+    lost = [t.number for t in running if is_dead(t.user_attrs.get(WORKER))]
+    at_work = [t for t in running if t.number not in lost]
     rate, left = None, None
     if done:
-        rate = 3600 * len(done) * max(len(running), 1) / max(sum(durations), 1e-9)
-    if running and per_trial is not None and goal is not None:
-        under_way = sum((datetime.now() - t.datetime_start).total_seconds() for t in running if t.datetime_start)
-        left = max(per_trial * max(goal - counts.done, 0) - under_way, 0.0) / len(running)
+        rate = 3600 * len(done) * max(len(at_work), 1) / max(sum(durations), 1e-9)
+    if at_work and per_trial is not None and goal is not None:
+        under_way = sum((datetime.now() - t.datetime_start).total_seconds() for t in at_work if t.datetime_start)
+        left = max(per_trial * max(goal - counts.done, 0) - under_way, 0.0) / len(at_work)
     deadline = budget.deadline if budget is not None else None
-    if running and deadline is not None:
+    if at_work and deadline is not None:
         until = max(deadline - time.time(), 0.0)
         left = until if left is None else min(left, until)
     return Status(
@@ -101,6 +105,7 @@ def _status(study: Study, storage: RDBStorage) -> Status:
         seconds_left=left,
         test_openings=openings(study),
         running=[t.number for t in running],
+        lost=lost,
         confirmation=_confirmation(study, storage),
     )
 
