@@ -25,7 +25,7 @@ def recommend(
             show_default=False,
         ),
     ] = None,
-    seen: options.Seen = "auto",
+    seen: options.SeenOfModel = "auto",
     explain: Annotated[
         bool, typer.Option("--explain", help="Show what each past event does to the first item's score.")
     ] = False,
@@ -64,6 +64,7 @@ def recommend(
         "user": user,
         "known": known,
         "request_time": time,
+        "seen": recommender.seen,
         "items": [asdict(entry) for entry in items],
     }
     explanation = None
@@ -84,7 +85,7 @@ def recommend(
     if not known:
         console.print(f"User {user!r} has no history in this model: these are the popular items.", style="yellow")
     print_table(
-        f"Items for user {user}",
+        f"Items for user {user} (seen items: {recommender.seen})",
         ["rank", "item", "score"],
         [[rank, entry.item, entry.score] for rank, entry in enumerate(items, start=1)],
     )
