@@ -27,12 +27,13 @@ def serve_ui(uri: str | None, host: str, port: int, ready: Callable[[str], None]
         raise ConfigError(
             f"{without_password(address)} is a server with a user interface of its own: open it in a browser."
         )
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise RunFailedError(f"Port {port} of {host} is not free ({error.strerror}); try --port.") from None
+    try:
+        socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
+    except OSError as error:
+        reason = str(error.strerror).partition(" (while")[0]  # Python names the address once more
+        raise RunFailedError(
+            f"{host}:{port}: cannot be listened on ({reason}); try another --port or --host."
+        ) from None
     tracker = Tracker(address)  # creates or upgrades the store before the server reads it
     page = _page(tracker, study)
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", mlflow_address(address)]
