@@ -54,8 +54,10 @@ def recommend(
 
     from hrnn_hpo.cli.models import open_recommender
     from hrnn_hpo.cli.progress import share_bar
+    from hrnn_hpo.data.schema import id_text
     from hrnn_hpo.serving.times import request_seconds
 
+    user = id_text(user)  # as Python, batch and server do: nobody is called ""
     time = request_seconds(at)
     recommender = open_recommender(model, tracking_uri, seen)
     known = recommender.knows(user)

@@ -35,7 +35,7 @@ def unix_seconds(value: Any) -> int:
             value = datetime.fromisoformat(value)
         except ValueError:
             raise ValueError(f"must be unix seconds or a time in ISO 8601, but got {value[:80]!r}") from None
-    if isinstance(value, datetime):
+    if isinstance(value, datetime) and value == value:  # pandas' NaT is a datetime, and not itself
         value = (value if value.tzinfo else value.replace(tzinfo=UTC)).timestamp()
     if isinstance(value, bool | np.bool_) or not isinstance(value, int | float | np.integer | np.floating):
         raise ValueError(f"must be unix seconds or a time in ISO 8601, but got {value!r:.80}")

@@ -121,6 +121,9 @@ def test_an_explanation_is_a_table_a_picture_and_json(tmp_path: Path, trained: P
     had, not_had = min(names), next(name for name in (f"i{place:02d}" for place in range(40)) if name not in names)
     for item, words in ((had, "of the score comes from the user's events with the item"), (not_had, "Nothing of")):
         assert words in run("recommend", trained, "--user", "u07", "--explain", "--item", item).stdout
+    nobody = run("recommend", trained, "--user", "")
+    assert nobody.exit_code == 2
+    assert "must be a text or a whole number, but got ''" in nobody.stderr
     for option, value in (("--item", "i03"), ("--plot", str(picture))):
         refused = run("recommend", trained, "--user", "u07", option, value)
         assert refused.exit_code == 2

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from click.testing import Result
 from live_users import ITEMS, NOW, ask, log_of, recommender_for, scores, serving_thread, stored_histories
@@ -146,6 +147,11 @@ def test_a_time_before_the_users_last_event_is_refused() -> None:
 )
 def test_a_time_is_a_number_or_an_iso_text(written: Any, seconds: int | None) -> None:
     assert request_seconds(written) == seconds
+
+
+def test_pandas_missing_time_is_none() -> None:
+    with pytest.raises(ConfigError, match="unix seconds or a time in ISO 8601, but got NaT;"):
+        request_seconds(pd.NaT)
 
 
 @pytest.mark.parametrize("before", ["-1", "-0.5", -1])
@@ -330,6 +336,7 @@ def test_recommend_takes_a_time_and_explains_by_it(models: dict[str, Path]) -> N
         (ALL, "noon", "The time of a request must be unix seconds or a time in ISO 8601, but got 'noon'; `now` is one"),
         (ALL, "7", "must not be before the user's last event, but got 7"),
         ("none", "now", "The model does not read the time of a request: train one"),
+        (ALL, "-1", "The time of a request must be unix seconds from 0 to 100000000000, but got -1"),
     ],
 )
 def test_recommend_refuses_a_wrong_time(models: dict[str, Path], model: str, at: str, message: str) -> None:
