@@ -81,8 +81,10 @@ def keep_model(
     return SavedModel(None, model.eval(), configuration, record, histories)
 
 
-def write_model(folder: Path, saved: SavedModel) -> None:
-    """Write a model folder; it appears under its name only when it is complete, in place of an older model.
+def write_model(folder: Path, saved: SavedModel) -> SplitRecord:
+    """Write a model folder and return the record in it, which knows its files.
+
+    The folder appears under its name only when it is complete, in place of an older model.
 
     Raises ModelError when `folder` exists and holds something else than a model, RunFailedError where the disk is full
     or the folder cannot be written.
@@ -106,7 +108,8 @@ def write_model(folder: Path, saved: SavedModel) -> None:
         (partial / VOCABULARY).write_text(json.dumps(vocabulary, ensure_ascii=False), "utf-8")
         arrays = {name: getattr(histories, name) for name in HISTORY_ARRAYS if getattr(histories, name) is not None}
         save_arrays(arrays, partial / HISTORIES)
-        _write_record(partial, replace(saved.split, sha256={name: _sha256(partial / name) for name in OTHER_FILES}))
+        record = replace(saved.split, sha256={name: _sha256(partial / name) for name in OTHER_FILES})
+        _write_record(partial, record)
         if folder.exists():
             old = partial.with_suffix(".old")
             folder.replace(old)
@@ -118,6 +121,7 @@ def write_model(folder: Path, saved: SavedModel) -> None:
         raise RunFailedError(f"{folder}: the model cannot be written ({error}).") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+    return record
 
 
 def load_model(folder: Path, device: torch.device | None = None) -> SavedModel:
@@ -190,6 +194,17 @@ def read_record(folder: Path) -> SplitRecord:
     if "config_sha256" in content:  # of folders from between 0.1.0 and 0.2.0
         content["sha256"] = {CONFIG: content.pop("config_sha256")}
     return SplitRecord(**content)
+
+
+def record_in_folder(saved: SavedModel) -> SplitRecord | None:
+    """Return split.json as it is by now: somebody else may have opened the test users since the model was read.
+
+    None where there is no folder, or none that still holds this model.
+    """
+    if saved.folder is None or not holds_model(saved.folder):
+        return None
+    record = read_record(saved.folder)
+    return record if record.sha256 == saved.split.sha256 else None
 
 
 def count_test_opening(folder: Path) -> None:
