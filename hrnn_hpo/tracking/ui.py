@@ -52,7 +52,7 @@ def serve_ui(uri: str | None, host: str, port: int, ready: Callable[[str], None]
         env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
     )
     try:
-        while process.poll() is None and not _answers(host, port):
+        while process.poll() is None and not _answers(_named(host), port):
             time.sleep(0.3)
         if process.poll() is None:
             ready(f"http://{_named(host)}:{port}/{page}")
@@ -67,9 +67,9 @@ def serve_ui(uri: str | None, host: str, port: int, ready: Callable[[str], None]
         process.wait()
 
 
-def _answers(host: str, port: int) -> bool:
+def _answers(named: str, port: int) -> bool:
     try:
-        with urllib.request.urlopen(f"http://{host}:{port}/health", timeout=2) as answer:
+        with urllib.request.urlopen(f"http://{named}:{port}/health", timeout=2) as answer:
             return bool(answer.status == 200)
     except OSError:
         return False
@@ -89,6 +89,5 @@ def _page(tracker: Tracker, study: str | None) -> str:
 
 def _named(host: str) -> str:
     """Return how a browser on this machine calls the host."""
-    if host in ("0.0.0.0", "::"):  # every address of this machine
-        return "127.0.0.1"
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # every address of this machine
     return f"[{host}]" if ":" in host else host
