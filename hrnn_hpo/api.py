@@ -28,7 +28,7 @@ from hrnn_hpo.experiment import (
     trained_model,
     training_digest,
 )
-from hrnn_hpo.model.folder import SavedModel, count_test_opening, require_model_target, write_model
+from hrnn_hpo.model.folder import SavedModel, count_test_opening, record_in_folder, require_model_target, write_model
 from hrnn_hpo.opening import TestResult as TestResult
 from hrnn_hpo.opening import name_of, open_test_users, require_split
 from hrnn_hpo.serving.recommender import Recommendation, Recommender
@@ -75,8 +75,8 @@ class TrainedModel:
 
         Raises ModelError where something else stands there, RunFailedError where it cannot be written.
         """
-        write_model(Path(folder), self.saved)
-        self.saved = replace(self.saved, folder=Path(folder))
+        record = write_model(Path(folder), self.saved)
+        self.saved = replace(self.saved, folder=Path(folder), split=record)
         return Path(folder)
 
 
@@ -207,6 +207,7 @@ def evaluate(
     if request_time not in ("known", "unknown"):
         raise ConfigError(f"`request_time` must be known or unknown, but got {request_time!r}.")
     saved = _open(model, device)
+    saved = replace(saved, split=record_in_folder(saved) or saved.split)
     require_split(saved, protocol, split_seed)
     if data is not None:
         dataset = read_data(data, **reading)
@@ -263,8 +264,8 @@ def _open(model: ModelLike, device: Device) -> SavedModel:
 
 
 def _count_opening(model: ModelLike, saved: SavedModel) -> None:
-    """Count that the test users are opened: in the folder where there is one, and in memory."""
-    if saved.folder is not None:
+    """Count that the test users are opened: in the folder where one holds the model, and in memory."""
+    if saved.folder is not None and record_in_folder(saved) is not None:
         count_test_opening(saved.folder)
     if isinstance(model, TrainedModel):
         counted = replace(saved.split, test_openings=saved.split.test_openings + 1)

@@ -157,7 +157,8 @@ class Hyperparameters(Settings):
         Field(ge=0, lt=1, description="Decay per update of the averaged weights that are evaluated; 0 turns it off."),
     ] = 0.0
     n_negatives: Annotated[
-        int, Field(ge=0, description="Sampled softmax negatives shared by a batch; 0 is the full softmax.")
+        int,
+        Field(ge=0, le=1_000_000, description="Sampled softmax negatives shared by a batch; 0 is the full softmax."),
     ] = 0
     negative_alpha: Annotated[
         float, Field(ge=0, le=1, description="Negatives are drawn from popularity ** negative_alpha; 0 is uniform.")

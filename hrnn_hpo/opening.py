@@ -97,6 +97,7 @@ def open_test_users(
     lists = _read_rankings(rankings_from, experiment)
     if rankings is not None:
         require_writable(rankings)
+        _require_other_file(rankings, rankings_from)
     count()
     evaluation = evaluate_model(
         saved.model, experiment, part, value_weighted=value_weighted, extra_metrics=extra_metrics
@@ -153,14 +154,24 @@ def _read_rankings(files: str | Path | Sequence[str | Path], experiment: Experim
     Raises ConfigError for a name that another row has.
     """
     found: dict[str, Rankings] = {}
-    for file in [files] if isinstance(files, str | Path) else files:
-        name = ranking_name(Path(file))
+    for file in _each(files):
+        name = ranking_name(file)
         if name in (MODEL, MODEL_KNOWN, *BASELINES, *found):
             raise ConfigError(
                 f"{file}: a row takes its file's name, but {name!r} is another row's; rename or link the file."
             )
-        found[name] = read_rankings(Path(file), experiment.dataset, test_part(experiment), seen=experiment.seen)
+        found[name] = read_rankings(file, experiment.dataset, test_part(experiment), seen=experiment.seen)
     return found
+
+
+def _require_other_file(target: Path, files: str | Path | Sequence[str | Path]) -> None:
+    """Raise ConfigError for a file that is to be written in place of rankings that are read."""
+    if target.exists() and any(file.samefile(target) for file in _each(files)):
+        raise ConfigError(f"{target}: the model's rankings must go to another file than those that are read.")
+
+
+def _each(files: str | Path | Sequence[str | Path]) -> list[Path]:
+    return [Path(file) for file in ([files] if isinstance(files, str | Path) else files)]
 
 
 def name_of(saved: SavedModel) -> str:

@@ -122,6 +122,7 @@ def test_every_problem_is_reported_in_one_message(file: Path) -> None:
             "min_user_history_length_percentile <= max_user_history_length_percentile",
         ),
         ("hyperparameters: {n_negatives: 10, weight_averaging: 0.9}", "weight_averaging = 0"),
+        ("hyperparameters: {n_negatives: 1000001}", "n_negatives: Input should be less than or equal to 1000000"),
     ],
 )
 def test_what_breaks_a_rule_is_named(file: Path, content: str, message: str) -> None:

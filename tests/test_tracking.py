@@ -190,8 +190,15 @@ def test_a_taken_port_is_refused(mlruns: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        with pytest.raises(RunFailedError, match="not free"):
+        with pytest.raises(
+            RunFailedError, match=r"cannot be listened on \(Address already in use\); try another --port"
+        ):
             serve_ui(None, "127.0.0.1", taken.getsockname()[1], print)
+
+
+def test_an_address_that_is_not_this_machines_is_refused_as_such(mlruns: Path) -> None:
+    with pytest.raises(RunFailedError, match=r"192\.0\.2\.1:5001: cannot be listened on \(Cannot assign.*or --host"):
+        serve_ui(None, "192.0.2.1", 5001, print)
 
 
 def test_a_server_has_a_user_interface_of_its_own() -> None:

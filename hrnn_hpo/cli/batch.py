@@ -18,7 +18,7 @@ def batch(
         Path, typer.Option("--output", metavar="FILE", help="JSON lines, one per input line.", show_default=False)
     ],
     k: Annotated[int, typer.Option("--k", min=1, max=500, help="How many items.")] = 25,
-    seen: options.Seen = "auto",
+    seen: options.SeenOfModel = "auto",
     tracking_uri: options.TrackingUri = None,
 ) -> None:
     """Recommend items to many users, in the format of Amazon Personalize's batch inference.
@@ -42,4 +42,8 @@ def batch(
         report = recommend_file(recommender, source, target, k, lambda n_bytes: bar.advance(task, n_bytes))
     if report.n_lines and report.n_errors == report.n_lines:
         raise DataError(f"{source}: none of its {report.n_lines} lines could be answered; {target} says why for each.")
-    console.print(f"Wrote {report.n_lines} lines to {target}, {report.n_errors} of them with an error.", soft_wrap=True)
+    console.print(
+        f"Wrote {report.n_lines} lines to {target}, {report.n_errors} of them with an error (seen items: "
+        f"{recommender.seen}).",
+        soft_wrap=True,
+    )

@@ -44,6 +44,10 @@ Seen = Annotated[
         help="Items of the input in the ranking: auto removes them where fewer than 1 % of events are repeats.",
     ),
 ]
+SeenOfModel = Annotated[
+    Literal["auto", "remove", "keep"],
+    typer.Option("--seen", help="Items of the user's history in the list: auto as the model was validated."),
+]
 # None stands for the configuration's own entry.
 Protocol = Annotated[Protocols | None, typer.Option("--protocol", help="Who trains, validates and tests.")]
 SplitSeed = Annotated[int | None, typer.Option("--split-seed", min=0, help="Draws the validation and test users.")]

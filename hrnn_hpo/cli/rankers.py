@@ -9,6 +9,7 @@ from typing import Any
 from hrnn_hpo.cli.output import print_note, print_table, results
 
 OBJECTIVE = "ndcg_at_10"
+VALUE_WEIGHTED = f"value_weighted_{OBJECTIVE}"
 SHOWN = ("hit_rate_at_10", "mrr_at_25", "coverage")  # as many of them as a line of 120 characters has room for
 
 
@@ -20,32 +21,37 @@ def show_rankers(
     intervals: Mapping[str, tuple[float, float]] | None = None,
     differences: Mapping[str, Mapping[str, float]] | None = None,
 ) -> None:
-    """Print a row for each ranker: the objective, for repeats and new items apart where that is known, and others.
+    """Print a row for each ranker: the objective, for repeats and new items apart and by value where known, and others.
 
     `intervals` are the objective's, by ranker; `differences` what the first row is ahead of each of the others.
     """
-    apart = [f"{OBJECTIVE}{suffix}" for suffix in ("_repeats", "_new")]
-    apart = [name for name in apart if any(name in row for row in rows.values())]
-    n_others = len(SHOWN) - (1 if intervals else 0) - (2 if apart and intervals else 1 if apart else 0)
+    apart = [name for name in (f"{OBJECTIVE}_repeats", f"{OBJECTIVE}_new") if _known(name, rows)]
+    weighted = [VALUE_WEIGHTED] if _known(VALUE_WEIGHTED, rows) else []
+    n_others = len(SHOWN) - (1 if intervals else 0) - (2 if apart and intervals else 1 if apart else 0) - len(weighted)
     others = [name for name in SHOWN if name != objective][:n_others]
     if objective != OBJECTIVE:
         others.insert(0, OBJECTIVE)
     columns = ["", f"{objective} (95 %)" if intervals else objective]
-    columns += [name.removeprefix(f"{OBJECTIVE}_") for name in apart] + others
+    columns += [name.removeprefix(f"{OBJECTIVE}_") for name in apart] + ["by value" for _ in weighted] + others
     if differences:
         columns += [f"{next(iter(rows))} minus (95 %)", "p"]
     lines = []
     for name, row in rows.items():
         low, high = (intervals or {}).get(name, (None, None))
         line: list[Any] = [name, interval(row.get(objective), low, high) if intervals else row.get(objective)]
-        line += [row.get(metric) for metric in (*apart, *others)]
+        line += [row.get(metric) for metric in (*apart, *weighted, *others)]
         if differences:
             found = differences.get(name, {})
             line.append(interval(found.get("difference"), found.get("low"), found.get("high"), sign="+"))
             line.append(f"{found['p']:.3f}" if found else "-")
         lines.append(line)
     told = f"; {' and '.join(name.removeprefix(f'{OBJECTIVE}_') for name in apart)}: their {OBJECTIVE}" if apart else ""
+    told += f"; by value: {VALUE_WEIGHTED}" if weighted else ""
     print_table(title + told, columns, lines)
+
+
+def _known(metric: str, rows: Mapping[str, Mapping[str, float]]) -> bool:
+    return any(metric in row for row in rows.values())
 
 
 def show_baseline_notes(constants: Mapping[str, Mapping[str, Any]], left_out: Mapping[str, str]) -> None:

@@ -25,7 +25,7 @@ def recommend(
             show_default=False,
         ),
     ] = None,
-    seen: options.Seen = "auto",
+    seen: options.SeenOfModel = "auto",
     explain: Annotated[
         bool, typer.Option("--explain", help="Show what each past event does to the first item's score.")
     ] = False,
@@ -54,8 +54,10 @@ def recommend(
 
     from hrnn_hpo.cli.models import open_recommender
     from hrnn_hpo.cli.progress import share_bar
+    from hrnn_hpo.data.schema import id_text
     from hrnn_hpo.serving.times import request_seconds
 
+    user = id_text(user)  # as Python, batch and server do: nobody is called ""
     time = request_seconds(at)
     recommender = open_recommender(model, tracking_uri, seen)
     known = recommender.knows(user)
@@ -64,6 +66,7 @@ def recommend(
         "user": user,
         "known": known,
         "request_time": time,
+        "seen": recommender.seen,
         "items": [asdict(entry) for entry in items],
     }
     explanation = None
@@ -84,7 +87,7 @@ def recommend(
     if not known:
         console.print(f"User {user!r} has no history in this model: these are the popular items.", style="yellow")
     print_table(
-        f"Items for user {user}",
+        f"Items for user {user} (seen items: {recommender.seen})",
         ["rank", "item", "score"],
         [[rank, entry.item, entry.score] for rank, entry in enumerate(items, start=1)],
     )

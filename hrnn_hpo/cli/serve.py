@@ -12,7 +12,7 @@ def serve(
     model: options.Model,
     host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port to listen on; 0: any free one.")] = 8080,
-    seen: options.Seen = "auto",
+    seen: options.SeenOfModel = "auto",
     request_time: Annotated[
         Literal["now", "unknown"],
         typer.Option(
@@ -40,7 +40,7 @@ def serve(
     recommender = open_recommender(model, tracking_uri, seen)
 
     def ready(url: str) -> None:
-        console.print(f"Serving {model} at {url} (Ctrl-C ends it).", soft_wrap=True)
+        console.print(f"Serving {model} at {url} (seen items: {recommender.seen}; Ctrl-C ends it).", soft_wrap=True)
 
     try:
         server.serve(recommender, host, port, ready, time.time if request_time == "now" else None)

@@ -39,6 +39,7 @@ CONFIG, WEIGHTS, VOCABULARY, HISTORIES, SPLIT = (
     "histories.safetensors",
     "split.json",
 )
+OTHER_FILES = (CONFIG, WEIGHTS, VOCABULARY, HISTORIES)  # beside SPLIT, which knows their contents
 OPTIONAL_ARRAYS = ("session_ids", "event_types", "event_values")
 HISTORY_ARRAYS = ("user_offsets", "items", "timestamps", *OPTIONAL_ARRAYS)
 
@@ -56,7 +57,7 @@ class SplitRecord:
     validation_metrics: dict[str, float] = field(default_factory=dict)
     test_openings: int = 0  # how often the test part was evaluated with this model
     n_members: int = 1  # models whose probabilities are averaged: their weights are `members.0.…` and so on
-    config_sha256: str | None = None  # a YAML file cut at a line's end would read as another configuration
+    sha256: dict[str, str] = field(default_factory=dict)  # by file: one that was cut, or another model's, may well load
     format: int = FORMAT
 
 
@@ -80,8 +81,10 @@ def keep_model(
     return SavedModel(None, model.eval(), configuration, record, histories)
 
 
-def write_model(folder: Path, saved: SavedModel) -> None:
-    """Write a model folder; it appears under its name only when it is complete, in place of an older model.
+def write_model(folder: Path, saved: SavedModel) -> SplitRecord:
+    """Write a model folder and return the record in it, which knows its files.
+
+    The folder appears under its name only when it is complete, in place of an older model.
 
     Raises ModelError when `folder` exists and holds something else than a model, RunFailedError where the disk is full
     or the folder cannot be written.
@@ -93,8 +96,8 @@ def write_model(folder: Path, saved: SavedModel) -> None:
         partial.mkdir(parents=True)
         tensors = {name: value.detach().cpu().contiguous() for name, value in saved.model.state_dict().items()}
         save_tensors(tensors, partial / WEIGHTS)
-        config = yaml.safe_dump(dump_configuration(saved.configuration), sort_keys=False).encode()
-        (partial / CONFIG).write_bytes(config)
+        config = yaml.safe_dump(dump_configuration(saved.configuration), sort_keys=False)
+        (partial / CONFIG).write_text(config, "utf-8")
         vocabulary: dict[str, Any] = {
             "items": histories.item_ids.tolist(),
             "users": histories.user_ids.tolist(),
@@ -105,7 +108,8 @@ def write_model(folder: Path, saved: SavedModel) -> None:
         (partial / VOCABULARY).write_text(json.dumps(vocabulary, ensure_ascii=False), "utf-8")
         arrays = {name: getattr(histories, name) for name in HISTORY_ARRAYS if getattr(histories, name) is not None}
         save_arrays(arrays, partial / HISTORIES)
-        _write_record(partial, replace(saved.split, config_sha256=hashlib.sha256(config).hexdigest()))
+        record = replace(saved.split, sha256={name: _sha256(partial / name) for name in OTHER_FILES})
+        _write_record(partial, record)
         if folder.exists():
             old = partial.with_suffix(".old")
             folder.replace(old)
@@ -117,6 +121,7 @@ def write_model(folder: Path, saved: SavedModel) -> None:
         raise RunFailedError(f"{folder}: the model cannot be written ({error}).") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+    return record
 
 
 def load_model(folder: Path, device: torch.device | None = None) -> SavedModel:
@@ -129,9 +134,10 @@ def load_model(folder: Path, device: torch.device | None = None) -> SavedModel:
         raise ModelError(f"{folder}: is not a model folder: {SPLIT} is missing. `hrnn-hpo train` writes one.")
     try:
         record = read_record(folder)
+        for name, written in record.sha256.items():
+            if _sha256(folder / name) != written:
+                raise ValueError(f"{name} is not the one that was written with the model")
         configuration = load_configuration(folder / CONFIG)
-        if record.config_sha256 not in (None, hashlib.sha256((folder / CONFIG).read_bytes()).hexdigest()):
-            raise ValueError(f"{CONFIG} is not the one that was written with the model")
         vocabulary = json.loads((folder / VOCABULARY).read_text("utf-8"))
         arrays = load_arrays(folder / HISTORIES)
         weights = load_tensors(folder / WEIGHTS)
@@ -185,7 +191,20 @@ def read_record(folder: Path) -> SplitRecord:
     written = content.get("format") if isinstance(content, dict) else None
     if written != FORMAT:
         raise ValueError(f"format {FORMAT} must stand in {SPLIT}, but got {written}")
+    if "config_sha256" in content:  # of folders from between 0.1.0 and 0.2.0
+        content["sha256"] = {CONFIG: content.pop("config_sha256")}
     return SplitRecord(**content)
+
+
+def record_in_folder(saved: SavedModel) -> SplitRecord | None:
+    """Return split.json as it is by now: somebody else may have opened the test users since the model was read.
+
+    None where there is no folder, or none that still holds this model.
+    """
+    if saved.folder is None or not holds_model(saved.folder):
+        return None
+    record = read_record(saved.folder)
+    return record if record.sha256 == saved.split.sha256 else None
 
 
 def count_test_opening(folder: Path) -> None:
@@ -205,6 +224,11 @@ def _write_record(folder: Path, record: SplitRecord) -> None:
         del content["n_members"]
     with whole_file(folder / SPLIT) as draft:
         draft.write_text(json.dumps(content, indent=2), "utf-8")
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def _up_to_truth(dataset: Dataset, split: Split) -> dict[str, NDArray[Any]]:

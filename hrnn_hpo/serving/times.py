@@ -4,10 +4,10 @@ What the time of a request means to a model is the model's business.
 """
 
 import json
+import re
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,8 @@ MAX_SECONDS = 10**11  # the year 5138; a time in milliseconds is above it
 CONTEXT = "context"
 REQUEST_TIME = "REQUEST_TIME"  # the key of a request's or a batch line's context
 MAX_SHOWN = 80  # characters of a bad value in its error
+
+_DIGITS = re.compile(r"-?[0-9]+(\.[0-9]*)?")  # parts of a second are left out, as of a number
 
 TimeLike = int | float | str | datetime | None  # unix seconds, ISO 8601, `now`; None: nobody knows
 
@@ -33,21 +35,21 @@ def unix_seconds(value: Any) -> int:
             value = datetime.fromisoformat(value)
         except ValueError:
             raise ValueError(f"must be unix seconds or a time in ISO 8601, but got {value[:80]!r}") from None
-    if isinstance(value, datetime):
+    if isinstance(value, datetime) and value == value:  # pandas' NaT is a datetime, and not itself
         value = (value if value.tzinfo else value.replace(tzinfo=UTC)).timestamp()
     if isinstance(value, bool | np.bool_) or not isinstance(value, int | float | np.integer | np.floating):
         raise ValueError(f"must be unix seconds or a time in ISO 8601, but got {value!r:.80}")
-    if not isfinite(value):
-        raise ValueError(f"must be unix seconds or a time in ISO 8601, but got {value}")
-    if not 0 <= value < MAX_SECONDS:
+    if not 0 <= value < MAX_SECONDS:  # neither is NaN
         raise ValueError(f"must be unix seconds from 0 to {MAX_SECONDS}, but got {value}")
     return int(value)
 
 
 def context_seconds(value: Any) -> int:
     """Return `unix_seconds` of a context's value, which may be a number's digits: contexts hold texts."""
-    digits = isinstance(value, str) and value.isascii() and value.isdigit()
-    return unix_seconds(int(value.lstrip("0")[:20] or "0") if digits else value)
+    if isinstance(value, str) and _DIGITS.fullmatch(value):
+        number = float(value)
+        value = int(number) if number.is_integer() else number
+    return unix_seconds(value)
 
 
 def time_in_context(line: Mapping[str, Any]) -> int | None:

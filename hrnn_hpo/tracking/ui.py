@@ -27,12 +27,13 @@ def serve_ui(uri: str | None, host: str, port: int, ready: Callable[[str], None]
         raise ConfigError(
             f"{without_password(address)} is a server with a user interface of its own: open it in a browser."
         )
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise RunFailedError(f"Port {port} of {host} is not free ({error.strerror}); try --port.") from None
+    try:
+        socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
+    except OSError as error:
+        reason = str(error.strerror).partition(" (while")[0]  # Python names the address once more
+        raise RunFailedError(
+            f"{host}:{port}: cannot be listened on ({reason}); try another --port or --host."
+        ) from None
     tracker = Tracker(address)  # creates or upgrades the store before the server reads it
     page = _page(tracker, study)
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", mlflow_address(address)]
@@ -51,7 +52,7 @@ def serve_ui(uri: str | None, host: str, port: int, ready: Callable[[str], None]
         env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
     )
     try:
-        while process.poll() is None and not _answers(host, port):
+        while process.poll() is None and not _answers(_named(host), port):
             time.sleep(0.3)
         if process.poll() is None:
             ready(f"http://{_named(host)}:{port}/{page}")
@@ -66,9 +67,9 @@ def serve_ui(uri: str | None, host: str, port: int, ready: Callable[[str], None]
         process.wait()
 
 
-def _answers(host: str, port: int) -> bool:
+def _answers(named: str, port: int) -> bool:
     try:
-        with urllib.request.urlopen(f"http://{host}:{port}/health", timeout=2) as answer:
+        with urllib.request.urlopen(f"http://{named}:{port}/health", timeout=2) as answer:
             return bool(answer.status == 200)
     except OSError:
         return False
@@ -88,6 +89,5 @@ def _page(tracker: Tracker, study: str | None) -> str:
 
 def _named(host: str) -> str:
     """Return how a browser on this machine calls the host."""
-    if host in ("0.0.0.0", "::"):  # every address of this machine
-        return "127.0.0.1"
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # every address of this machine
     return f"[{host}]" if ":" in host else host

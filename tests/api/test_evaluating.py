@@ -135,6 +135,19 @@ def test_others_rankings_stand_beside_the_model_with_paired_differences(
     assert "lists are shorter than 25" in " ".join(result.notes)
 
 
+def test_rankings_that_are_read_are_not_written_over(tmp_path: Path, model: Path, data: Path) -> None:
+    theirs = tmp_path / "theirs.jsonl"
+    api.evaluate(model, data, rankings=theirs, device="cpu")
+    before = theirs.read_bytes()
+    link = tmp_path / "link.jsonl"
+    link.symlink_to(theirs)
+    for target in (theirs, link):
+        with pytest.raises(ConfigError, match="must go to another file than those that are read"):
+            api.evaluate(model, data, rankings=target, rankings_from=theirs, again=True, device="cpu")
+    assert theirs.read_bytes() == before
+    assert read_record(model).test_openings == 1
+
+
 def test_rankings_that_do_not_fit_leave_the_test_users_closed(tmp_path: Path, model: Path, data: Path) -> None:
     (tmp_path / "bad.jsonl").write_text("{\n")
     with pytest.raises(DataError, match="line 1: must be a JSON object"):

@@ -1,5 +1,6 @@
 """Tables, data sets and models in memory, where other tests have files and folders."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from small_runs import same_weights, small_configuration
 from hrnn_hpo import api
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.errors import ConfigError, DataError, ModelError
-from hrnn_hpo.model.folder import read_record
+from hrnn_hpo.model.folder import load_model, read_record
 
 COLUMNS = {"user": "userId", "item": "movieId", "time": "when"}
 
@@ -60,6 +61,24 @@ def test_a_model_in_memory_counts_its_openings(tmp_path: Path, data: Path) -> No
     assert read_record(folder).test_openings == 2
     with pytest.raises(ModelError, match="opened 2 time"):
         api.evaluate(str(folder), str(data))
+    # Others open the folder's test users too, and the model that is held counts on from there.
+    read_before = load_model(folder)
+    assert api.evaluate(folder, data, again=True).n_openings == 3
+    assert trained.evaluate(again=True).n_openings == 4
+    assert api.evaluate(read_before, data, again=True).n_openings == 5
+    assert read_record(folder).test_openings == 5
+
+
+def test_a_model_whose_folder_holds_another_one_counts_for_itself(tmp_path: Path, data: Path) -> None:
+    trained, other = (api.train(data, configuration=small_configuration(seed=seed), device="cpu") for seed in range(2))
+    folder = trained.save(tmp_path / "model")
+    assert trained.evaluate().n_openings == 1
+    other.save(folder)
+    assert trained.evaluate(again=True).n_openings == 2
+    assert read_record(folder).test_openings == 0
+    shutil.rmtree(folder)
+    assert trained.evaluate(again=True).n_openings == 3
+    assert not folder.exists()
 
 
 def test_a_model_from_a_folder_needs_its_data(model: Path) -> None:

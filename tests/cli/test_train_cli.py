@@ -4,8 +4,10 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from click.testing import Result
@@ -76,7 +78,7 @@ def test_train_evaluate_recommend_one_after_the_other(tmp_path: Path, data: Path
 
     third = run("recommend", model, "--user", "u07", "--k", 3)
     assert third.exit_code == 0, third.output
-    assert "Items for user u07" in third.output
+    assert "Items for user u07 (seen items: keep)" in " ".join(third.stdout.split())
     assert "protocol personalize, so the histories of evaluated users end where" in third.stderr
 
     assert "note:" not in first.stderr
@@ -85,6 +87,20 @@ def test_train_evaluate_recommend_one_after_the_other(tmp_path: Path, data: Path
     assert fourth.exit_code == 0, fourth.output
     assert f"note: {model} holds a model, which the new one will replace." in fourth.stderr
     assert "note:" not in run("recommend", model, "--user", "u07").stderr
+
+
+def test_figures_weighted_by_value_stand_in_every_table(tmp_path: Path) -> None:
+    log = markov(n_users=60, n_items=40, n_events=20)
+    valued = replace(log, event_values=np.arange(log.n_events, dtype=np.float32) % 7 + 1)
+    data, model, lists = write_csv(valued, tmp_path / "data"), tmp_path / "model", tmp_path / "lists.jsonl"
+    assert run("train", data, "--out", model, *FAST).exit_code == 0
+    weighted = ("evaluate", model, data, "--again", "--device", "cpu", "--value-weighted")
+    figure = json.loads(run(*weighted, "--rankings", lists, "--json").stdout)["metrics"]["value_weighted_ndcg_at_10"]
+    for beside in ([], ["--baselines"], ["--rankings-from", lists]):
+        table = run(*weighted, *beside).stdout
+        assert "value_weighted_ndcg_at_10" in table
+        assert f"{figure:.4f}" in table
+    assert any("by value" in line and "minus" in line for line in table.splitlines())
 
 
 def test_an_explanation_is_a_table_a_picture_and_json(tmp_path: Path, trained: Path) -> None:
@@ -105,6 +121,9 @@ def test_an_explanation_is_a_table_a_picture_and_json(tmp_path: Path, trained: P
     had, not_had = min(names), next(name for name in (f"i{place:02d}" for place in range(40)) if name not in names)
     for item, words in ((had, "of the score comes from the user's events with the item"), (not_had, "Nothing of")):
         assert words in run("recommend", trained, "--user", "u07", "--explain", "--item", item).stdout
+    nobody = run("recommend", trained, "--user", "")
+    assert nobody.exit_code == 2
+    assert "must be a text or a whole number, but got ''" in nobody.stderr
     for option, value in (("--item", "i03"), ("--plot", str(picture))):
         refused = run("recommend", trained, "--user", "u07", option, value)
         assert refused.exit_code == 2

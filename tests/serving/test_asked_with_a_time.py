@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from click.testing import Result
 from live_users import ITEMS, NOW, ask, log_of, recommender_for, scores, serving_thread, stored_histories
@@ -136,6 +137,7 @@ def test_a_time_before_the_users_last_event_is_refused() -> None:
         ("1700000000", 1_700_000_000),
         ("0" * 15 + "1700000000", 1_700_000_000),
         ("0" * 5000, 0),
+        ("1700000000.9", 1_700_000_000),  # as `date +%s.%N` writes it
         ("1970-01-02", 86_400),
         ("1970-01-01T02:00+02:00", 0),
         (datetime(1970, 1, 1, 1), 3600),
@@ -145,6 +147,17 @@ def test_a_time_before_the_users_last_event_is_refused() -> None:
 )
 def test_a_time_is_a_number_or_an_iso_text(written: Any, seconds: int | None) -> None:
     assert request_seconds(written) == seconds
+
+
+def test_pandas_missing_time_is_none() -> None:
+    with pytest.raises(ConfigError, match="unix seconds or a time in ISO 8601, but got NaT;"):
+        request_seconds(pd.NaT)
+
+
+@pytest.mark.parametrize("before", ["-1", "-0.5", -1])
+def test_a_time_before_1970_is_told_the_range(before: Any) -> None:
+    with pytest.raises(ConfigError, match=f"unix seconds from 0 to 100000000000, but got {before};"):
+        request_seconds(before)
 
 
 def test_now_is_now() -> None:
@@ -310,6 +323,7 @@ def test_recommend_takes_a_time_and_explains_by_it(models: dict[str, Path]) -> N
     assert answers["1893499200"] == answers["2030-01-01T12:00"]
     assert answers["1893499200"]["request_time"] == 1_893_499_200
     assert answers["now"]["request_time"] == pytest.approx(time.time(), abs=60)
+    assert {answer["seen"] for answer in answers.values()} == {"keep"}
     for answer in answers.values():
         assert answer["explanation"]["item"] == answer["items"][0]["item"]
         assert answer["explanation"]["probability"] == pytest.approx(answer["items"][0]["score"], rel=1e-4)
@@ -322,6 +336,7 @@ def test_recommend_takes_a_time_and_explains_by_it(models: dict[str, Path]) -> N
         (ALL, "noon", "The time of a request must be unix seconds or a time in ISO 8601, but got 'noon'; `now` is one"),
         (ALL, "7", "must not be before the user's last event, but got 7"),
         ("none", "now", "The model does not read the time of a request: train one"),
+        (ALL, "-1", "The time of a request must be unix seconds from 0 to 100000000000, but got -1"),
     ],
 )
 def test_recommend_refuses_a_wrong_time(models: dict[str, Path], model: str, at: str, message: str) -> None:

@@ -175,7 +175,7 @@ def test_the_command_gives_what_recommend_gives(tmp_path: Path) -> None:
     answer = run("batch", model, "--input", source, "--output", target, "--k", 4, "--seen", "remove")
     assert answer.exit_code == 0, answer.output
     assert "Wrote 3 lines" in answer.stderr
-    assert "1 of them with an error" in answer.stderr
+    assert "1 of them with an error (seen items: remove)" in answer.stderr
     assert answer.stdout == ""
     lines = [json.loads(line) for line in target.read_text().splitlines()]
     single = json.loads(run("recommend", model, "--user", "u08", "--k", 4, "--seen", "remove", "--json").stdout)
