@@ -201,7 +201,8 @@ def evaluate(
     the rankings that are written are then these.
 
     Raises ModelError for each of these, DataError for rankings that do not fit the test users, ConfigError for a model
-    that does not read the time of a request.
+    that does not read the time of a request, and opening.RankingsUnwrittenError, whose `result` has the figures, for a
+    disk that is full in the end.
     """
     request_time = reading.pop("request_time", "unknown")
     if request_time not in ("known", "unknown"):

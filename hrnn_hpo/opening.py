@@ -12,7 +12,7 @@ from typing import Literal
 from hrnn_hpo.data.requests import NO_REQUEST_TIME
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.data.splits import Protocol
-from hrnn_hpo.errors import ConfigError, ModelError
+from hrnn_hpo.errors import ConfigError, ModelError, RunFailedError
 from hrnn_hpo.evaluation.baselines import BASELINES, OBJECTIVE, BaselineFigures
 from hrnn_hpo.evaluation.protocols import Evaluation, UserMetric, evaluate_ranking, require_metrics
 from hrnn_hpo.evaluation.rankings import Rankings, ranking_name, read_rankings, write_rankings
@@ -43,6 +43,14 @@ class TestResult:
     left_out: dict[str, str] = field(default_factory=dict)  # baselines that are not there, and why
     notes: list[str] = field(default_factory=list)  # on the files of rankings
     known: Evaluation | None = None  # the model's figures where it is told the time of each request, if asked for
+
+
+class RankingsUnwrittenError(RunFailedError):
+    """The test users were opened, and their rankings could not be written: a full disk must not lose the figures."""
+
+    def __init__(self, reason: str, result: TestResult) -> None:
+        super().__init__(reason)
+        self.result = result
 
 
 def require_split(saved: SavedModel, protocol: Protocol | None, split_seed: int | None) -> None:
@@ -112,8 +120,6 @@ def open_test_users(
             value_weighted=value_weighted,
             extra_metrics=extra_metrics,
         )
-    if rankings is not None:
-        write_rankings(rankings, dataset, part, known or evaluation, with_request_time=known is not None)
     beside = BaselineFigures({}, {}, {})
     if baselines:
         beside = compare_baselines(
@@ -132,7 +138,7 @@ def open_test_users(
     }
     others = beside.evaluations | ranked
     ours = evaluation.per_user[OBJECTIVE]
-    return TestResult(
+    result = TestResult(
         model=evaluation,
         baselines=beside.evaluations,
         protocol=record.protocol,
@@ -146,6 +152,12 @@ def open_test_users(
         left_out=beside.left_out,
         notes=[note for found in lists.values() for note in found.notes],
     )
+    if rankings is not None:
+        try:
+            write_rankings(rankings, dataset, part, known or evaluation, with_request_time=known is not None)
+        except ConfigError as error:
+            raise RankingsUnwrittenError(str(error), result) from error
+    return result
 
 
 def _read_rankings(files: str | Path | Sequence[str | Path], experiment: Experiment) -> dict[str, Rankings]:

@@ -1,13 +1,16 @@
 """`hrnn-hpo evaluate`: a model's figures on the test users of its own split."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from hrnn_hpo.cli import options
 from hrnn_hpo.cli.output import console, print_json, print_note, print_table
 from hrnn_hpo.cli.rankers import show_baseline_notes, show_rankers
+
+if TYPE_CHECKING:
+    from hrnn_hpo.opening import TestResult
 
 
 def evaluate(
@@ -70,23 +73,35 @@ def evaluate(
       hrnn-hpo evaluate models/best data/ml-100k --again --request-time known
     """
     from hrnn_hpo import api
-    from hrnn_hpo.opening import MODEL, MODEL_KNOWN
+    from hrnn_hpo.opening import RankingsUnwrittenError
     from hrnn_hpo.serving.source import resolve_model
 
-    result = api.evaluate(
-        resolve_model(model, tracking_uri),
-        data,
-        protocol=protocol,
-        split_seed=split_seed,
-        seen=seen,
-        baselines=baselines,
-        rankings=rankings,
-        rankings_from=rankings_from or [],
-        value_weighted=value_weighted,
-        request_time=request_time,
-        again=again,
-        device=options.checked_device(device),
-    )
+    unwritten = None
+    try:
+        result = api.evaluate(
+            resolve_model(model, tracking_uri),
+            data,
+            protocol=protocol,
+            split_seed=split_seed,
+            seen=seen,
+            baselines=baselines,
+            rankings=rankings,
+            rankings_from=rankings_from or [],
+            value_weighted=value_weighted,
+            request_time=request_time,
+            again=again,
+            device=options.checked_device(device),
+        )
+    except RankingsUnwrittenError as error:
+        result, unwritten = error.result, error
+    _show(model, result, json)
+    if unwritten is not None:
+        raise unwritten
+
+
+def _show(model: str, result: "TestResult", json: bool) -> None:
+    from hrnn_hpo.opening import MODEL, MODEL_KNOWN
+
     if json:
         print_json(
             {

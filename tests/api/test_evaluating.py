@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 from small_runs import small_configuration
+from typer.testing import CliRunner
 
 from hrnn_hpo import api, opening
+from hrnn_hpo.cli.main import app
 from hrnn_hpo.config import load_configuration
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.data.splits import TrainPart, make_split
@@ -222,3 +224,24 @@ def test_rankings_that_cannot_be_written_leave_the_test_users_closed(
     assert read_record(model).test_openings == 0
     assert api.evaluate(model, data, rankings=str(tmp_path / "rankings.jsonl"), device="cpu").n_openings == 1
     assert len((tmp_path / "rankings.jsonl").read_text().splitlines()) == 6
+
+
+def test_a_disk_that_is_full_in_the_end_loses_no_figure(
+    tmp_path: Path, data: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In Python the error has them; the command prints them, and then the error."""
+
+    def full(*_: object, **__: object) -> None:
+        raise ConfigError("r.jsonl: cannot be written (No space left on device).")
+
+    monkeypatch.setattr(opening, "write_rankings", full)
+    with pytest.raises(opening.RankingsUnwrittenError, match="No space left") as raised:
+        api.evaluate(model, data, baselines=True, rankings=tmp_path / "r.jsonl", device="cpu")
+    metrics = raised.value.result.model.metrics
+    assert raised.value.result.baselines
+    for as_json in ([], ["--json"]):
+        command = ["evaluate", str(model), str(data), "--again", "--rankings", str(tmp_path / "r.jsonl"), *as_json]
+        found = CliRunner().invoke(app, [*command, "--device", "cpu"])
+        assert (found.exit_code, "No space left" in found.stderr) == (1, True)
+        assert (json.loads(found.stdout)["metrics"] == metrics) if as_json else ("ndcg_at_10" in found.stdout)
+    assert read_record(model).test_openings == 3
