@@ -61,6 +61,11 @@ def train(
     configuration = configuration.with_settings({name: one for name, one in told.items() if one is not None}, "train")
     if holds_model(out):
         print_note(f"{out} holds a model, which the new one will replace.")
+    if assignments and configuration.best_epoch is not None and (refit or configuration.protocol == "none"):
+        print_note(
+            f"nobody validates, so it trains for the best_epoch of {config}, {configuration.best_epoch}, which was "
+            f"found without --set {' --set '.join(assignments)}. Without it in the file, --refit finds another."
+        )
 
     with Progress(
         TextColumn("{task.description}"),

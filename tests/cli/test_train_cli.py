@@ -86,6 +86,7 @@ def test_train_evaluate_recommend_one_after_the_other(tmp_path: Path, data: Path
     fourth = run("train", data, "--out", model, *FAST, "--protocol", "none", "--config", tmp_path / "epochs.yaml")
     assert fourth.exit_code == 0, fourth.output
     assert f"note: {model} holds a model, which the new one will replace." in fourth.stderr
+    assert f"the best_epoch of {tmp_path / 'epochs.yaml'}, 1, which was found without --set" in fourth.stderr
     assert "note:" not in run("recommend", model, "--user", "u07").stderr
 
 
