@@ -1,19 +1,21 @@
-"""What item embeddings gain that start near those of like items: ml-100k, leave-one-out, three seeds.
+"""What item embeddings gain that start near those of like items: ml-100k, leave-one-out and personalize.
 
 Run: .venv/bin/python scripts/benchmarks/item_start.py [--rows 'random-*,users-*']
 
 The configuration is search_spaces/best/ml-100k.yaml with what the variant says. `neighbours` adds vectors of deviation
 .1 to the random start of .02, and so does `users`; `-.05` and `-.2` are other sizes of them, and `random-.1` is a
-random start of their size. The same seeds draw all variants, so differences to `random` are paired. One to two minutes
-a row on a quiet core; an interrupted row resumes from its last epoch.
+random start of their size. Three seeds under leave-one-out, and five splits under personalize (rows `personalize-…`),
+whose 94 validation and 94 test users are others each time. The same seeds draw all variants, so differences to `random`
+are paired. One to two minutes a row on a quiet core; an interrupted row resumes from its last epoch.
 """
 
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from rows import ROOT, Results, Rows, script_parser
+from rows import ROOT, Cell, Results, Rows, script_parser
 from tables import all_of, mean_and_error, of_seeds, paired_gain, table
 from trainings import variant_cells
 
@@ -21,7 +23,8 @@ from hrnn_hpo.config import Configuration, load_configuration
 from hrnn_hpo.data.prepared import load_dataset
 from hrnn_hpo.model import hrnn
 
-SEEDS = (0, 1, 2)
+SEEDS, SPLITS = (0, 1, 2), (0, 1, 2, 3, 4)
+SPLIT = "personalize-"  # begins the names of variants under that protocol
 METRIC = "ndcg_at_10"
 NEIGHBOURS, USERS = {"item_start": "neighbours"}, {"item_start": "users"}
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -37,6 +40,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "neighbours+shuffled-ties": NEIGHBOURS | {"shuffle_ties": True},
     "users+shuffled-ties": USERS | {"shuffle_ties": True},
 }
+SPLIT_VARIANTS = {SPLIT + name: VARIANTS[name] for name in ("random", "neighbours", "users", "users+shuffled-ties")}
 PATCHES = {"random-.1": lambda: mock.patch.object(hrnn, "RANDOM_START", 0.1)} | {
     f"{start}-{str(size)[1:]}": partial(mock.patch.object, hrnn, "ITEM_START", size)
     for start in ("neighbours", "users")
@@ -46,29 +50,44 @@ PATCHES = {"random-.1": lambda: mock.patch.object(hrnn, "RANDOM_START", 0.1)} | 
 
 def configuration_of(variant: str, seed: int) -> Configuration:
     best = load_configuration(ROOT / "search_spaces" / "best" / "ml-100k.yaml")
-    changed = best.with_hyperparameters(VARIANTS[variant], "item_start.py")
-    return changed.model_copy(update={"protocol": "leave-one-out", "seed": seed, "n_threads": 1})
+    changed = best.with_hyperparameters((VARIANTS | SPLIT_VARIANTS)[variant], "item_start.py")
+    protocol = (
+        {"protocol": "personalize", "split_seed": seed} if variant in SPLIT_VARIANTS else {"protocol": "leave-one-out"}
+    )
+    return changed.model_copy(update={**protocol, "seed": seed, "n_threads": 1})
 
 
 def report(rows: Rows) -> str:
-    """Return the table of the variants whose seeds are all finished."""
-    base = _values(rows, "random")
+    """Return the tables of the variants whose seeds are all finished, a table for each protocol."""
+    parts = [
+        ("leave-one-out", f"{len(SEEDS)} seeds", _table(rows, VARIANTS, SEEDS, "")),
+        ("personalize", f"{len(SPLITS)} splits", _table(rows, SPLIT_VARIANTS, SPLITS, SPLIT)),
+    ]
+    return "\n\n".join(
+        f"**{protocol}**\n\n{text}\n\n{METRIC}, seen items removed, mean ± standard error over {drawn}."
+        for protocol, drawn, text in parts
+        if text
+    )
+
+
+def _table(rows: Rows, variants: Iterable[str], seeds: Sequence[int], prefix: str) -> str:
+    base = _values(rows, f"{prefix}random", seeds)
     lines: list[list[object]] = []
-    for variant in VARIANTS:
-        found = _values(rows, variant)
+    for variant in variants:
+        found = _values(rows, variant, seeds)
+        name = variant.removeprefix(prefix)
         if not found["test"]:
             continue
-        gains = [paired_gain(found[role], base[role]) if variant != "random" else "" for role in found]
-        epochs = all_of(of_seeds(rows, variant, SEEDS), "best_epoch", "best_epochs")
+        gains = [paired_gain(found[role], base[role]) if base["test"] and name != "random" else "" for role in found]
+        epochs = all_of(of_seeds(rows, variant, seeds), "best_epoch", "best_epochs")
         cells = [cell for role, gain in zip(found, gains, strict=True) for cell in (mean_and_error(found[role]), gain)]
-        lines.append([variant, *cells, ", ".join(map(str, epochs))])
+        lines.append([name, *cells, ", ".join(map(str, epochs))])
     columns = ["variant", "validation", "minus random", "test", "minus random", "best epochs"]
-    note = f"{METRIC}, seen items removed, mean ± standard error over {len(SEEDS)} seeds."
-    return table(columns, lines) + f"\n\n{note}"
+    return table(columns, lines) if lines else ""
 
 
-def _values(rows: Rows, variant: str) -> dict[str, list[float]]:
-    done = of_seeds(rows, variant, SEEDS)
+def _values(rows: Rows, variant: str, seeds: Sequence[int]) -> dict[str, list[float]]:
+    done = of_seeds(rows, variant, seeds)
     return {
         "validation": [row.figures["validation"][METRIC] for row in done],
         "test": [row.figures["test"]["remove"][METRIC] for row in done],
@@ -81,7 +100,10 @@ def main() -> None:
     options = parser.parse_args()
     results = Results("item_start", options)
     dataset = load_dataset(options.data)
-    results.run(variant_cells(results.work, dataset, VARIANTS, SEEDS, configuration_of, PATCHES))
+    cells: dict[str, Cell] = {}
+    for variants, seeds in ((VARIANTS, SEEDS), (SPLIT_VARIANTS, SPLITS)):
+        cells |= variant_cells(results.work, dataset, variants, seeds, configuration_of, PATCHES)
+    results.run(cells)
     results.show(report)
 
 
