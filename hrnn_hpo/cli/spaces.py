@@ -57,6 +57,7 @@ def show(name: SpaceName, json: Json = False) -> None:
 @app.command()
 def check(file: SpaceFile, json: Json = False) -> None:
     """Check a space file: every problem with file, line and rule (exit code 2), or a summary with hints."""
+    from hrnn_hpo.search.hints import hints
     from hrnn_hpo.search.space import load_space
 
     try:
@@ -68,12 +69,12 @@ def check(file: SpaceFile, json: Json = False) -> None:
             print_error(str(error))
         raise typer.Exit(error.exit_code) from None
     if json:
-        print_json({"ok": True, **_overview(space), "hints": space.hints()})
+        print_json({"ok": True, **_overview(space), "hints": hints(space)})
         return
     n_configurations = space.cardinality()
     size = "a continuum of" if n_configurations is None else f"{n_configurations:,}"
     _say(f"OK: {file} searches {len(space.searched)} hyperparameters, {size} configurations.")
-    for hint in space.hints():
+    for hint in hints(space):
         _say(f"hint: {hint}")
 
 

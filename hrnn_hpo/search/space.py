@@ -1,20 +1,20 @@
 """A search space: which hyperparameters a study may vary, and how; read from YAML, handed to Optuna.
 
-The format's rules stand in reader.py, what a changed space means for a study's old trials in continuation.py.
+The format's rules stand in reader.py, what is allowed and may not be meant in hints.py, what a changed space means for
+a study's old trials in continuation.py.
 """
 
 import hashlib
 import itertools
 import json
 import math
-import random
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hrnn_hpo.config import AUTO, LEFT_TO_DATA, Hyperparameters, parse_hyperparameters
-from hrnn_hpo.errors import ConfigError, SpaceError
+from hrnn_hpo.errors import SpaceError
 from hrnn_hpo.search.files import find_space, list_spaces, parse_space, read_space, spaces_folder
 from hrnn_hpo.search.parameter import Parameter
 from hrnn_hpo.search.reader import ParsedSpace
@@ -36,9 +36,6 @@ __all__ = [
     "spaces_folder",
     "suggest",
 ]
-
-_N_DRAWS = 64  # of configurations that are checked for rules between hyperparameters
-_WIDE = 100.0  # two decades: from here on, a linear scale hardly ever tries the lower one
 
 
 class SearchSpace(ParsedSpace):
@@ -214,42 +211,6 @@ class SearchSpace(ParsedSpace):
         """
         return _space(parse_space({"tune": dict(tune), "fix": dict(fix)}, source, parent=self))
 
-    def hints(self) -> list[str]:
-        """Return what is allowed but may not be meant, a line each."""
-        found = list(self.notes)
-        for name, parameter in self.parameters.items():
-            if name in self.fixed or not parameter.tunable:
-                continue
-            if name not in self.searched:
-                if not any(other in self.fixed for other in parameter.when):  # fixed: meant that way
-                    found.append(f"{name}: its condition never holds in this space, so it stays at its default.")
-            elif parameter.n_values() == 1:
-                found.append(f"{name}: has one value; `fix: {{{name}: {show(parameter.default)}}}` says so.")
-            elif parameter.range is not None:
-                found += _range_hints(parameter)
-        if not self.searched:
-            found.append("nothing is left to tune: every trial would be the defaults.")
-        return found + self._clashes()
-
-    def _clashes(self) -> list[str]:
-        """Return the rules between hyperparameters that some configurations of the space break, a line each.
-
-        Rules are of few values each, so that draws from the ends of all ranges and from the choices find them.
-        """
-        generator = random.Random(0)
-
-        def end(parameter: Parameter) -> Value:
-            return generator.choice(parameter.choices or (parameter.low, parameter.high))
-
-        found: dict[str, None] = {}
-        for _ in range(_N_DRAWS):
-            try:
-                self.resolve(self.draw(end))
-            except ConfigError as error:
-                rule = str(error).partition(", but got")[0].removeprefix(f"space {self.name}: ")
-                found[f"{rule}; a trial that breaks this fails. Fix one of the two, or give it a condition."] = None
-        return list(found)
-
     def _can_vary(self, name: str) -> bool:
         parameter = self.parameters[name]
         return parameter.tunable and name not in self.fixed and self._can_be_active(name)
@@ -331,17 +292,3 @@ def _ordered(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _ordered(entry) for name, entry in value.items()}
     return sorted(value, key=lambda choice: (type(choice).__name__, choice))
-
-
-def _range_hints(parameter: Parameter) -> list[str]:
-    assert parameter.range is not None
-    found = []
-    low, high = parameter.range
-    if parameter.high < high:
-        found.append(f"{parameter.name}: the steps of {parameter.describe()} end at {show(parameter.high)}.")
-    if not parameter.log and parameter.step is None and low > 0 and high / low >= _WIDE:
-        found.append(
-            f"{parameter.name}: {parameter.describe()} spans {math.log10(high / low):.1f} decades; "
-            "`log: true` would try each of them alike."
-        )
-    return found

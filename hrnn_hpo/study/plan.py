@@ -18,7 +18,7 @@ from hrnn_hpo.data.splits import REDRAWN, SINGLE_TRUTH, Split, make_split
 from hrnn_hpo.errors import ConfigError, HRNNError, StudyError
 from hrnn_hpo.evaluation.metrics import COVERAGE
 from hrnn_hpo.experiment import resolve_device
-from hrnn_hpo.search.solution_file import solution_filters
+from hrnn_hpo.search.amazon.solution_file import solution_filters
 from hrnn_hpo.study.confirm.agenda import confirmation_runs, screening_runs
 from hrnn_hpo.study.confirm.leaderboard import read_leaderboard
 from hrnn_hpo.study.confirm.runs import companion_of

@@ -87,8 +87,9 @@ def test_check_ends_with_2_and_every_problem(tmp_path: Path) -> None:
 
 def test_reading_a_space_loads_neither_optuna_nor_torch() -> None:
     code = (
-        "import sys, hrnn_hpo.cli.spaces; from hrnn_hpo.search.space import load_space; load_space('hrnn').hints();"
-        "import hrnn_hpo.search.personalize, hrnn_hpo.search.advice, hrnn_hpo.search.continuation;"
+        "import sys, hrnn_hpo.cli.spaces; from hrnn_hpo.search.hints import hints;"
+        "from hrnn_hpo.search.space import load_space; hints(load_space('hrnn'));"
+        "import hrnn_hpo.search.amazon.personalize, hrnn_hpo.search.advice, hrnn_hpo.search.continuation;"
         "print([name for name in ('optuna', 'torch', 'pandas', 'mlflow') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

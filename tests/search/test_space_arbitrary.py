@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from hrnn_hpo.errors import SpaceError
 from hrnn_hpo.search.entries import PARAMETER_KEYS
+from hrnn_hpo.search.hints import hints
 from hrnn_hpo.search.reader import TOP_KEYS
 from hrnn_hpo.search.space import load_space, space_from_content
 
@@ -43,7 +44,7 @@ def test_whatever_a_file_says_it_is_a_space_or_refused_with_reasons(
     assert space.resolve({}) == space.resolve(space.defaults())
     assert space_from_content(space.content(), "kept").fingerprint() == space.fingerprint()
     assert space.cardinality() != 0
-    assert isinstance(space.hints(), list)
+    assert isinstance(hints(space), list)
 
 
 @given(

@@ -17,7 +17,7 @@ from hrnn_hpo.errors import ConfigError, StudyError
 from hrnn_hpo.evaluation.metrics import COVERAGE
 from hrnn_hpo.evaluation.protocols import resolve_seen
 from hrnn_hpo.experiment import prepare_experiment
-from hrnn_hpo.search.personalize import SolutionConfig, read_solution_config
+from hrnn_hpo.search.amazon.personalize import SolutionConfig, read_solution_config
 from hrnn_hpo.search.space import SearchSpace, Value, load_space
 from hrnn_hpo.study.objectives import NO_PRUNER, check_objectives, check_several
 from hrnn_hpo.study.propose.pruners import (

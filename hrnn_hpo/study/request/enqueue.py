@@ -6,7 +6,7 @@ from typing import Any
 
 from hrnn_hpo.config import load_configuration, read_yaml_mapping
 from hrnn_hpo.errors import ConfigError
-from hrnn_hpo.search.solution_file import is_solution_config
+from hrnn_hpo.search.amazon.solution_file import is_solution_config
 from hrnn_hpo.search.space import SearchSpace, Value, check_assignment
 from hrnn_hpo.search.values import same, show
 

@@ -11,7 +11,7 @@ from optuna.trial import FrozenTrial
 from hrnn_hpo.config import dump_configuration
 from hrnn_hpo.errors import ConfigError, StudyError
 from hrnn_hpo.files import write_text
-from hrnn_hpo.search.personalize import left_out, solution_config_from
+from hrnn_hpo.search.amazon.personalize import left_out, solution_config_from
 from hrnn_hpo.study.confirm.refit import confirmed_configuration
 from hrnn_hpo.study.record import read_record
 from hrnn_hpo.study.storage.database import load_study, open_storage

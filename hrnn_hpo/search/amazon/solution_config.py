@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from hrnn_hpo.config import Hyperparameters
+from hrnn_hpo.search.amazon.solution_file import SolutionFile
 from hrnn_hpo.search.parameter import Parameter, narrowing_problem
 from hrnn_hpo.search.recipes import MAX_PARALLEL_JOBS, MAX_TRAINING_JOBS, METRICS, RANGE_LISTS, Recipe
-from hrnn_hpo.search.solution_file import SolutionFile
 from hrnn_hpo.search.space import SearchSpace, load_space
 from hrnn_hpo.search.values import Value, field_type, show, show_range
 from hrnn_hpo.settings import nearest

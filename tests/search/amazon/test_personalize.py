@@ -11,8 +11,8 @@ from solution_configs import RECIPE, check_with_botocore, ranges, read
 
 from hrnn_hpo.config import Hyperparameters
 from hrnn_hpo.errors import SpaceError
-from hrnn_hpo.search.personalize import left_out, solution_config_from
-from hrnn_hpo.search.solution_file import solution_filters
+from hrnn_hpo.search.amazon.personalize import left_out, solution_config_from
+from hrnn_hpo.search.amazon.solution_file import solution_filters
 from hrnn_hpo.search.space import load_space
 
 # --- out ---------------------------------------------------------------------------------------------------------

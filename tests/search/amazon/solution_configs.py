@@ -9,7 +9,7 @@ import pytest
 from botocore.validate import ParamValidator
 
 from hrnn_hpo.errors import SpaceError
-from hrnn_hpo.search.personalize import read_solution_config
+from hrnn_hpo.search.amazon.personalize import read_solution_config
 from hrnn_hpo.search.space import load_space
 
 RECIPE = load_space("aws-hrnn")

@@ -8,8 +8,8 @@ from typing import Any
 
 from hrnn_hpo.config import Hyperparameters
 from hrnn_hpo.errors import SpaceError
+from hrnn_hpo.search.amazon.solution_config import Limits, SolutionConfig, amazon_recipe, read_solution_config
 from hrnn_hpo.search.recipes import MAX_PARALLEL_JOBS, MAX_TRAINING_JOBS, RANGE_LISTS, SERVICE_METRICS, Recipe
-from hrnn_hpo.search.solution_config import Limits, SolutionConfig, amazon_recipe, read_solution_config
 from hrnn_hpo.search.space import SearchSpace
 from hrnn_hpo.search.values import Value, show
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from solution_configs import RECIPE, check_with_botocore, ranges, read, refusal
 
 from hrnn_hpo.errors import SpaceError
-from hrnn_hpo.search.personalize import read_solution_config
+from hrnn_hpo.search.amazon.personalize import read_solution_config
 
 
 def test_amazons_own_example_of_20_to_40_is_refused_with_the_reason(tmp_path: Path) -> None:
