@@ -54,19 +54,21 @@ def status(study: options.Study, storage: options.Storage = None, json: options.
     if found.outlook is not None and found.outlook.worth is not None:
         results.print(found.outlook.sentence(), soft_wrap=True)
     if found.confirmation is not None:
-        results.print(_confirmation_line(found.confirmation), soft_wrap=True)
+        results.print(confirmation_line(found.confirmation), soft_wrap=True)
     times = {0: "not been looked at", 1: "been looked at once"}
     looked = times.get(found.test_openings, f"been looked at {found.test_openings} times")
     results.print(f"The test users have {looked}.")
 
 
-def _confirmation_line(found: dict[str, Any]) -> str:
+def confirmation_line(found: dict[str, Any]) -> str:
+    """Return how far a confirmation is, of what `status --json` has of it, or its verdict."""
     now = f"; now {', '.join(found['running'])}" if found["running"] else ""
-    if found["n_screening_runs_done"] < found["n_screening_runs"]:
-        done = f"{found['n_screening_runs_done']} of {found['n_screening_runs']} runs done"
-        return f"Screening: {done}, then {found['n_runs']} to confirm{now}"
+    confirming = f"{found['n_runs_done']} of {found['n_runs']} runs done{now}"
+    if found["n_screening_runs_done"] < found["n_screening_runs"]:  # the defaults are confirmed meanwhile
+        screening = f"{found['n_screening_runs_done']} of {found['n_screening_runs']} runs done"
+        return f"Screening: {screening}. Confirming: {confirming}"
     if found["n_runs_done"] < found["n_runs"]:
-        return f"Confirming: {found['n_runs_done']} of {found['n_runs']} runs done{now}"
+        return f"Confirming: {confirming}"
     if found["verdict"] is None:
         return f"Confirmed by {found['n_runs']} runs, but without a verdict yet"
     optimism = "" if found["optimism"] is None else f"; optimism of the search {found['optimism']:+.4f}"

@@ -8,6 +8,7 @@ import yaml
 from typer.testing import CliRunner, Result
 
 from hrnn_hpo.cli.main import app
+from hrnn_hpo.cli.studies import confirmation_line
 from hrnn_hpo.data.synthetic import markov, write_csv
 from hrnn_hpo.evaluation.baselines import BASELINES
 
@@ -124,3 +125,10 @@ def test_bad_input_is_2_and_begins_no_study(data: Path, change: list[str], words
     assert answer.exit_code == 2, answer.stdout
     assert words in answer.stderr
     assert run("status", "s").exit_code == 2
+
+
+def test_status_counts_screening_and_confirmation_side_by_side() -> None:
+    found = {"n_screening_runs_done": 3, "n_screening_runs": 5, "n_runs_done": 4, "n_runs": 10, "running": ["a", "b"]}
+    told = "Screening: 3 of 5 runs done. Confirming: 4 of 10 runs done; now a, b"
+    assert confirmation_line(found) == told
+    assert confirmation_line({**found, "n_screening_runs_done": 5, "running": []}) == "Confirming: 4 of 10 runs done"
