@@ -87,10 +87,11 @@ def recommend(
     if not known:
         console.print(f"User {user!r} has no history in this model: these are the popular items.", style="yellow")
     print_table(
-        f"Items for user {user} (seen items: {recommender.seen})",
+        f"Items for user {user}",
         ["rank", "item", "score"],
         [[rank, entry.item, entry.score] for rank, entry in enumerate(items, start=1)],
     )
+    results.print(f"Seen items: {recommender.seen}.")
     if explanation is not None:
         _print_explanation(explanation)
 
