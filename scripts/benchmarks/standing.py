@@ -4,10 +4,10 @@ Run: .venv/bin/python scripts/benchmarks/standing.py [--data data] [--rows 'ml-1
 
 Leave-one-out on ml-1m, with ties in time in the order of the file and shuffled, and `personalize` on ml-100k. Baselines
 are fitted on training events, their constants chosen on validation users. Our own rows come from the result files of
-movielens_1m.py and quality.py, rivals trained here from that of rivals.py. Published figures stand beside what they
-really measured: in which order events of the same second were (it tells much on ml-1m), whether the model knew when the
-next event happens, whether it trained on the event that we hold back for validation, and how many items were ranked. A
-row takes one to five minutes of one core.
+movielens_1m.py, quality.py and item_start.py, rivals trained here from that of rivals.py. Published figures stand
+beside what they really measured: in which order events of the same second were (it tells much on ml-1m), whether the
+model knew when the next event happens, whether it trained on the event that we hold back for validation, and how many
+items were ranked. A row takes one to five minutes of one core.
 """
 
 import math
@@ -53,6 +53,7 @@ class Log:
 
 READS = "**hrnn-hpo** that reads the request time"
 NEAR = f"{READS}, items start near neighbours"
+AT_USERS = "**hrnn-hpo**, items start near those of the same users"
 ALSO_TIES = f"{NEAR}, ties shuffled each epoch"
 LOGS = {
     "ml-1m": Log(
@@ -87,7 +88,7 @@ LOGS = {
         "personalize",
         (0, 1, 2, 3, 4),
         "file",
-        (Ours("quality", "ml-100k-personalize"),),
+        (Ours("quality", "ml-100k-personalize"), Ours("item_start", "personalize-users", AT_USERS)),
         trained="ml-100k-personalize",
         draws_users=True,
     ),
