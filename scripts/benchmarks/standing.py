@@ -53,7 +53,7 @@ class Log:
 
 READS = "**hrnn-hpo** that reads the request time"
 NEAR = f"{READS}, items start near neighbours"
-AT_USERS = "**hrnn-hpo**, items start near those of the same users"
+AT_USERS = "**hrnn-hpo**, items start near those of the same users, ties shuffled each epoch"
 ALSO_TIES = f"{NEAR}, ties shuffled each epoch"
 LOGS = {
     "ml-1m": Log(
@@ -88,7 +88,7 @@ LOGS = {
         "personalize",
         (0, 1, 2, 3, 4),
         "file",
-        (Ours("quality", "ml-100k-personalize"), Ours("item_start", "personalize-users", AT_USERS)),
+        (Ours("quality", "ml-100k-personalize"), Ours("item_start", "personalize-users+shuffled-ties", AT_USERS)),
         trained="ml-100k-personalize",
         draws_users=True,
     ),
