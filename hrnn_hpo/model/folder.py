@@ -191,7 +191,7 @@ def read_record(folder: Path) -> SplitRecord:
     written = content.get("format") if isinstance(content, dict) else None
     if written != FORMAT:
         raise ValueError(f"format {FORMAT} must stand in {SPLIT}, but got {written}")
-    if "config_sha256" in content:  # of folders from between 0.1.0 and 0.2.0
+    if "config_sha256" in content:  # version 0.1.0 knew the configuration's alone
         content["sha256"] = {CONFIG: content.pop("config_sha256")}
     return SplitRecord(**content)
 
@@ -203,7 +203,10 @@ def record_in_folder(saved: SavedModel) -> SplitRecord | None:
     """
     if saved.folder is None or not holds_model(saved.folder):
         return None
-    record = read_record(saved.folder)
+    try:
+        record = read_record(saved.folder)
+    except (ValueError, TypeError):  # damaged meanwhile: the model in memory is whole
+        return None
     return record if record.sha256 == saved.split.sha256 else None
 
 
@@ -220,7 +223,7 @@ def count_test_opening(folder: Path) -> None:
 
 def _write_record(folder: Path, record: SplitRecord) -> None:
     content = asdict(record)
-    if record.n_members == 1:  # so that versions that know no ensembles read it
+    if record.n_members == 1:  # said of ensembles alone
         del content["n_members"]
     with whole_file(folder / SPLIT) as draft:
         draft.write_text(json.dumps(content, indent=2), "utf-8")
