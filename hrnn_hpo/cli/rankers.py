@@ -28,7 +28,7 @@ def show_rankers(
     apart = [name for name in (f"{OBJECTIVE}_repeats", f"{OBJECTIVE}_new") if _known(name, rows)]
     weighted = [VALUE_WEIGHTED] if _known(VALUE_WEIGHTED, rows) else []
     n_others = len(SHOWN) - (1 if intervals else 0) - (2 if apart and intervals else 1 if apart else 0) - len(weighted)
-    others = [name for name in SHOWN if name != objective][:n_others]
+    others = [name for name in SHOWN if name != objective][: max(n_others, 0)]
     if objective != OBJECTIVE:
         others.insert(0, OBJECTIVE)
     columns = ["", f"{objective} (95 %)" if intervals else objective]
