@@ -152,7 +152,7 @@ def plan_lines(forecast: Any) -> list[str]:
 
 
 def _until(seconds: float) -> str:
-    """Return when so many seconds are over: by its day within a week, by its date within ten years, else nothing."""
+    """Return when so many seconds are over: by its day within six days, by its date within ten years, else nothing."""
     if seconds > MOST_SECONDS:
         return ""
     end = datetime.now() + timedelta(seconds=seconds)
