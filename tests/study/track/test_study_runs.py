@@ -214,12 +214,18 @@ def test_deleting_a_study_deletes_its_runs_trials_and_files(
     assert len(load_study("s", open_storage()).trials) == 1
 
 
-def test_a_second_opening_has_runs_of_its_own_with_the_new_winners_parameters(
-    log: Dataset, space: SearchSpace, tracker: FakeTracker
-) -> None:
+def runs_of_a_study(log: Dataset, space: SearchSpace, tracker: FakeTracker) -> StudyRuns:
+    """Return the MLflow side of a study of one trial, to go on with."""
     tune(log, study="s", space=space, n_trials=1)
     runs = StudyRuns(tracker, "s", read_record(load_study("s", open_storage())))  # type: ignore[arg-type]
     runs.join_parent()
+    return runs
+
+
+def test_a_second_opening_has_runs_of_its_own_with_the_new_winners_parameters(
+    log: Dataset, space: SearchSpace, tracker: FakeTracker
+) -> None:
+    runs = runs_of_a_study(log, space, tracker)
     for opening, hidden_dimension in ((1, 16), (2, 48), (2, 48)):  # and again, as `sync` does
         refit = {"configuration": {"hyperparameters": {"hidden_dimension": hidden_dimension}}, "train_loss": []}
         runs.log_tests({"tuned": {"ndcg_at_10": 0.01 * hidden_dimension}}, "tuned", refit, opening)
@@ -234,9 +240,7 @@ def test_a_second_opening_has_runs_of_its_own_with_the_new_winners_parameters(
 def test_no_gain_of_an_earlier_look_stays_where_the_defaults_win(
     log: Dataset, space: SearchSpace, tracker: FakeTracker
 ) -> None:
-    tune(log, study="s", space=space, n_trials=1)
-    runs = StudyRuns(tracker, "s", read_record(load_study("s", open_storage())))  # type: ignore[arg-type]
-    runs.join_parent()
+    runs = runs_of_a_study(log, space, tracker)
     scores = {"search_value": 0.3, "scores": [0.3, 0.3], "mean": 0.3, "best_epoch": 3}
     compared = {"difference": 0.02, "low": 0.01, "high": 0.03, "p": 0.01, "p_holm": 0.01}
     for winner, verdict in ((1, "yes"), (0, "no")):
