@@ -11,6 +11,8 @@ epoch. The studies of the space `hrnn` itself (one core; ml-100k's took an hour 
         --n-trials 20 --confirm 1 --protocol leave-one-out --pruner wilcoxon --ensemble
     scripts/benchmarks/confirmed.py journey-fifth --name journey-hrnn --space scripts/benchmarks/hrnn-space.yaml \\
         --n-trials 20 --confirm 1 --protocol newest-tenth --pruner wilcoxon
+    scripts/benchmarks/confirmed.py ml-1m-1500 --name ml-1m-hrnn --space scripts/benchmarks/hrnn-space.yaml \\
+        --n-trials 20 --confirm 1 --protocol leave-one-out --pruner wilcoxon --workers 2
 """
 
 import argparse
@@ -80,6 +82,7 @@ def _study(data: Path, options: argparse.Namespace) -> StudyResult:
         pruner=options.pruner,
         ensemble=options.ensemble or None,
         seed=options.seed,
+        n_workers=options.workers,
         n_threads=1,
     )
 
@@ -156,6 +159,7 @@ def main() -> None:
     parser.add_argument("--protocol")
     parser.add_argument("--pruner", help="default: that of `tune`")
     parser.add_argument("--ensemble", action="store_true", help="train the winner on all confirmation seeds")
+    parser.add_argument("--workers", type=int, help="processes side by side, one thread each; default: one")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     results = Results("confirmed", options)
@@ -166,6 +170,7 @@ def main() -> None:
         name: getattr(options, name) for name in asked
     }
     settings |= {"ensemble": True} if options.ensemble else {}
+    settings |= {"workers": options.workers} if options.workers else {}
     results.run({options.name: Cell(settings, partial(measure, data, results.work, options))})
     results.show(report)
 
