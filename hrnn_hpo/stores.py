@@ -1,6 +1,6 @@
 """Where the embedded stores live: mlruns/ with mlflow.db, optuna.db, artifacts and the trials' files.
 
-Addresses only; opening a store is study/storage.py's and tracking.py's work.
+Addresses only; opening a store is the work of study/storage/database.py and tracking/.
 """
 
 import os

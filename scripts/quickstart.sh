@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # From nothing to a tuned recommender: set up .venv, fetch MovieLens 100K, run a study, show who won and where it lies.
-# Usage: scripts/quickstart.sh    (about two minutes of set-up, then about six minutes of study on two cores)
+# Usage: scripts/quickstart.sh    (about two minutes of set-up, then three to five of study on two quiet cores)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 scripts/setup.sh

@@ -30,7 +30,7 @@ def fetch(
     ],
     to: Annotated[
         Path | None,
-        typer.Option("--to", metavar="DIR", help="Where to write.  [default: data/NAME]", show_default=False),
+        typer.Option("--to", metavar="DIR", help="Where to write. Default: data/NAME.", show_default=False),
     ] = None,
     json: Json = False,
 ) -> None:
@@ -40,7 +40,9 @@ def fetch(
     same bytes. Downloads are kept in the cache (HRNN_HPO_CACHE, else cache/
     below HRNN_HPO_HOME, else the user's cache folder).
 
-    Example: hrnn-hpo data fetch ml-100k --to data/ml-100k
+    Example:
+
+      hrnn-hpo data fetch ml-100k --to data/ml-100k
     """
     from hrnn_hpo.data import datasets
 
@@ -80,7 +82,9 @@ def describe(
     max_user_history_length_percentile: very short histories teach popularity,
     very long ones are often robots.
 
-    Example: hrnn-hpo data describe data/ml-100k --out ml-100k.html
+    Example:
+
+      hrnn-hpo data describe data/ml-100k --out ml-100k.html
     """
     from hrnn_hpo.data.describing.figures import describe as figures_of
     from hrnn_hpo.data.describing.page import write_page
@@ -176,7 +180,9 @@ def schema(
     their values allow; text with few values becomes categorical. Check a file
     against a schema with `data prepare --schema`.
 
-    Example: hrnn-hpo data schema interactions.csv > schema.json
+    Example:
+
+      hrnn-hpo data schema interactions.csv > schema.json
     """
     from hrnn_hpo.data.reading.suggest import schema_of_file
 
@@ -197,7 +203,7 @@ def simulate(
     n_events: Annotated[int, typer.Option("--events", min=1, help="Rows to write.")] = 1_000_000,
     n_users: Annotated[int, typer.Option("--users", min=1, help="Users to draw from.")] = 50_000,
     n_items: Annotated[int, typer.Option("--items", min=1, help="Items to draw from.")] = 10_000,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Makes the log.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the generated log.")] = 0,
     json: Json = False,
 ) -> None:
     """Write a made-up log of any size, to try what a size takes.
@@ -205,7 +211,9 @@ def simulate(
     Half of the time an item is followed by its one successor: a model that
     learns reaches a hit rate at 1 of about .5.
 
-    Example: hrnn-hpo data simulate --out big.parquet --events 10000000 --users 500000 --items 100000
+    Example:
+
+      hrnn-hpo data simulate --out big.parquet --events 10000000 --users 500000 --items 100000
     """
     from hrnn_hpo.cli.preparing import steps_shown
     from hrnn_hpo.data.simulate import simulate as write

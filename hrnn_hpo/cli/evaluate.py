@@ -18,10 +18,12 @@ def evaluate(
     data: options.Data,
     protocol: Annotated[
         options.Protocols | None,
-        typer.Option("--protocol", help="Confirm the model's own protocol; another one is refused."),
+        typer.Option(
+            "--protocol", help="That of the model, for a script that wants to be sure; another one is refused."
+        ),
     ] = None,
     split_seed: Annotated[
-        int | None, typer.Option("--split-seed", min=0, help="Confirm the model's own split seed.")
+        int | None, typer.Option("--split-seed", min=0, help="That of the model; another one is refused.")
     ] = None,
     baselines: Annotated[
         bool,
@@ -40,7 +42,7 @@ def evaluate(
         typer.Option(
             "--rankings-from",
             metavar="FILE.jsonl",
-            help='Evaluate the lists of a file too, a line {"user": id, "items": [best first]} for each test user, '
+            help='Evaluate the lists of a file too, a line {"user": id, "items": \\[best first]} for each test user, '
             "plain or .gz; may be repeated.",
         ),
     ] = None,
@@ -49,7 +51,9 @@ def evaluate(
     ] = False,
     request_time: Annotated[
         Literal["known", "unknown"],
-        typer.Option("--request-time", help="known: a row more, of the model told when each list is asked for."),
+        typer.Option(
+            "--request-time", help="known: add a row in which the model is given the time of the first truth event."
+        ),
     ] = "unknown",
     seen: Annotated[
         Literal["auto", "remove", "keep"] | None,

@@ -3,6 +3,7 @@
 Command files import torch, mlflow, optuna and pandas inside their functions, so that `--help` stays instant.
 """
 
+import inspect
 import sys
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -83,6 +84,17 @@ _commands: list[Callable[..., None]] = [
 ]
 for _command in _commands:
     app.command()(_command)
+
+
+def _in_paragraphs(text: str) -> str:
+    """Return a docstring with one line a paragraph: Typer would keep its line ends, and a narrow terminal break each."""
+    return "\n\n".join(" ".join(part.split()) for part in inspect.cleandoc(text).split("\n\n"))
+
+
+for _group in (app, data.app, spaces.app, studies.app):
+    for _info in _group.registered_commands:
+        assert _info.callback is not None and _info.callback.__doc__ is not None
+        _info.help = _in_paragraphs(_info.callback.__doc__)
 
 
 def main() -> None:

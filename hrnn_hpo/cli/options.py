@@ -33,7 +33,7 @@ Threads = Annotated[
     typer.Option(
         "--threads",
         min=1,
-        help="CPU threads of a training. Default: the cores, shared; OMP_NUM_THREADS at most.",
+        help="CPU threads of a training. Default: the cores, shared by the workers, at most OMP_NUM_THREADS.",
         show_default=False,
     ),
 ]
@@ -41,16 +41,24 @@ Seen = Annotated[
     Literal["auto", "remove", "keep"],
     typer.Option(
         "--seen",
-        help="Items of the input in the ranking: auto removes them where fewer than 1 % of events are repeats.",
+        help="Whether items of the input may be ranked: remove, keep, or auto, which removes them where fewer than 1 % of "
+        "events are repeats.",
     ),
 ]
 SeenOfModel = Annotated[
     Literal["auto", "remove", "keep"],
-    typer.Option("--seen", help="Items of the user's history in the list: auto as the model was validated."),
+    typer.Option(
+        "--seen",
+        help="Whether items of the user's history may be listed: remove, keep, or auto, as the model was validated.",
+    ),
 ]
 # None stands for the configuration's own entry.
-Protocol = Annotated[Protocols | None, typer.Option("--protocol", help="Who trains, validates and tests.")]
-SplitSeed = Annotated[int | None, typer.Option("--split-seed", min=0, help="Draws the validation and test users.")]
+Protocol = Annotated[
+    Protocols | None, typer.Option("--protocol", help="Who trains, validates and tests. Default: personalize.")
+]
+SplitSeed = Annotated[
+    int | None, typer.Option("--split-seed", min=0, help="Draws the validation and test users. Default: 0.")
+]
 Storage = Annotated[
     str | None,
     typer.Option(

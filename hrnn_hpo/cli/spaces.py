@@ -39,7 +39,12 @@ def spaces(context: typer.Context, json: Json = False) -> None:
 
 @app.command()
 def show(name: SpaceName, json: Json = False) -> None:
-    """Print a space: what each hyperparameter means, its range and its default."""
+    """Print a space: what each hyperparameter means, its range and its default.
+
+    Example:
+
+      hrnn-hpo spaces show hrnn
+    """
     from hrnn_hpo.search.space import load_space
 
     space = load_space(name)
@@ -56,7 +61,12 @@ def show(name: SpaceName, json: Json = False) -> None:
 
 @app.command()
 def check(file: SpaceFile, json: Json = False) -> None:
-    """Check a space file: every problem with file, line and rule (exit code 2), or a summary with hints."""
+    """Check a space file: every problem with file, line and rule (exit code 2), or a summary with hints.
+
+    Example:
+
+      hrnn-hpo spaces check my-space.yaml
+    """
     from hrnn_hpo.search.hints import hints
     from hrnn_hpo.search.space import load_space
 

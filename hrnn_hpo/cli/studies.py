@@ -43,7 +43,7 @@ def status(study: options.Study, storage: options.Storage = None, json: options.
     )
     if found.lost:
         whose = ", ".join(map(str, found.lost))
-        results.print(f"The worker of trial {whose} is gone: `tune` or `worker` goes on from its last epoch.")
+        results.print(f"The worker of trial {whose} is gone: `tune` or `worker` resumes from its last checkpoint.")
     if found.best_trial is not None:
         error = "" if found.best_standard_error is None else f" ± {found.best_standard_error:.4f}"
         best = f"trial {found.best_trial}, {found.objective} {found.best_value:.4f}{error} (validation users)"
@@ -131,7 +131,12 @@ def sync(
 
 @app.command("list")
 def list_(storage: options.Storage = None, json: options.Json = False) -> None:
-    """List the studies of a storage."""
+    """List the studies of a storage.
+
+    Example:
+
+      hrnn-hpo studies list --json
+    """
     from hrnn_hpo.study.results.status import list_studies
 
     found = list_studies(storage=storage)
@@ -156,7 +161,12 @@ def list_(storage: options.Storage = None, json: options.Json = False) -> None:
 
 @app.command()
 def stop(study: options.Study, storage: options.Storage = None) -> None:
-    """Ask all workers of a study to stop after their epoch; `tune` goes on later."""
+    """Ask all workers of a study to stop after their epoch; `tune` continues it later.
+
+    Example:
+
+      hrnn-hpo studies stop first
+    """
     from hrnn_hpo.study.results.manage import stop_study
 
     running = stop_study(study, storage=storage)
@@ -165,7 +175,12 @@ def stop(study: options.Study, storage: options.Storage = None) -> None:
 
 @app.command()
 def delete(study: options.Study, storage: options.Storage = None, tracking_uri: options.TrackingUri = None) -> None:
-    """Delete a study with its trials, checkpoints and models; its MLflow runs move to MLflow's bin."""
+    """Delete a study with its trials, checkpoints and models; its MLflow runs move to MLflow's bin.
+
+    Example:
+
+      hrnn-hpo studies delete first
+    """
     from hrnn_hpo.study.results.manage import delete_study
 
     delete_study(study, storage=storage, tracking_uri=tracking_uri)
@@ -174,7 +189,12 @@ def delete(study: options.Study, storage: options.Storage = None, tracking_uri: 
 
 @app.command()
 def gc(storage: options.Storage = None) -> None:
-    """Queue the trials of dead workers again and delete files that nothing needs any more."""
+    """Queue the trials of dead workers again and delete files that nothing needs any more.
+
+    Example:
+
+      hrnn-hpo studies gc
+    """
     from hrnn_hpo.study.results.manage import clean_up
 
     console.print(f"Cleaned up {len(clean_up(storage=storage))} studies.")

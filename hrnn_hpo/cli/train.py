@@ -24,7 +24,7 @@ def train(
     split_seed: options.SplitSeed = None,
     seed: Annotated[int | None, typer.Option("--seed", min=0, help="Draws weights, batches and dropout.")] = None,
     n_threads: Annotated[
-        int | None, typer.Option("--threads", min=1, help="CPU threads. Default: OMP_NUM_THREADS, at most all cores.")
+        int | None, typer.Option("--threads", min=1, help="CPU threads. Default: all cores, at most OMP_NUM_THREADS.")
     ] = None,
     refit: Annotated[
         bool, typer.Option("--refit", help="Add the validation data, for the best number of epochs.")
@@ -35,7 +35,7 @@ def train(
 ) -> None:
     """Train one configuration and write a model folder.
 
-    Stopped halfway? The same command goes on from the last finished epoch.
+    Stopped halfway? The same command resumes from the last checkpoint.
 
     Examples:
 

@@ -5,11 +5,14 @@ import io
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import typer
+from rich.text import Text
 from typer.testing import CliRunner
 
 from hrnn_hpo import __version__
@@ -37,11 +40,33 @@ assert not heavy, heavy
     assert "tune" in answer.stdout
 
 
-@pytest.mark.parametrize("command", ["tune", "worker", "status", "studies", "export", "sync", "ui", "train", "spaces"])
-def test_every_commands_help_shows_an_example_or_its_parts(command: str) -> None:
-    answer = CliRunner().invoke(app, [command, "--help"])
+def commands(group: Any, words: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
+    """Yield every command that does something, by its words: `studies stop`."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, (*words, name))
+        else:
+            yield " ".join((*words, name)), command
+
+
+COMMANDS = dict(commands(typer.main.get_command(app)))
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_commands_help_shows_an_example(name: str) -> None:
+    answer = CliRunner().invoke(app, [*name.split(), "--help"], terminal_width=300)
     assert answer.exit_code == 0
-    assert "Usage" in answer.stdout
+    assert any(line.strip().startswith(f"hrnn-hpo {name}") for line in answer.stdout.splitlines())
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_is_shown_as_it_was_written(name: str) -> None:
+    """Words in brackets are markup to Typer, which shows nothing of them; a line end inside a paragraph stays one."""
+    command = COMMANDS[name]
+    texts = [command.help, *(parameter.help for parameter in command.params if getattr(parameter, "help", None))]
+    for text in texts:
+        assert Text.from_markup(text).plain == text.replace("\\[", "[")
+        assert "\n" not in text.replace("\n\n", "")
 
 
 def test_version() -> None:

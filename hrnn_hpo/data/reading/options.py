@@ -1,6 +1,6 @@
 """How to read a log: which column is what, in which unit times stand, what to leave out, what to do with bad rows.
 
-The field descriptions are the help texts. Reading by these options is the rooms' work; here they are checked alone.
+The field descriptions are the help texts. Reading by them is the other files' work; here they are only checked.
 """
 
 import hashlib
@@ -170,7 +170,7 @@ class ReadOptions(Settings):
     ] = None
     min_event_value: Annotated[
         float | None,
-        Field(allow_inf_nan=False, description="Keep events whose EVENT_VALUE is so large or larger."),
+        Field(allow_inf_nan=False, description="Keep events whose EVENT_VALUE is at least this."),
     ] = None
     from_time: Annotated[
         int | None,
@@ -186,11 +186,11 @@ class ReadOptions(Settings):
     ] = None
     min_user_events: Annotated[
         int | None,
-        Field(ge=1, description="Keep users with so many events, again and again until --min-item-events holds too."),
+        Field(ge=1, description="Keep users with at least so many events. Repeated together with --min-item-events until both hold."),
     ] = None
     min_item_events: Annotated[
         int | None,
-        Field(ge=1, description="Keep items with so many events; rarer ones leave the catalogue."),
+        Field(ge=1, description="Keep items with at least so many events; rarer ones leave the catalogue."),
     ] = None
 
     # How to work.

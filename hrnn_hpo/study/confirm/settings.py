@@ -6,7 +6,7 @@ from optuna.study import Study
 
 from hrnn_hpo.study.attributes import CANDIDATE
 from hrnn_hpo.study.confirm.agenda import confirmation_runs, screening_runs
-from hrnn_hpo.study.confirm.screening import CONFIRMED_OF_SCREENED, default_n_screened
+from hrnn_hpo.study.confirm.screening import CONFIRMED_OF_SCREENED, LEAST_SEARCHED, default_n_screened
 from hrnn_hpo.study.confirm.verdict import default_n_confirmed
 from hrnn_hpo.study.record import StudyRecord
 
@@ -57,16 +57,20 @@ class Numbers:
 def how_many(settings: Settings, n_trials: int, record: StudyRecord, companion: Study | None = None) -> Numbers:
     """Return what is screened and confirmed after a search of so many trials.
 
-    Unless told, nobody is screened where the study has confirmed trials without a screening before: its verdict stands.
+    Unless told, a search of 20 trials or more is confirmed, whatever number of seeds was asked for, and a smaller one is
+    not; nobody is screened where the study has confirmed trials without a screening before: its verdict stands.
     """
     screened, k = settings.screen, settings.k
     if screened is None:
         before = companion is not None and _confirmed_unscreened(companion)
         screened = 0 if before else default_n_screened(n_trials)
     if k is None:
-        k = default_n_confirmed(n_trials, settings.n_seeds)
-        if k and screened > 1:
+        if n_trials < LEAST_SEARCHED:
+            k = 0
+        elif screened > 1:
             k = min(CONFIRMED_OF_SCREENED, screened - 1)
+        else:
+            k = max(default_n_confirmed(n_trials, settings.n_seeds), 1)
         # Scores and epochs of less data; a winner to refit; a screening that was asked for.
         if record.user_fraction is not None or settings.ensemble or settings.screen:
             k = max(k, 1)

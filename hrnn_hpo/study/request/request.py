@@ -67,8 +67,8 @@ class StudyRequest(Settings):
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
     # What is searched.
-    study: Annotated[str, Field(description="Name; an existing study goes on.")]
-    space: Annotated[SpaceLike | None, Field(description="What to search.")] = None
+    study: Annotated[str, Field(description="Name; an existing study is continued.")]
+    space: Annotated[SpaceLike | None, Field(description="What to search; a new study needs it.")] = None
     objective: Annotated[
         tuple[str, ...],
         BeforeValidator(_as_tuple),
@@ -79,10 +79,10 @@ class StudyRequest(Settings):
     ] = ()
     protocol: Annotated[
         Literal["personalize", "personalize-last", "leave-one-out", "newest-tenth", "temporal", "none"] | None,
-        Field(description="Who trains, validates and tests."),
+        Field(description="Who trains, validates and tests; not `none`. Default: personalize."),
     ] = None
     split_seed: Annotated[
-        int | None, Field(ge=0, le=LARGEST_SEED, description="Draws the validation and test users.")
+        int | None, Field(ge=0, le=LARGEST_SEED, description="Draws the validation and test users. Default: 0.")
     ] = None
     seen: Annotated[
         Literal["auto", "remove", "keep"] | None,
@@ -99,7 +99,15 @@ class StudyRequest(Settings):
     ] = None
 
     # How trials are proposed and ended.
-    seed: Annotated[int | None, Field(ge=0, le=LARGEST_SEED, description="Draws what the sampler proposes.")] = None
+    seed: Annotated[
+        int | None,
+        Field(
+            ge=0,
+            le=LARGEST_SEED,
+            description="Seed of the study: proposals, the training of each trial, the runs and users of a confirmation. "
+            "Default: 0.",
+        ),
+    ] = None
     sampler: Annotated[SamplerLike | None, Field(description="How to propose trials. Default: tpe.")] = None
     priors: Annotated[
         bool | None,
@@ -139,7 +147,12 @@ class StudyRequest(Settings):
 
     # How long.
     n_trials: Annotated[
-        int | None, Field(gt=0, le=MOST_TRIALS, description="Complete and pruned trials in total. Default: 40.")
+        int | None,
+        Field(
+            gt=0,
+            le=MOST_TRIALS,
+            description="Complete and pruned trials in total. Default: 40, or no limit with --timeout or --patience-trials.",
+        ),
     ] = None
     timeout: Annotated[
         float | None,
@@ -151,7 +164,7 @@ class StudyRequest(Settings):
         int | None,
         Field(
             gt=0,
-            description="Stop after so many trials in a row without a better value. Without --n-trials the only limit.",
+            description="Stop after so many trials in a row without a better value.",
         ),
     ] = None
     target: Annotated[
@@ -164,8 +177,8 @@ class StudyRequest(Settings):
         Field(
             ge=0,
             description="Train the K best and the defaults again before one is called better; 0: do not. Default: 2 "
-            "from 20 trials on, none below (with --user-fraction at least 1); with --screen 0 as many as half the "
-            "trials pay for, at most 5.",
+            "from 20 trials on, none below (at least 1 with --user-fraction, --ensemble or --screen F); with --screen 0 "
+            "as many as half the trials pay for, 1 to 5.",
         ),
     ] = None
     screen: Annotated[
@@ -192,14 +205,18 @@ class StudyRequest(Settings):
         ),
     ] = None
     again: Annotated[bool, Field(description="Open the test users once more, which is counted and shown.")] = False
-    out: Annotated[Path | None, Field(description="Folder for best.yaml, the model, trials.csv, leaderboard.json.")] = (
-        None
-    )
+    out: Annotated[
+        Path | None,
+        Field(description="Folder for best.yaml, the model, trials.csv and what the console shows, as JSON."),
+    ] = None
 
     # Where it runs, and where it is kept.
     n_workers: Annotated[int | None, Field(gt=0, description="Processes side by side. Default: 1.")] = None
     n_threads: Annotated[
-        int | None, Field(gt=0, le=MOST_THREADS, description="CPU threads of a training; all cores, shared, if unset.")
+        int | None,
+        Field(
+            gt=0, le=MOST_THREADS, description="CPU threads of a training. Default: the cores, shared by the workers."
+        ),
     ] = None
     device: Annotated[
         Literal["auto", "cpu", "cuda", "mps"],

@@ -73,10 +73,12 @@ class TestScreen:
         ({"k": 0}, 40, (0, 0)),
         ({"screen": 4}, 8, (1, 4)),
         ({"screen": 2}, 40, (1, 2)),
-        ({"n_seeds": 10}, 20, (0, 0)),  # half the trials pay for none
+        ({"n_seeds": 10}, 20, (2, 5)),  # who asks for more certainty does not lose the confirmation
+        ({"n_seeds": 20, "screen": 0}, 40, (1, 0)),
+        ({"n_seeds": 2}, 8, (0, 0)),
     ],
 )
-def test_unless_told_five_are_screened_from_twenty_trials_on(
+def test_unless_told_five_are_screened_and_two_confirmed_from_twenty_trials_on(
     settings: dict[str, int], n_trials: int, expected: tuple[int, int], log: Dataset, space: SearchSpace
 ) -> None:
     found = how_many(Settings(**settings), n_trials, record_of(log, space))
