@@ -87,14 +87,13 @@ for _command in _commands:
 
 
 def _in_paragraphs(text: str) -> str:
-    """Return a docstring with one line a paragraph: Typer would keep its line ends, and a narrow terminal break each."""
+    """Return a docstring with one line a paragraph: Typer keeps its line ends, and a narrow terminal breaks each."""
     return "\n\n".join(" ".join(part.split()) for part in inspect.cleandoc(text).split("\n\n"))
 
 
 for _group in (app, data.app, spaces.app, studies.app):
     for _info in _group.registered_commands:
-        assert _info.callback is not None and _info.callback.__doc__ is not None
-        _info.help = _in_paragraphs(_info.callback.__doc__)
+        _info.help = _in_paragraphs(str(getattr(_info.callback, "__doc__", None)))
 
 
 def main() -> None:

@@ -41,8 +41,8 @@ Seen = Annotated[
     Literal["auto", "remove", "keep"],
     typer.Option(
         "--seen",
-        help="Whether items of the input may be ranked: remove, keep, or auto, which removes them where fewer than 1 % of "
-        "events are repeats.",
+        help="Whether items of the input may be ranked: remove, keep, or auto, which removes them where fewer than 1 % "
+        "of events are repeats.",
     ),
 ]
 SeenOfModel = Annotated[

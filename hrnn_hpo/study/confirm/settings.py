@@ -57,8 +57,8 @@ class Numbers:
 def how_many(settings: Settings, n_trials: int, record: StudyRecord, companion: Study | None = None) -> Numbers:
     """Return what is screened and confirmed after a search of so many trials.
 
-    Unless told, a search of 20 trials or more is confirmed, whatever number of seeds was asked for, and a smaller one is
-    not; nobody is screened where the study has confirmed trials without a screening before: its verdict stands.
+    Unless told, a search of 20 trials or more is confirmed, whatever number of seeds was asked for, and a smaller one
+    is not; nobody is screened where the study has confirmed trials without a screening before: its verdict stands.
     """
     screened, k = settings.screen, settings.k
     if screened is None:

@@ -21,10 +21,10 @@ choose by, and picks the winner by those scores alone. How they are judged:
   once, and so for the one that is picked.
 - *Several looks.* Who adds seeds or challengers after "undecided" gives chance another try. The first look is judged at
   5 %, each further one at half the level of the one before, and intervals widen alike. "yes" is one side of a two-sided
-  test, which chance reaches in at most 2.5 % of first looks, 1.25 % of second ones, and so on: the levels add up to less
-  than 5 %. In simulation, where runs differ by luck as much as by their users, equal configurations are called better
-  in up to 5.6 % of studies after two looks. Runs that were
-  judged before are judged at the level of that look again.
+  test, which chance reaches in at most 2.5 % of first looks, 1.25 % of second ones, and so on: the levels add up to
+  less than 5 %. In simulation, where runs differ by luck as much as by their users, equal configurations are called
+  better in up to 5.6 % of studies after two looks. Runs that were judged before are judged at the level of that look
+  again.
 - *Words.* "yes": the winner's p-value is below the look's level and its interval above zero. "no": no challenger's
   interval leaves room for a gain of 1 % of the defaults' score, which includes those that are worse. "undecided":
   neither, so the runs at hand cannot tell; more seeds may.

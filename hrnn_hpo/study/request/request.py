@@ -104,8 +104,8 @@ class StudyRequest(Settings):
         Field(
             ge=0,
             le=LARGEST_SEED,
-            description="Seed of the study: proposals, the training of each trial, the runs and users of a confirmation. "
-            "Default: 0.",
+            description="Seed of the study: of proposals, of each trial's training, of the runs and users of a "
+            "confirmation. Default: 0.",
         ),
     ] = None
     sampler: Annotated[SamplerLike | None, Field(description="How to propose trials. Default: tpe.")] = None
@@ -151,7 +151,7 @@ class StudyRequest(Settings):
         Field(
             gt=0,
             le=MOST_TRIALS,
-            description="Complete and pruned trials in total. Default: 40, or no limit with --timeout or --patience-trials.",
+            description="Complete and pruned trials in total. Default: 40; with --timeout or --patience-trials no limit.",
         ),
     ] = None
     timeout: Annotated[
@@ -177,8 +177,8 @@ class StudyRequest(Settings):
         Field(
             ge=0,
             description="Train the K best and the defaults again before one is called better; 0: do not. Default: 2 "
-            "from 20 trials on, none below (at least 1 with --user-fraction, --ensemble or --screen F); with --screen 0 "
-            "as many as half the trials pay for, 1 to 5.",
+            "from 20 trials on, none below (at least 1 with --user-fraction, --ensemble or --screen F); with --screen "
+            "0 as many as half the trials pay for, 1 to 5.",
         ),
     ] = None
     screen: Annotated[
