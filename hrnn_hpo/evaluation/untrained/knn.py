@@ -117,7 +117,13 @@ def nearest_items(taken: "csr_array", k: int, items: NDArray[np.integer] | None 
 
 
 def _blocks(work: NDArray[np.float64]) -> Iterator[NDArray[np.int64]]:
-    """Yield groups of positions with similar work, so that padding wastes little, and bounded work in total."""
+    """Yield groups of positions with bounded work in total, no two of a group further apart than a factor of two.
+
+    An item has at most as many neighbours as it makes work, so rows padded to the longest of a group hold at most twice
+    the group's work, however unequal the log's items are.
+    """
     order = np.argsort(work, kind="stable")
     groups = np.cumsum(work[order]) // PRODUCT_BLOCK
-    yield from (group for group in np.split(order, np.flatnonzero(np.diff(groups)) + 1) if len(group))
+    powers = np.frexp(work[order])[1]
+    borders = np.flatnonzero((np.diff(groups) > 0) | (np.diff(powers) > 0)) + 1
+    yield from (group for group in np.split(order, borders) if len(group))

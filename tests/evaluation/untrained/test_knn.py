@@ -1,5 +1,6 @@
 """Item-kNN by hand and against a literal search, with a query that is cut or fades."""
 
+import tracemalloc
 from math import sqrt
 
 import numpy as np
@@ -65,6 +66,20 @@ def test_equally_near_items_are_kept_by_the_lower_code() -> None:
     assert [np.flatnonzero(row).tolist() for row in nearest_items(taken, 2).toarray()] == [
         [1, 2], [0, 2], [0, 1], [0, 1], [0, 1], [0, 1],
     ]  # fmt: skip
+
+
+def test_one_popular_item_does_not_widen_the_rows_of_all_others() -> None:
+    # Everybody has item 0 and one item of their own: 3,000 items with one neighbour, and one with 3,000.
+    n = 3_000
+    users, items = np.repeat(np.arange(n), 2), np.stack([np.zeros(n, dtype=int), np.arange(1, n + 1)], axis=1).ravel()
+    taken = csr_array((np.ones(2 * n, dtype=np.float32), (users, items)), shape=(n, n + 1))
+    nearest_items(taken, 5)  # imports are not counted
+    tracemalloc.start()
+    found = nearest_items(taken, 5)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert found.nnz == n + 5
+    assert peak < 4_000_000  # rows as long as item 0's would be 3,001 x 3,001 float32, 36 MB
 
 
 def test_item_knn_finds_the_groups_that_popularity_cannot() -> None:
