@@ -172,7 +172,9 @@ def _read_rankings(files: str | Path | Sequence[str | Path], experiment: Experim
             raise ConfigError(
                 f"{file}: a row takes its file's name, but {name!r} is another row's; rename or link the file."
             )
-        found[name] = read_rankings(file, experiment.dataset, test_part(experiment), seen=experiment.seen)
+        found[name] = read_rankings(
+            file, experiment.dataset, test_part(experiment), seen=experiment.seen, apart=experiment.apart
+        )
     return found
 
 

@@ -35,7 +35,11 @@ def evaluate(
     ] = False,
     rankings: Annotated[
         Path | None,
-        typer.Option("--rankings", metavar="FILE.jsonl", help="Write a line per test user: items and truth."),
+        typer.Option(
+            "--rankings",
+            metavar="FILE.jsonl",
+            help="Write a line per test user: items, new items where they count apart, and truth.",
+        ),
     ] = None,
     rankings_from: Annotated[
         list[Path] | None,

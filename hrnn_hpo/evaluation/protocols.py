@@ -46,6 +46,7 @@ class Evaluation:
     per_user: dict[str, NDArray[np.float64]]  # the same without coverage, (R,) in the order of `users`
     top_items: NDArray[np.int32]  # (R, 25) best first, -1 pads
     users: NDArray[np.int64]  # (R,) user codes
+    new_items: NDArray[np.int32] | None = None  # (R, 25) those without the users' own items, where they are others
 
 
 def resolve_seen(dataset: Dataset, seen: Literal["auto", "remove", "keep"]) -> Seen:
@@ -177,15 +178,16 @@ def evaluate_ranking(
 
     truth = make_truth(dataset, part, value_weighted=value_weighted)
     per_user = truth_metrics(lists, truth)
+    others = None if new_items is None or new_items is top_items else np.asarray(new_items, dtype=np.int32)
     if new_items is not None:
-        shown = None if new_items is top_items else lists
+        shown = None if others is None else lists
         per_user |= metrics_apart(shown, new_items, truth, own_truth(dataset, part, truth))
     for name, metric in (extra_metrics or {}).items():
         per_user[name] = _custom_metric(name, metric, lists, truth)
     means = {name: float(np.nanmean(values)) for name, values in per_user.items()}
     means[COVERAGE] = coverage(lists, dataset.n_items)
     in_order = {name: means[name] for name in METRICS} | means
-    return Evaluation(in_order, per_user, lists, np.asarray(part.users))
+    return Evaluation(in_order, per_user, lists, np.asarray(part.users), others)
 
 
 def own_truth(dataset: Dataset, part: EvalPart, truth: Truth) -> NDArray[np.bool_]:

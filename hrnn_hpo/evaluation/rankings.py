@@ -1,6 +1,8 @@
 """Rankings as files, a JSON line per user: those of our own models written, those of anybody read and compared.
 
-A line is {"user": id, "items": [ids, best first]}. Ranking and figures are protocols' work.
+A line is {"user": id, "items": [ids, best first]}, and may have "new_items", the list without the user's own items:
+25 items that include some of the user's own do not show which 25 others are best. Ranking and figures are protocols'
+work.
 """
 
 import gzip
@@ -39,6 +41,7 @@ def write_rankings(
 ) -> None:
     """Write a JSON line per user: {"user": id, "items": [ids, best first], "truth": [distinct ids]}.
 
+    "new_items" is the list without the user's own items, where the evaluation has one beside the other.
     `with_request_time` adds "request_time", that of the first truth event, which the evaluated model was told.
     After a value-weighted evaluation each line also has "values", the EVENT_VALUE summed for each item of the truth.
     The file appears whole or not at all. Raises ConfigError when it cannot be written.
@@ -47,13 +50,14 @@ def write_rankings(
     try:
         with whole_file(path) as draft, draft.open("w", encoding="utf-8") as file:
             for row, user in enumerate(evaluation.users):
-                items = evaluation.top_items[row]
                 own = slice(int(truth.offsets[row]), int(truth.offsets[row + 1]))
                 line = {
                     "user": str(dataset.user_ids[user]),
-                    "items": dataset.item_ids[items[items >= 0]].tolist(),
+                    "items": _ids(dataset, evaluation.top_items[row]),
                     "truth": dataset.item_ids[truth.items[own]].tolist(),
                 }
+                if evaluation.new_items is not None:
+                    line["new_items"] = _ids(dataset, evaluation.new_items[row])
                 if with_request_time:
                     line["request_time"] = int(dataset.timestamps[part.truth_starts[row]])
                 if truth.values is not None:
@@ -63,18 +67,25 @@ def write_rankings(
         raise ConfigError(f"{path}: cannot be written ({error.strerror}).") from error
 
 
+def _ids(dataset: Dataset, items: NDArray[np.int32]) -> list[str]:
+    found: list[str] = dataset.item_ids[items[items >= 0]].tolist()
+    return found
+
+
 def ranking_name(path: Path) -> str:
     """Return the name of a file's row in a table: the file's own without .jsonl or .jsonl.gz."""
     return path.name.removesuffix(".gz").removesuffix(".jsonl").removesuffix(".json")
 
 
-def read_rankings(path: Path, dataset: Dataset, part: EvalPart, *, seen: Seen) -> Rankings:
+def read_rankings(path: Path, dataset: Dataset, part: EvalPart, *, seen: Seen, apart: bool = False) -> Rankings:
     """Return the lists that a file of JSON lines, plain or packed with gzip, has for every user of a part.
 
     Ids are texts, or whole numbers that stand for their digits. With `seen="remove"` items of the user's input are
-    taken out and later ones move up. An item that the data does not have keeps its place and counts as a miss. Users
-    of the file who are not evaluated are left out, and whose lists are too short for 25 places have misses at the end;
-    the notes count all of them. A line with a "truth", as `write_rankings` makes it, must have the part's.
+    taken out and later ones move up; where a line has "new_items", these are taken. An item that the data does not
+    have keeps its place and counts as a miss. Users of the file who are not evaluated are left out, and whose lists
+    are too short for 25 places have misses at the end; the notes count all of them. `apart` says that figures for new
+    items are wanted: then lists with too few of these are counted, too. A line with a "truth", as `write_rankings`
+    makes it, must have the part's.
 
     Raises DataError with file and line for what is no such line, for a user with two lines, an item that stands twice
     in a list and another truth, and where an evaluated user has no line.
@@ -86,16 +97,17 @@ def read_rankings(path: Path, dataset: Dataset, part: EvalPart, *, seen: Seen) -
     found = Rankings(nothing, nothing.copy())
     lines_of: dict[str, int] = {}
     problems: list[str] = []
-    n_other = n_unknown = n_short = n_seen = 0
+    n_other = n_unknown = n_short = n_few_new = n_seen = 0
     for number, line in _lines(path):
         try:
-            user, items, told_truth = _parse(line)
+            user, items, new_items, told_truth = _parse(line)
             if user in lines_of:
                 raise DataError(f"user {user} has a line already, line {lines_of[user]}")
             lines_of[user] = number
-            if len(set(items)) < len(items):
-                twice = next(item for place, item in enumerate(items) if item in items[:place])
-                raise DataError(f"item {twice} must stand once in the list of user {user}, but stands there again")
+            for ids in (items, new_items or []):
+                if len(set(ids)) < len(ids):
+                    twice = next(item for place, item in enumerate(ids) if item in ids[:place])
+                    raise DataError(f"item {twice} must stand once in the list of user {user}, but stands there again")
             if user not in rows:
                 n_other += 1
                 continue
@@ -115,11 +127,13 @@ def read_rankings(path: Path, dataset: Dataset, part: EvalPart, *, seen: Seen) -
         listed = [codes.get(item, UNKNOWN) for item in items]
         begin, end = int(dataset.user_offsets[part.users[row]]), int(part.truth_starts[row])
         own = set(np.asarray(dataset.items[begin:end]).tolist())
-        new = [code for code in listed if code not in own]
-        n_seen += len(new) < len(listed)
+        ranked = listed if new_items is None else [codes.get(item, UNKNOWN) for item in new_items]
+        new = [code for code in ranked if code not in own]
+        n_seen += len(new) < len(ranked)
         shown = (listed if seen == "keep" else new)[:LIST_LENGTH]
         n_unknown += shown.count(UNKNOWN)
         n_short += len(shown) < LIST_LENGTH
+        n_few_new += len(new) < min(LIST_LENGTH, dataset.n_items - len(own))
         found.top_items[row, : len(shown)] = shown
         found.new_items[row, : len(new)] = new[:LIST_LENGTH]
     if problems:
@@ -133,13 +147,15 @@ def read_rankings(path: Path, dataset: Dataset, part: EvalPart, *, seen: Seen) -
         )
     for lists in (found.top_items, found.new_items):
         lists[lists == UNKNOWN] = -1
-    told = {
+    notes = {
         f"{n_other} users are not evaluated and were left out": n_other,
         f"{n_unknown} places hold items that the data does not have, which count as misses": n_unknown,
         f"{n_short} lists are shorter than {LIST_LENGTH}, and the empty places count as misses": n_short,
+        f"{n_few_new} lists have fewer than {LIST_LENGTH} items that are new to the user, and the empty places count "
+        "as misses in the figures for new items": n_few_new if apart and seen == "keep" else 0,
         f"{n_seen} lists held items of the user's input, which were taken out": n_seen if seen == "remove" else 0,
     }
-    found.notes = [f"{path}: {text}." for text, n in told.items() if n]
+    found.notes = [f"{path}: {text}." for text, n in notes.items() if n]
     return found
 
 
@@ -159,8 +175,11 @@ def _open(path: Path) -> IO[bytes]:
     return cast(IO[bytes], gzip.open(path, "rb")) if path.suffix == ".gz" else path.open("rb")
 
 
-def _parse(line: bytes) -> tuple[str, list[str], list[str] | None]:
-    """Return user, items and, where the line has one, truth. Raises DataError, without a full stop, for other lines."""
+def _parse(line: bytes) -> tuple[str, list[str], list[str] | None, list[str] | None]:
+    """Return user, items and, where the line has them, new items and truth.
+
+    Raises DataError, without a full stop, for other lines.
+    """
     try:
         content = json.loads(line.decode("utf-8-sig"))
     except json.JSONDecodeError as error:
@@ -172,14 +191,12 @@ def _parse(line: bytes) -> tuple[str, list[str], list[str] | None]:
             'must be {"user": id, "items": [ids, best first]}'
             + f", but got {line[:80].decode(errors='replace').strip()}"
         )
-    told_truth = content.get("truth")
-    if told_truth is not None and not isinstance(told_truth, list):
-        raise DataError(f'"truth" must be a list of ids, but got {told_truth!r}')
-    return (
-        _id(content["user"], "user"),
-        [_id(item, "item") for item in content["items"]],
-        None if told_truth is None else [_id(item, "item") for item in told_truth],
-    )
+    told = {key: content.get(key) for key in ("new_items", "truth")}
+    for key, items in told.items():
+        if items is not None and not isinstance(items, list):
+            raise DataError(f'"{key}" must be a list of ids, but got {items!r}')
+    new_items, truth = (None if items is None else [_id(item, "item") for item in items] for items in told.values())
+    return _id(content["user"], "user"), [_id(item, "item") for item in content["items"]], new_items, truth
 
 
 def _id(value: Any, what: str) -> str:

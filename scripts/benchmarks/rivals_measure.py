@@ -53,7 +53,7 @@ def evaluate_file(experiment: Experiment, file: Path) -> Evaluation:
     That is an item that the data does not have, one of the user's input where ours leave them out, or too few items.
     """
     part = test_part(experiment)
-    found = read_rankings(file, experiment.dataset, part, seen=experiment.seen)
+    found = read_rankings(file, experiment.dataset, part, seen=experiment.seen, apart=experiment.apart)
     if found.notes:
         raise SystemExit("\n".join(found.notes))
     new_items = found.top_items if experiment.seen == "remove" else found.new_items

@@ -188,6 +188,14 @@ def test_repeats_and_new_items_have_figures_in_every_epoch_and_on_the_test_users
     assert all(wanted <= row.metrics.keys() for row in (result.model, *result.baselines.values()))
 
 
+def test_rankings_that_were_written_read_back_to_the_same_figures(tmp_path: Path, data: Path, model: Path) -> None:
+    first = api.evaluate(model, data, rankings=tmp_path / "first.jsonl", device="cpu")
+    again = api.evaluate(model, data, again=True, rankings_from=tmp_path / "first.jsonl", device="cpu")
+    assert first.model.metrics["ndcg_at_10_new"] > 0
+    assert again.rankings["first"].metrics == first.model.metrics
+    assert again.notes == []
+
+
 def test_seen_is_the_models_own_unless_told(model: Path, data: Path) -> None:
     own = api.evaluate(model, data, device="cpu")
     assert own.seen == read_record(model).seen == "keep"

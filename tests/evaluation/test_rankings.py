@@ -121,6 +121,32 @@ def test_what_we_wrote_has_the_figures_that_we_had(tmp_path: Path) -> None:
     assert read.notes == []
 
 
+def test_what_we_wrote_has_the_figures_for_new_items_too(tmp_path: Path) -> None:
+    # u0 had items 0 to 9, which the model likes best: of its 25 items 15 are new, and the truth is the 20th new one.
+    log = dataset_of([[*range(10), 29], [2, 3]], n_items=40)
+    part = EvalPart(np.array([0, 1]), np.array([10, 12]), np.array([11, 13]))
+    table = -np.arange(40, dtype=np.float32)
+    ours = evaluate(log, part, lambda rows: np.tile(table, (len(rows), 1)), seen="keep", apart=True)
+    assert ours.per_user["mrr_at_25_new"][0] == 1 / 20
+    write_rankings(tmp_path / "ours.jsonl", log, part, ours)
+    for seen in ("keep", "remove"):
+        read = read_rankings(tmp_path / "ours.jsonl", log, part, seen=seen, apart=True)
+        assert read.notes == []
+        shown = read.top_items if seen == "keep" else read.new_items
+        again = evaluate_ranking(log, part, shown, new_items=read.new_items)
+        assert again.per_user["mrr_at_25_new"].tolist() == ours.per_user["mrr_at_25_new"].tolist()
+
+
+def test_lists_with_too_few_new_items_are_told_where_these_have_figures(tmp_path: Path) -> None:
+    listed = [f"i{item:02d}" for item in range(25)]  # item 0 is u0's own, item 2 is u1's
+    path = write(tmp_path / "r.jsonl", line("u0", *listed, "i25"), line("u1", *listed))
+    assert read_rankings(path, LOG, PART, seen="keep").notes == []
+    assert read_rankings(path, LOG, PART, seen="keep", apart=True).notes == [
+        f"{path}: 1 lists have fewer than 25 items that are new to the user, and the empty places count as misses "
+        "in the figures for new items."
+    ]
+
+
 GOOD = (line("u0", "i01"), line("u1", "i03"))
 
 
@@ -135,6 +161,11 @@ GOOD = (line("u0", "i01"), line("u1", "i03"))
         ((*GOOD, line("u0", "i02")), "line 3: user u0 has a line already, line 1"),
         ((line("u0", "i01", "i02", "i01"), GOOD[1]), "line 1: item i01 must stand once in the list of user u0"),
         ((line("u0", "i01", truth=["i02"]), GOOD[1]), "line 1: the truth of user u0 must be that of this split"),
+        (
+            (line("u0", "i01", new_items=["i02", "i02"]), GOOD[1]),
+            "line 1: item i02 must stand once in the list of user",
+        ),
+        ((line("u0", "i01", new_items="i02"), GOOD[1]), 'line 1: "new_items" must be a list of ids, but got .i02.'),
         ((line("u0", "i01", truth=3), GOOD[1]), 'line 1: "truth" must be a list of ids, but got 3'),
         (GOOD[:1], "every evaluated user must have a line, but 1 of 2 have none, u1"),
         ((line("a"), line("b")), "2 of 2 have none, u0, u1. No id of the file is an evaluated user's"),
