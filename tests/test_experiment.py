@@ -14,6 +14,7 @@ from strategies import dataset_of
 
 from hrnn_hpo import experiment as experiments
 from hrnn_hpo.config import Configuration, Hyperparameters
+from hrnn_hpo.data import repeats
 from hrnn_hpo.data.featurize import log_popularity, training_events
 from hrnn_hpo.data.fingerprint import with_content_hash
 from hrnn_hpo.data.schema import Dataset
@@ -254,6 +255,17 @@ def test_the_data_says_whether_repeats_are_mixed_in_unless_the_configuration_doe
         settled_by_hand = Hyperparameters(repeats=choice, batch_size=7, targets_ahead=1.0)  # type: ignore[arg-type]
         told = Configuration(hyperparameters=settled_by_hand)
         assert resolve_auto(log, told) is told
+
+
+def test_a_log_is_read_once_to_count_its_repeats(monkeypatch: pytest.MonkeyPatch) -> None:
+    passes = []
+    blocks_of_users = repeats._blocks_of_users
+    monkeypatch.setattr(repeats, "_blocks_of_users", lambda log: passes.append(log) or blocks_of_users(log))
+    log = dataset_of([list(range(first, first + 20)) for first in range(60)])  # no repeats
+    experiment = prepare_experiment(log, Configuration())
+    assert (experiment.seen, experiment.apart) == ("remove", False)
+    assert experiment.configuration.hyperparameters.repeats == "ignored"
+    assert len(passes) == 1
 
 
 def test_the_size_of_an_update_is_the_logs_unless_the_configuration_says_it() -> None:

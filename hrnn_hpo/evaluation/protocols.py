@@ -49,16 +49,16 @@ class Evaluation:
     new_items: NDArray[np.int32] | None = None  # (R, 25) those without the users' own items, where they are others
 
 
-def resolve_seen(dataset: Dataset, seen: Literal["auto", "remove", "keep"]) -> Seen:
+def resolve_seen(dataset: Dataset, seen: Literal["auto", "remove", "keep"], repeat_share: float | None = None) -> Seen:
     """Return whether items of the input leave the list; `auto` removes them where repeats are rare.
 
-    Raises ConfigError for another word.
+    `repeat_share` is the log's, where the caller has it. Raises ConfigError for another word.
     """
     if seen not in ("auto", "remove", "keep"):
         raise ConfigError(f"`seen` must be auto, remove or keep, but got {seen!r}.")
     if seen != "auto":
         return seen
-    return "remove" if repeats_are_rare(dataset) else "keep"
+    return "remove" if repeats_are_rare(dataset, repeat_share) else "keep"
 
 
 def rank(

@@ -22,7 +22,7 @@ from hrnn_hpo.data.featurize import (
     value_scale,
 )
 from hrnn_hpo.data.ingest import check_minimum
-from hrnn_hpo.data.repeats import occurrences, repeats_are_rare
+from hrnn_hpo.data.repeats import occurrences, repeat_share, repeats_are_rare
 from hrnn_hpo.data.requests import requests_of_events
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.data.splits import EvalPart, Split, TrainPart, make_split
@@ -84,7 +84,8 @@ def prepare_experiment(
             f"The configuration was made with data {configuration.data_hash}, but got {dataset.content_hash}; "
             "remove data_hash from it to train on other data."
         )
-    configuration = resolve_auto(dataset, configuration)
+    repeats = repeat_share(dataset)  # a pass over the log, which all that follows shares
+    configuration = resolve_auto(dataset, configuration, repeats)
     hp = configuration.hyperparameters
     split = make_split(
         dataset,
@@ -109,7 +110,7 @@ def prepare_experiment(
         dataset=dataset,
         split=split,
         configuration=configuration,
-        seen=resolve_seen(dataset, seen),
+        seen=resolve_seen(dataset, seen, repeats),
         catalogue=Catalogue(
             n_items=dataset.n_items,
             n_event_types=len(dataset.event_type_names),
@@ -126,24 +127,26 @@ def prepare_experiment(
         ),
         log_popularity=log_popularity(dataset, train, None),
         log_recent_popularity=log_popularity(dataset, train, RECENT_DAYS),
-        apart=not repeats_are_rare(dataset),
+        apart=not repeats_are_rare(dataset, repeats),
         search_train=searched,
     )
 
 
-def resolve_auto(dataset: Dataset, configuration: Configuration) -> Configuration:
+def resolve_auto(dataset: Dataset, configuration: Configuration, repeats: float | None = None) -> Configuration:
     """Return the configuration with numbers and words for each `auto` that the data decides.
 
     That is whether repeats are mixed in, how far ahead targets lie, and how many users an update takes. Like
     `resolve_seen` it asks the whole log how large it is, where items repeat and how long its sessions are, and nothing
-    else of it.
+    else of it. `repeats` is the log's `repeat_share`, where the caller has it.
     """
     hp = configuration.hyperparameters
+    if repeats is None and AUTO in (hp.repeats, hp.targets_ahead):
+        repeats = repeat_share(dataset)
     found: dict[str, Any] = {}
     if hp.repeats == AUTO:
-        found["repeats"] = "ignored" if repeats_are_rare(dataset) else "mixed"
+        found["repeats"] = "ignored" if repeats_are_rare(dataset, repeats) else "mixed"
     if hp.targets_ahead == AUTO:
-        found["targets_ahead"] = auto_targets_ahead(dataset, configuration.protocol, hp.session_gap)
+        found["targets_ahead"] = auto_targets_ahead(dataset, configuration.protocol, hp.session_gap, repeats)
     if hp.batch_size == AUTO:
         found["batch_size"] = auto_batch_size(dataset.n_events, hp.bptt)
     return configuration.with_hyperparameters(found, ", ".join(found)) if found else configuration

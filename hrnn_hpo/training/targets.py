@@ -22,16 +22,18 @@ MOST_AHEAD = 255  # events between a step's own and its target: they are kept as
 REQUESTS, FURTHER, AHEAD, TIES = (0, 1), (0, 2), (0, 3), (0, 4)  # beside seed and epoch: streams of their own
 
 
-def auto_targets_ahead(dataset: Dataset, protocol: Protocol, session_gap: int) -> float:
+def auto_targets_ahead(
+    dataset: Dataset, protocol: Protocol, session_gap: int, repeat_share: float | None = None
+) -> float:
     """Return how many events ahead a step's target should lie on average for what `protocol` asks.
 
     One where the truth is a single event. A little more where it is a set of coming events: what follows the next one
     then has an order too, and the next one is still learned two times out of three. In a log of baskets two baskets,
-    since what lies in the same one says little of the next.
+    since what lies in the same one says little of the next. `repeat_share` is the log's, where the caller has it.
     """
     if protocol in SINGLE_TRUTH:
         return 1.0
-    size = basket_size(dataset, session_gap)
+    size = basket_size(dataset, session_gap, repeat_share)
     return AHEAD_OF_SETS if size is None else min(round(2 * size, 1), MOST_TARGETS_AHEAD)
 
 

@@ -112,6 +112,7 @@ def describe(dataset: Dataset, session_gap: int = 1800) -> Description:
     ties = same_user & (np.diff(dataset.timestamps) == 0)
     values = None if dataset.event_values is None else np.asarray(dataset.event_values)
     known = np.empty(0, dtype=np.float32) if values is None else values[~np.isnan(values)]
+    repeats = repeat_share(dataset)
     return Description(
         name=dataset.name,
         content_hash=dataset.content_hash,
@@ -126,8 +127,8 @@ def describe(dataset: Dataset, session_gap: int = 1800) -> Description:
         sessions_per_user=asked.sessions_per_user,
         events_per_session=asked.events_per_session,
         sessions_at_gaps=gaps,
-        repeat_share=repeat_share(dataset),
-        seen="remove" if repeats_are_rare(dataset) else "keep",
+        repeat_share=repeats,
+        seen="remove" if repeats_are_rare(dataset, repeats) else "keep",
         tie_share=float(ties.sum() / dataset.n_events),
         first_timestamp=int(dataset.timestamps.min()),
         last_timestamp=int(dataset.timestamps.max()),
