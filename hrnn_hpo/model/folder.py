@@ -25,7 +25,7 @@ from safetensors.torch import save_file as save_tensors
 from hrnn_hpo.config import Configuration, dump_configuration, load_configuration
 from hrnn_hpo.data.featurize import AS_IT_IS, ValueScale
 from hrnn_hpo.data.schema import Dataset
-from hrnn_hpo.data.splits import Split
+from hrnn_hpo.data.splits import EvalPart, Split
 from hrnn_hpo.errors import ConfigError, ModelError, RunFailedError
 from hrnn_hpo.files import require_writable, whole_file
 from hrnn_hpo.model.ensemble import AnyModel, Ensemble
@@ -76,7 +76,9 @@ def keep_model(
     model: AnyModel, configuration: Configuration, dataset: Dataset, split: Split, record: SplitRecord
 ) -> SavedModel:
     """Return a model in evaluation mode with what its folder would hold, without writing one."""
-    arrays: dict[str, Any] = _up_to_truth(dataset, split)
+    # A refit has learned the validation events: serving must know what the model knows. Test truth stays out.
+    truths = [split.test] if record.refit else [split.validation, split.held_back, split.test]
+    arrays: dict[str, Any] = _up_to_truth(dataset, truths)
     histories = replace(dataset, **arrays, content_hash=record.data_hash)
     return SavedModel(None, model.eval(), configuration, record, histories)
 
@@ -234,15 +236,14 @@ def _sha256(file: Path) -> str:
         return hashlib.file_digest(content, "sha256").hexdigest()
 
 
-def _up_to_truth(dataset: Dataset, split: Split) -> dict[str, NDArray[Any]]:
-    """Return the arrays of the log with every user's history cut where the user's truth begins."""
+def _up_to_truth(dataset: Dataset, truths: list[EvalPart | None]) -> dict[str, NDArray[Any]]:
+    """Return the arrays of the log with every user's history cut where the user's truth begins.
+
+    Where a user is in several parts, the last one's border counts.
+    """
     offsets = np.asarray(dataset.user_offsets)
     stops = offsets[1:].copy()
-    for part in (
-        split.validation,
-        split.held_back,
-        split.test,
-    ):  # test last: where a user is in both, the later border counts
+    for part in truths:
         if part is not None:
             stops[part.users] = part.truth_starts
     lengths = stops - offsets[:-1]

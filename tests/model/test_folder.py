@@ -160,6 +160,19 @@ def test_validation_truth_of_other_users_stays_out_too(tmp_path: Path, model: HR
         assert histories.history_lengths[user] == dataset.history_lengths[user] - (stop - start)
 
 
+@pytest.mark.parametrize("protocol", ["personalize", "newest-tenth"])
+def test_a_refit_keeps_the_events_of_validation_users_that_it_was_trained_on(
+    model: HRNN, dataset: Dataset, protocol: Protocol
+) -> None:
+    split = make_split(dataset, protocol, 0, n_held_back=1)
+    record = replace(record_of(split, dataset), refit=True)
+    histories = keep_model(model, small_configuration(protocol, **CHANGES), dataset, split, record).histories
+    assert split.test is not None
+    expected = dataset.history_lengths.copy()
+    expected[split.test.users] -= split.test.truth_stops - split.test.truth_starts
+    assert histories.history_lengths.tolist() == expected.tolist()
+
+
 def test_optional_columns_are_cut_with_the_events(tmp_path: Path, model: HRNN, dataset: Dataset) -> None:
     histories = saved(tmp_path / "model", model, dataset, "leave-one-out").histories
     first = slice(0, 11)  # all of user 0's twelve events but the truth
