@@ -6,8 +6,6 @@ It holds what serving needs (weights, vocabularies, histories up to the truth) a
 
 import hashlib
 import json
-import shutil
-import uuid
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -24,6 +22,7 @@ from safetensors.torch import save_file as save_tensors
 
 from hrnn_hpo.config import Configuration, dump_configuration, load_configuration
 from hrnn_hpo.data.featurize import AS_IT_IS, ValueScale
+from hrnn_hpo.data.keeping.litter import clean_up, longest_name, publish, temporary_sibling
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.data.splits import EvalPart, Split
 from hrnn_hpo.errors import ConfigError, ModelError, RunFailedError
@@ -92,37 +91,36 @@ def write_model(folder: Path, saved: SavedModel) -> SplitRecord:
     or the folder cannot be written.
     """
     require_model_target(folder)
-    histories = saved.histories
-    partial = folder.parent / f".{folder.name}.{uuid.uuid4().hex[:12]}"
+    target = folder.resolve()  # a link stays one
     try:
-        partial.mkdir(parents=True)
-        tensors = {name: value.detach().cpu().contiguous() for name, value in saved.model.state_dict().items()}
-        save_tensors(tensors, partial / WEIGHTS)
-        config = yaml.safe_dump(dump_configuration(saved.configuration), sort_keys=False)
-        (partial / CONFIG).write_text(config, "utf-8")
-        vocabulary: dict[str, Any] = {
-            "items": histories.item_ids.tolist(),
-            "users": histories.user_ids.tolist(),
-            "event_types": list(histories.event_type_names),
-        }
-        if saved.model.catalogue.has_event_values:
-            vocabulary["value_scale"] = asdict(saved.model.catalogue.value_scale)
-        (partial / VOCABULARY).write_text(json.dumps(vocabulary, ensure_ascii=False), "utf-8")
-        arrays = {name: getattr(histories, name) for name in HISTORY_ARRAYS if getattr(histories, name) is not None}
-        save_arrays(arrays, partial / HISTORIES)
-        record = replace(saved.split, sha256={name: _sha256(partial / name) for name in OTHER_FILES})
-        _write_record(partial, record)
-        if folder.exists():
-            old = partial.with_suffix(".old")
-            folder.replace(old)
-            partial.replace(folder)
-            shutil.rmtree(old)
-        else:
-            partial.replace(folder)
+        with temporary_sibling(target) as partial:
+            record = _write_files(partial, saved)
+            publish(partial, target, holds=lambda: False)
+        clean_up(target.parent, target.name)  # now that a model is there: until then it may be somebody's only copy
     except (OSError, SafetensorError) as error:
         raise RunFailedError(f"{folder}: the model cannot be written ({error}).") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    return record
+
+
+def _write_files(folder: Path, saved: SavedModel) -> SplitRecord:
+    """Write the files of a model into an empty folder and return the record, which knows them."""
+    histories = saved.histories
+    tensors = {name: value.detach().cpu().contiguous() for name, value in saved.model.state_dict().items()}
+    save_tensors(tensors, folder / WEIGHTS)
+    config = yaml.safe_dump(dump_configuration(saved.configuration), sort_keys=False)
+    (folder / CONFIG).write_text(config, "utf-8")
+    vocabulary: dict[str, Any] = {
+        "items": histories.item_ids.tolist(),
+        "users": histories.user_ids.tolist(),
+        "event_types": list(histories.event_type_names),
+    }
+    if saved.model.catalogue.has_event_values:
+        vocabulary["value_scale"] = asdict(saved.model.catalogue.value_scale)
+    (folder / VOCABULARY).write_text(json.dumps(vocabulary, ensure_ascii=False), "utf-8")
+    arrays = {name: getattr(histories, name) for name in HISTORY_ARRAYS if getattr(histories, name) is not None}
+    save_arrays(arrays, folder / HISTORIES)
+    record = replace(saved.split, sha256={name: _sha256(folder / name) for name in OTHER_FILES})
+    _write_record(folder, record)
     return record
 
 
@@ -180,7 +178,7 @@ def holds_model(folder: Path) -> bool:
 def require_model_target(folder: Path) -> None:
     """Raise ModelError when a model cannot be written to `folder`: something else is there, or nobody may write."""
     try:
-        require_writable(folder.parent / f".{folder.name}.partial")
+        require_writable(longest_name(folder.resolve()))
     except ConfigError as error:
         raise ModelError(f"{folder}: the model {str(error).partition(': ')[2]}") from error
     if folder.exists() and not holds_model(folder) and (not folder.is_dir() or any(folder.iterdir())):

@@ -216,6 +216,35 @@ def test_an_older_model_is_replaced_whole(tmp_path: Path, model: HRNN, dataset: 
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
+def test_what_a_killed_process_left_stops_no_other_and_goes(tmp_path: Path, model: HRNN, dataset: Dataset) -> None:
+    folder = tmp_path / "model"
+    saved(folder, model, dataset)
+    shutil.copytree(folder, tmp_path / ".model.old")  # as earlier versions called what they were about to remove
+    shutil.copytree(folder, tmp_path / f".model.{'0' * 12}")
+    (tmp_path / f".model.{'0' * 12}.lock").touch()
+    other = model_for(dataset, seed=1, **CHANGES)
+    assert same_weights(saved(folder, other, dataset).model, other)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".model.old", "model"]
+
+
+def test_a_model_behind_a_link_is_replaced_and_the_link_stays(tmp_path: Path, model: HRNN, dataset: Dataset) -> None:
+    saved(tmp_path / "first", model, dataset)
+    (tmp_path / "latest").symlink_to("first")
+    other = model_for(dataset, seed=1, **CHANGES)
+    saved(tmp_path / "latest", other, dataset)
+    assert (tmp_path / "latest").is_symlink()
+    assert same_weights(load_model(tmp_path / "first").model, other)
+
+
+def test_a_name_that_leaves_no_room_for_the_making_is_refused_beforehand(
+    tmp_path: Path, model: HRNN, dataset: Dataset
+) -> None:
+    longest = tmp_path / ("m" * 236)  # and 19 more for what is in the making: 255
+    assert same_weights(saved(longest, model, dataset).model, model)
+    with pytest.raises(ModelError, match="the model cannot be written"):
+        require_model_target(tmp_path / ("m" * 237))
+
+
 def test_something_else_than_a_model_is_never_overwritten(tmp_path: Path, model: HRNN, dataset: Dataset) -> None:
     folder = tmp_path / "thesis"
     folder.mkdir()

@@ -18,6 +18,11 @@ from filelock import FileLock, Timeout
 _STALE_SECONDS = 3600  # after which a lock file without a folder is litter
 
 
+def longest_name(target: Path) -> Path:
+    """Return the longest path that `temporary_sibling` makes: where it may not stand, no folder can be made."""
+    return target.with_name(f".{target.name}.{'0' * 12}.lock")
+
+
 @contextmanager
 def temporary_sibling(target: Path) -> Iterator[Path]:
     """Give a new folder beside `target` that is gone afterwards, unless it was published."""
