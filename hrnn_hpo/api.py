@@ -139,16 +139,19 @@ def train(
         experiment = prepare_experiment(dataset, configuration, seen, refit=refitting)
         if on_start is not None:
             on_start(experiment)
-        validate = not refitting and configuration.protocol != "none"
+        fixed_epochs = _fixed_epochs(configuration) if refitting or configuration.protocol == "none" else None
+        checkpoint = None
+        if target is not None:
+            checkpoint = _checkpoint_file(target, experiment, refitting, objective, fixed_epochs)
         result = run_experiment(
             experiment,
             device=device,
             objective=objective,
             on_epoch=on_epoch,
             on_update=on_update,
-            checkpoint=None if target is None else _checkpoint_file(target, experiment, refitting, objective),
-            fixed_epochs=None if validate else _fixed_epochs(configuration),
-            validate=validate,
+            checkpoint=checkpoint,
+            fixed_epochs=fixed_epochs,
+            validate=fixed_epochs is None,
             extra_metrics=extra_metrics,
         )
         return experiment, result
@@ -273,7 +276,7 @@ def _count_opening(model: ModelLike, saved: SavedModel) -> None:
         model.saved = replace(saved, split=counted)
 
 
-def _checkpoint_file(out: Path, experiment: Experiment, refit: bool, objective: str) -> Path:
+def _checkpoint_file(out: Path, experiment: Experiment, refit: bool, objective: str, fixed_epochs: int | None) -> Path:
     """Return where an unfinished run of just this training keeps its state."""
-    digest = training_digest(experiment, objective, "refit" if refit else "train")
+    digest = training_digest(experiment, objective, "refit" if refit else "train", fixed_epochs)
     return out.parent / f".{out.name}-{digest[:N_DIGEST]}.checkpoint"

@@ -152,17 +152,20 @@ def resolve_auto(dataset: Dataset, configuration: Configuration, repeats: float 
     return configuration.with_hyperparameters(found, ", ".join(found)) if found else configuration
 
 
-def training_digest(experiment: Experiment, objective: str, role: str) -> str:
+def training_digest(experiment: Experiment, objective: str, role: str, fixed_epochs: int | None = None) -> str:
     """Return what tells a training from every other one: a checkpoint is resumed only by the training it is of.
 
     It covers data, configuration, seed, who trains and validates on which events, objective and `role` (why it is
-    trained). The number of threads is left out: another machine may go on with its own.
+    trained), and `fixed_epochs` where nobody validates: a checkpoint may be past the end of a shorter training, and its
+    model is the longer one's. The number of threads is left out: another machine may go on with its own.
     """
     split = experiment.split
     facts = dump_configuration(experiment.configuration)
     for name in ("n_threads", "best_epoch"):
         facts.pop(name, None)
     facts |= {"data": experiment.dataset.content_hash, "seen": experiment.seen, "objective": objective, "role": role}
+    if fixed_epochs is not None:
+        facts["fixed_epochs"] = fixed_epochs
     found = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
     arrays = [experiment.train.users, experiment.train.stops]
     if split.validation is not None:

@@ -92,6 +92,28 @@ def test_a_checkpoint_of_another_configuration_is_not_gone_on_from(
     assert epochs[0] == 1
 
 
+@pytest.mark.parametrize("refit", [False, True])
+def test_a_training_of_fewer_epochs_does_not_go_on_from_a_longer_one(tmp_path: Path, data: Path, refit: bool) -> None:
+    asked = small_configuration("personalize" if refit else "none", epochs=9)
+    epochs: list[int] = []
+
+    def stop_after_four(report: EpochReport) -> None:
+        if report.epoch == 4:
+            raise KeyboardInterrupt
+
+    arguments: dict[str, Any] = {"refit": refit, "device": "cpu"}
+    longer = asked.model_copy(update={"best_epoch": 5})
+    with pytest.raises(KeyboardInterrupt):
+        api.train(data, tmp_path / "model", configuration=longer, on_epoch=stop_after_four, **arguments)
+    shorter = asked.model_copy(update={"best_epoch": 2})
+    trained = api.train(
+        data, tmp_path / "model", configuration=shorter, on_epoch=lambda r: epochs.append(r.epoch), **arguments
+    )
+    assert epochs == [1, 2]
+    assert trained.result.configuration.best_epoch == 2
+    assert names(tmp_path) == ["model"]
+
+
 def test_a_finished_train_leaves_its_neighbours_checkpoints_alone(tmp_path: Path, data: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         api.train(
