@@ -46,7 +46,8 @@ def item_vectors(
     vectors = np.zeros((dataset.n_items, dimension), dtype=np.float32)
     # Products of one thread: the same vectors in every process, whatever number of threads it has.
     with threadpool_limits(1):
-        left, values, _ = randomized_svd(shared, n_components, n_iter=4, random_state=seed)
+        # scikit-learn takes 32 bits.
+        left, values, _ = randomized_svd(shared, n_components, n_iter=4, random_state=seed % 2**32)
         vectors[:, : n_components - first] = (left * values**power)[:, first:]
         # Turned at random: as they are, the first units would carry nearly all, and each gate reads units one by one.
         turn, _ = np.linalg.qr(np.random.default_rng(seed).standard_normal((dimension, dimension)))

@@ -12,6 +12,7 @@ from small_runs import same_weights, small_configuration
 from strategies import dataset_of, datasets, train_part_of
 from threadpoolctl import threadpool_limits
 
+from hrnn_hpo.config import LARGEST_SEED
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.data.splits import TrainPart
 from hrnn_hpo.data.synthetic import markov
@@ -110,6 +111,12 @@ def test_the_number_of_threads_changes_no_bit(start: Start) -> None:
         with threadpool_limits(n_threads):
             found.append(item_vectors(LOG, train_part_of(LOG), 16, seed=3, start=start))
     assert np.array_equal(*found)
+
+
+@START
+def test_the_largest_seed_of_a_configuration_is_one_here_too(start: Start) -> None:
+    vectors = item_vectors(LOG, train_part_of(LOG, 1), 8, LARGEST_SEED, start)
+    assert vectors.std() == pytest.approx(1, rel=1e-5)
 
 
 def test_of_a_large_log_some_users_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:

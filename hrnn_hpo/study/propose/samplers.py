@@ -60,7 +60,9 @@ class SeededSampler(WrappingSampler):
 
     def _build(self, seed: int) -> BaseSampler:
         with experimental_allowed():
-            return self._factory(seed)
+            return self._factory(
+                seed % 2**32
+            )  # a study's own seed may be longer than what NumPy's older generator takes
 
 
 def make_sampler(

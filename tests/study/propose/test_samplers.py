@@ -4,6 +4,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
+from hrnn_hpo.config import LARGEST_SEED
 from hrnn_hpo.errors import ConfigError
 from hrnn_hpo.search.space import SearchSpace, load_space
 from hrnn_hpo.study.propose.pruners import BY_USER, PRUNERS, Hyperband, count_brackets, make_pruner
@@ -54,6 +55,13 @@ def test_a_plain_seeded_sampler_repeats_itself_after_a_restart() -> None:
         )
         study.optimize(quadratic, n_trials=1)
     assert study.trials[0].params == study.trials[1].params  # the reason for SeededSampler
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random", "qmc", "cma-es", "gp"])
+def test_the_largest_seed_of_a_study_is_one_for_every_sampler(sampler: str) -> None:
+    study = optuna.create_study(sampler=make_sampler(sampler, LARGEST_SEED))
+    study.optimize(quadratic, n_trials=2)
+    assert len({str(trial.params) for trial in study.trials}) == 2
 
 
 def test_other_study_seeds_propose_other_trials() -> None:
