@@ -18,6 +18,12 @@ from hrnn_hpo.data.splits import TrainPart, expand_ranges
 EVENTS_AT_ONCE = 4_000_000
 
 
+def pieces(n_events: int) -> Iterator[slice]:
+    """Yield the pieces of a log in order."""
+    for begin in range(0, n_events, EVENTS_AT_ONCE):
+        yield slice(begin, min(begin + EVENTS_AT_ONCE, n_events))
+
+
 def pairs_of_events(n_events: int) -> Iterator[slice]:
     """Yield overlapping pieces of a log, so that each event but the first stands in one piece with the one before."""
     for begin in range(0, max(n_events - 1, 0), EVENTS_AT_ONCE):

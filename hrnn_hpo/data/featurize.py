@@ -18,6 +18,7 @@ from hrnn_hpo.data.splits import Split, TrainPart
 from hrnn_hpo.errors import ConfigError, DataError
 
 SECONDS_PER_DAY = 86_400
+RECENT_DAYS = 30.0  # the last window of the training log, whose popularity is asked for beside that of all of it
 
 MAX_DEVIATIONS = 5.0  # of a value from the mean: one purchase of a thousand times the usual must not drown its item
 N_GAP_BUCKETS = 32
@@ -174,14 +175,17 @@ def log_popularity(dataset: Dataset, train: TrainPart, last_days: float | None) 
 
     With `last_days`, only training events of the last so many days of the training log count.
     """
-    after = None if last_days is None else _newest(dataset, train) - last_days * SECONDS_PER_DAY
-    counts = item_counts(dataset, train, after)
+    counts = item_counts(dataset, train, last_days)
     shares: NDArray[np.float64] = (counts + 1) / (counts.sum() + dataset.n_items)
     return np.log(shares).astype(np.float32)
 
 
-def item_counts(dataset: Dataset, train: TrainPart, after: float | None = None) -> NDArray[np.int64]:
-    """Return the number of training events of each item, (V,); with `after`, of those later than that time alone."""
+def item_counts(dataset: Dataset, train: TrainPart, last_days: float | None = None) -> NDArray[np.int64]:
+    """Return the number of training events of each item, (V,); with `last_days`, of the last so many days alone.
+
+    These days are counted back from the last training event, their first second excluded.
+    """
+    after = None if last_days is None else _newest(dataset, train) - last_days * SECONDS_PER_DAY
     counts = np.zeros(dataset.n_items, dtype=np.int64)
     for rows in training_rows(dataset, train):
         if after is not None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from hrnn_hpo.data.blocks import pieces, zeros
 from hrnn_hpo.data.featurize import CONTINUE, NEW_SESSION, NEW_USER, SECONDS_PER_DAY, EventFeatures, gap_bucket
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.errors import DataError
@@ -52,11 +53,14 @@ def clock_of(timestamps: NDArray[np.int64]) -> NDArray[np.uint8]:
 
 def requests_of_events(dataset: Dataset, features: EventFeatures) -> RequestTimes:
     """Return for each event of the log the request that it answers, made at its own time, (N,)."""
+    clock = zeros(dataset.n_events, np.uint8)
+    for piece in pieces(dataset.n_events):
+        clock[piece] = clock_of(dataset.timestamps[piece])
     return RequestTimes(
         known=np.ones(dataset.n_events, dtype=np.bool_),
         gap_buckets=features.gap_buckets,
         control=features.control,
-        clock=clock_of(np.asarray(dataset.timestamps)),
+        clock=clock,
     )
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from hrnn_hpo.config import AUTO, Configuration, dump_configuration
 from hrnn_hpo.data.featurize import (
+    RECENT_DAYS,
     event_features,
     filter_by_history_length,
     log_popularity,
@@ -34,8 +35,6 @@ from hrnn_hpo.training.batches import auto_batch_size
 from hrnn_hpo.training.targets import auto_targets_ahead
 from hrnn_hpo.training.trainer import TrainingData
 
-RECENT_DAYS = 30.0  # the last window of the training log whose popularity recency_mask scores
-
 
 @dataclass(frozen=True)
 class Experiment:
@@ -48,7 +47,7 @@ class Experiment:
     catalogue: Catalogue
     training: TrainingData
     log_popularity: NDArray[np.float32]  # (V,) among who trains
-    log_recent_popularity: NDArray[np.float32]  # (V,) in the last RECENT_DAYS
+    log_recent_popularity: NDArray[np.float32]  # (V,) in the last RECENT_DAYS, which recency_mask scores
     apart: bool  # whether figures for repeats and for new items are shown: where 1 % of the events or more repeat
     search_train: TrainPart  # who trains while the validation users validate; a refit adds these to split.train
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hrnn_hpo.data.blocks import EVENTS_AT_ONCE, training_rows, zeros
+from hrnn_hpo.data.blocks import pieces, training_rows, zeros
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.data.splits import TrainPart
 
@@ -46,7 +46,6 @@ def _parts(dataset: Dataset, train: TrainPart, rows: NDArray[np.int64]) -> NDArr
 
 def _copy(values: NDArray[Any]) -> NDArray[Any]:
     copy = zeros(len(values), values.dtype)
-    for begin in range(0, len(values), EVENTS_AT_ONCE):
-        piece = slice(begin, begin + EVENTS_AT_ONCE)
+    for piece in pieces(len(values)):
         copy[piece] = values[piece]
     return copy

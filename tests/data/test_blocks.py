@@ -2,6 +2,8 @@
 
 import errno
 import os
+import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +14,11 @@ from hypothesis import strategies as st
 from hrnn_hpo.data import blocks
 from hrnn_hpo.data.blocks import pairs_of_events, training_rows, zeros
 from hrnn_hpo.data.featurize import event_features, item_counts, log_popularity, recency_weights, value_scale
+from hrnn_hpo.data.requests import requests_of_events
 from hrnn_hpo.data.schema import Dataset
-from hrnn_hpo.data.splits import TrainPart
+from hrnn_hpo.data.splits import TrainPart, make_split
 from hrnn_hpo.data.synthetic import make_dataset
+from hrnn_hpo.evaluation.untrained.popular import popularity, recent_popularity
 
 DAY = 86_400
 
@@ -78,6 +82,7 @@ def test_features_in_pieces_are_those_of_the_whole(lengths: list[int], at_once: 
             log_popularity(log, train, None),
             log_popularity(log, train, 1.0),
             item_counts(log, train),
+            requests_of_events(log, features).clock,
         ]
 
     whole = found()
@@ -85,6 +90,36 @@ def test_features_in_pieces_are_those_of_the_whole(lengths: list[int], at_once: 
         patch.setattr(blocks, "EVENTS_AT_ONCE", at_once)
         for ours, expected in zip(found(), whole, strict=True):
             np.testing.assert_allclose(ours, expected, rtol=1e-6)
+
+
+def peak_bytes(work: Callable[[], object]) -> int:
+    work()  # imports are not counted
+    tracemalloc.start()
+    work()
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    return peak
+
+
+def test_what_is_counted_of_each_event_takes_a_few_bytes_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blocks, "EVENTS_AT_ONCE", 5_000)
+    n_users, n_each = 400, 1_000
+    rng = np.random.default_rng(0)
+    n_events = n_users * n_each
+    log = Dataset(
+        user_offsets=np.arange(n_users + 1, dtype=np.int64) * n_each,
+        items=rng.integers(0, 100, n_events).astype(np.int32),
+        timestamps=np.sort(rng.integers(0, 10**6, (n_users, n_each)), axis=1).ravel(),
+        user_ids=np.array([f"u{user:03d}" for user in range(n_users)]),
+        item_ids=np.array([f"i{item:02d}" for item in range(100)]),
+        content_hash="0" * 64,
+    )
+    train = TrainPart(np.arange(n_users), log.user_offsets[1:])
+    features = event_features(log, 1800)
+    assert peak_bytes(lambda: popularity(log, train)) < 2 * n_events
+    assert peak_bytes(lambda: recent_popularity(log, train)) < 2 * n_events
+    assert peak_bytes(lambda: requests_of_events(log, features)) < 3 * n_events
+    assert peak_bytes(lambda: make_split(log, "temporal", 0)) < 12 * n_events
 
 
 def test_many_zeros_lie_in_a_file_that_nobody_sees(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

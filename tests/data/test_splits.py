@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from strategies import DAY, dataset_of, eval_part_of
+from strategies import DAY, dataset_of, datasets, eval_part_of
 
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.data.splits import (
@@ -196,6 +196,35 @@ def test_temporal_windows_begin_with_all_events_of_their_first_second() -> None:
     assert trained(split, dataset) == {0: 1, 1: 3}
     assert evaluated(split.validation, dataset) == {0: (1, 2), 1: (3, 3)}
     assert evaluated(split.test, dataset) == {0: (3, 1)}
+
+
+@given(datasets(max_users=8))
+def test_temporal_is_what_a_literal_count_makes_of_it(dataset: Dataset) -> None:
+    times = sorted(dataset.timestamps.tolist())  # every user has two events or more
+    cuts = times[8 * len(times) // 10], times[9 * len(times) // 10]
+    borders = {}
+    for user, (start, stop) in enumerate(pairwise(dataset.user_offsets.tolist())):
+        first, second = (start + sum(time < cut for time in dataset.timestamps[start:stop].tolist()) for cut in cuts)
+        borders[user] = (start, first, second, stop)
+    try:
+        split = make_split(dataset, "temporal", 0)
+    except DataError:
+        assume(False)
+    assert split.validation is not None
+    assert split.test is not None
+    for part, wanted in (
+        ((split.train.users, split.train.stops), {u: (b,) for u, (a, b, c, d) in borders.items() if a < b}),
+        (
+            (split.validation.users, split.validation.truth_starts, split.validation.truth_stops),
+            {u: (b, c) for u, (a, b, c, d) in borders.items() if a < b < c},
+        ),
+        (
+            (split.test.users, split.test.truth_starts, split.test.truth_stops),
+            {u: (c, d) for u, (a, b, c, d) in borders.items() if a < c < d},
+        ),
+    ):
+        users, *rows = (array.tolist() for array in part)
+        assert dict(zip(users, zip(*rows, strict=True), strict=True)) == wanted
 
 
 def test_temporal_refuses_a_log_without_time() -> None:

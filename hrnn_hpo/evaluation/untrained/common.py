@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from hrnn_hpo.data.featurize import SECONDS_PER_DAY
+from hrnn_hpo.data.featurize import SECONDS_PER_DAY, item_counts
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.data.splits import EvalPart, TrainPart, expand_ranges, input_events
 from hrnn_hpo.evaluation.protocols import ScoreRows
@@ -24,11 +24,6 @@ def training_events(dataset: Dataset, train: TrainPart) -> tuple[NDArray[np.int6
     return expand_ranges(dataset.user_offsets[train.users], train.stops)
 
 
-def counts(dataset: Dataset, events: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the number of the events that each item has, (V,)."""
-    return np.bincount(dataset.items[events], minlength=dataset.n_items)
-
-
 def dense_ranks(*keys: NDArray[np.int64]) -> NDArray[np.float32]:
     """Return scores 0, 1, 2, … ordered by the counts, first key first; equal counts have equal scores.
 
@@ -40,7 +35,7 @@ def dense_ranks(*keys: NDArray[np.int64]) -> NDArray[np.float32]:
 
 def behind(dataset: Dataset, train: TrainPart) -> NDArray[np.float32]:
     """Return negative scores in the order of popularity, for the items that a baseline itself says nothing about."""
-    ranks = dense_ranks(counts(dataset, training_events(dataset, train)[1]))
+    ranks = dense_ranks(item_counts(dataset, train))
     return ranks - np.float32(ranks.max(initial=0.0) + 1.0)
 
 

@@ -59,10 +59,9 @@ class SeededSampler(WrappingSampler):
         return without_superseded(study)
 
     def _build(self, seed: int) -> BaseSampler:
+        # A study's own seed may be longer than the 32 bits that Optuna's samplers take.
         with experimental_allowed():
-            return self._factory(
-                seed % 2**32
-            )  # a study's own seed may be longer than what NumPy's older generator takes
+            return self._factory(seed % 2**32)
 
 
 def make_sampler(
