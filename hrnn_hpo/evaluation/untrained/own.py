@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 GROUP_BASKETS = 7  # of a group, within which a basket weighs BASKET_DECAY for each later one
 BASKET_DECAY = 0.9
 MOST_PEOPLE = 20_000  # among whom similar users are sought
+DISTANCES_AT_ONCE = 4_000_000  # of asked users to all of these people
 
 
 def own_items(dataset: Dataset, train: TrainPart) -> Scorer:
@@ -61,9 +62,13 @@ def tifu_knn(dataset: Dataset, train: TrainPart) -> Scorer:
         def score_rows(rows: NDArray[np.int64]) -> NDArray[np.float32]:
             asked = part.users[rows]
             own = basket_vectors(dataset, dataset.user_offsets[asked], part.truth_starts[rows], decay)  # (b, V)
-            nearness = 2.0 * (own @ vectors.T).toarray() - squares  # |own|², the same for all of them, is left out
-            nearness[asked[:, None] == users] = -np.inf
-            nearest = top_k(nearness.astype(np.float32), k)  # (b, k)
+            nearest = np.empty((len(rows), k), dtype=np.int32)
+            step = max(1, DISTANCES_AT_ONCE // max(len(people), 1))
+            for begin in range(0, len(rows), step):  # rows are as many as items allow: people may be more than these
+                some = slice(begin, begin + step)
+                nearness = 2.0 * (own[some] @ vectors.T).toarray() - squares  # without |own|², the same for all people
+                nearness[asked[some, None] == users] = -np.inf
+                nearest[some] = top_k(nearness.astype(np.float32), k)
             row, rank = np.nonzero(nearest >= 0)
             votes = 1.0 / np.maximum((nearest >= 0).sum(axis=1), 1)
             chosen = user_item_matrix(row, nearest[row, rank], (len(rows), len(people)), votes[row])

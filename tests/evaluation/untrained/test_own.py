@@ -1,5 +1,7 @@
 """The user's own items, faded, and those of similar users beside them (TIFU-kNN)."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from ranked_lists import evaluate_on, lists_of, train_on
@@ -9,6 +11,7 @@ from hrnn_hpo.evaluation.baselines import (
     BASELINES,
 )
 from hrnn_hpo.evaluation.protocols import evaluate
+from hrnn_hpo.evaluation.untrained import own
 from hrnn_hpo.evaluation.untrained.own import basket_vectors
 
 
@@ -57,6 +60,22 @@ def test_tifu_knn_by_hand() -> None:
     scores = BASELINES["tifu_knn"](dataset, train, part, constants)(np.array([0]))[0]
     assert scores[:3] == pytest.approx([0.7 + 0.3 * 2 / 2, 0.7 + 0.3 / 2, 0.3 / 2])
     assert (scores[3:] < 0).all()
+
+
+def test_distances_to_many_people_take_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    dataset = dataset_of(rng.integers(0, 4, (1_000, 4)).tolist())
+    train, part = train_part_of(dataset, 1), eval_part_of(dataset)
+    constants = {"group_decay": 0.9, "own_share": 0.5, "neighbours": 3}
+    score, rows = BASELINES["tifu_knn"](dataset, train, part, constants), np.arange(1_000)
+    whole = score(rows)
+    monkeypatch.setattr(own, "DISTANCES_AT_ONCE", 25_000, raising=False)
+    tracemalloc.start()
+    pieces = score(rows)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 2_000_000  # 1,000 x 1,000 float32 are 4 MB, and it takes several of them
+    assert pieces.tolist() == whole.tolist()
 
 
 def test_nobody_is_a_neighbour_of_oneself() -> None:
