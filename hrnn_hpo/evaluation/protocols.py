@@ -222,17 +222,15 @@ def require_metrics(
 def make_truth(dataset: Dataset, part: EvalPart, *, value_weighted: bool = False) -> Truth:
     """Return the truth sets of the part's users, with EVENT_VALUE summed per item where asked for.
 
-    Raises DataError when no truth event has a positive EVENT_VALUE.
+    Raises DataError when no item of the truth has a positive EVENT_VALUE: an item's values may cancel out.
     """
     owners, events = expand_ranges(part.truth_starts, part.truth_stops)
     offsets = np.searchsorted(owners, np.arange(len(part) + 1))
-    values = None
-    if value_weighted:
-        if dataset.event_values is not None:
-            values = dataset.event_values[events]
-        if values is None or not (values > 0).any():
-            raise DataError(f"Value-weighted metrics need a positive {EVENT_VALUE} in the truth, but there is none.")
-    return Truth.from_events(dataset.items[events], offsets, values)
+    values = dataset.event_values[events] if value_weighted and dataset.event_values is not None else None
+    truth = Truth.from_events(dataset.items[events], offsets, values)
+    if value_weighted and (truth.values is None or not (truth.values > 0).any()):
+        raise DataError(f"Value-weighted metrics need a positive {EVENT_VALUE} in the truth, but there is none.")
+    return truth
 
 
 def _rank_modes(

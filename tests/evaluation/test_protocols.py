@@ -23,6 +23,7 @@ from hrnn_hpo.evaluation.protocols import (
     make_truth,
     own_truth,
     rank,
+    require_metrics,
     resolve_seen,
     top_k,
 )
@@ -216,6 +217,15 @@ def test_value_weighting_without_values_is_an_error_of_the_data(values: list[lis
     dataset = dataset_of([[0, 1]], values=values)
     with pytest.raises(DataError, match="EVENT_VALUE"):
         evaluate_ranking(dataset, eval_part_of(dataset), np.array([[1]]), value_weighted=True)
+
+
+def test_values_that_cancel_out_are_refused_before_anything_is_scored() -> None:
+    dataset = dataset_of([[0, 1, 1], [0, 2, 3]], values=[[1, 5, -6], [1, 0, nan]])  # item 1 comes to -1, which is none
+    part = eval_part_of(dataset, 2)
+    with pytest.raises(DataError, match="need a positive EVENT_VALUE"):
+        require_metrics(dataset, part, value_weighted=True)
+    kept = dataset_of([[0, 1, 1], [0, 2, 3]], values=[[1, 5, -4], [1, 0, nan]])
+    require_metrics(kept, part, value_weighted=True)
 
 
 def test_an_empty_part_is_an_error_of_the_data() -> None:
