@@ -5,7 +5,6 @@ What opens test users is opening.py's work. Studies have their own functions, `t
 
 import glob
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -34,6 +33,7 @@ from hrnn_hpo.opening import name_of, open_test_users, require_split
 from hrnn_hpo.serving.recommender import Recommendation, Recommender
 from hrnn_hpo.serving.source import open_model
 from hrnn_hpo.serving.times import TimeLike, request_seconds
+from hrnn_hpo.training.checkpoint import remove_checkpoints
 from hrnn_hpo.training.progress import EpochReport
 
 DataLike = Dataset | SourceLike  # SourceLike: a path, a pattern, several of them, or a DataFrame
@@ -164,9 +164,7 @@ def train(
     if target is not None:
         trained.save(target)
         # The digest's exact length keeps model `m` from taking the checkpoints of an unfinished `m-large` away.
-        for file in target.parent.glob(f".{glob.escape(target.name)}-{'?' * N_DIGEST}.checkpoint"):
-            with suppress(FileNotFoundError):
-                file.unlink()
+        remove_checkpoints(target.parent, f".{glob.escape(target.name)}-{'?' * N_DIGEST}")
     return trained
 
 

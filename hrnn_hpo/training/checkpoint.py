@@ -4,6 +4,7 @@ The file is replaced whole or not at all, so a process may die at any moment.
 """
 
 import contextlib
+import glob
 import json
 import os
 from dataclasses import asdict
@@ -57,10 +58,40 @@ def save_checkpoint(
         contiguous = {name: value.contiguous() for name, value in tensors.items()}
         save_file(contiguous, partial, {"state": json.dumps(progress)})
         partial.replace(path)
+        _remove_partials(path.parent, glob.escape(path.stem))
     except (OSError, SafetensorError) as error:
+        raise RunFailedError(f"{path}: the checkpoint cannot be written ({error}).") from error
+    finally:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
-        raise RunFailedError(f"{path}: the checkpoint cannot be written ({error}).") from error
+
+
+def remove_checkpoints(folder: Path, stem: str) -> None:
+    """Remove the checkpoints `STEM.checkpoint`, a pattern, and what processes that are gone have left of such."""
+    for file in folder.glob(f"{stem}.checkpoint"):
+        file.unlink(missing_ok=True)
+    _remove_partials(folder, stem)
+
+
+def _remove_partials(folder: Path, stem: str) -> None:
+    """Remove half-written checkpoints of processes that are gone: each may be as large as the model, three times."""
+    for file in folder.glob(f"{stem}.partial-*"):
+        if _is_gone(file.suffix.removeprefix(".partial-")):
+            with contextlib.suppress(OSError):
+                file.unlink(missing_ok=True)
+
+
+def _is_gone(pid: str) -> bool:
+    """Return whether no process of this machine has the number; where nobody can tell, it is not gone."""
+    if not pid.isdecimal() or os.name == "nt":  # there, os.kill(pid, 0) ends a process
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except (ProcessLookupError, OverflowError):
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def load_checkpoint(path: Path, model: HRNN, optimizer: Optimizer, averaged: AveragedWeights) -> TrainingState:

@@ -1,5 +1,6 @@
 """The commands as functions: what train writes and refuses, and a run that goes on later."""
 
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +122,15 @@ def test_a_finished_train_leaves_its_neighbours_checkpoints_alone(tmp_path: Path
         )
     api.train(data, tmp_path / "m", configuration=small_configuration(), device="cpu")
     assert len(list(tmp_path.glob(".m-large-*.checkpoint"))) == 1
+
+
+def test_a_finished_train_removes_what_a_killed_one_left_half_written(tmp_path: Path, data: Path) -> None:
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    for name in (f".m-{'0' * api.N_DIGEST}", f".m-large-{'0' * api.N_DIGEST}"):
+        (tmp_path / f"{name}.partial-{dead.pid}").touch()
+    api.train(data, tmp_path / "m", configuration=small_configuration(epochs=1), device="cpu")
+    assert names(tmp_path) == [f".m-large-{'0' * api.N_DIGEST}.partial-{dead.pid}", "m"]
 
 
 def test_odd_names_clean_up_their_checkpoints_too(tmp_path: Path, data: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -143,6 +144,28 @@ def test_a_process_that_dies_while_writing_leaves_the_older_checkpoint(
     with pytest.raises(KeyboardInterrupt):
         save_checkpoint(written, TrainingState(), *pieces(seed=3))
     assert written.read_bytes() == before
+
+
+def test_what_dead_processes_left_half_written_goes_and_what_living_ones_write_stays(
+    written: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    for number in (dead.pid, os.getppid()):
+        written.with_suffix(f".partial-{number}").write_bytes(b"half of it")
+    written.with_name(f"other.partial-{dead.pid}").write_bytes(b"another run's")
+    save_checkpoint(written, TrainingState(), *pieces(seed=3))
+    left = sorted([written.name, f"run.partial-{os.getppid()}", f"other.partial-{dead.pid}"])
+    assert sorted(file.name for file in written.parent.iterdir()) == left
+
+    def interrupted(tensors: object, path: Path, metadata: object) -> None:
+        Path(path).write_bytes(b"half of it")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("hrnn_hpo.training.checkpoint.save_file", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        save_checkpoint(written, TrainingState(), *pieces(seed=3))
+    assert sorted(file.name for file in written.parent.iterdir()) == left
 
 
 @pytest.fixture
