@@ -29,6 +29,7 @@ def wait_of(per_user: NDArray[np.float64] | None, best: NDArray[np.float64] | No
 
     That is where the mean of the users' differences to the best epoch, all (R,), is less than its standard error below
     0: few users cannot tell such epochs apart. So the wait is at most twice as long, and with many users hardly longer.
+    Where no user's figure has moved there is no noise to allow for, and the wait is 1.
     """
     if per_user is None or best is None or len(per_user) < 2:
         return 1.0
