@@ -17,10 +17,12 @@ class Optimizer:
     def __init__(self, model: HRNN, learning_rate: float, weight_decay: float) -> None:
         self.learning_rate = learning_rate
         self.parameters = list(model.parameters())
-        dense = [p for p in self.parameters if not (model.sparse and p is model.item_embedding)]
+        dense = {n: p for n, p in model.named_parameters() if not (model.sparse and p is model.item_embedding)}
+        # By name as well: the biases of several heads are one matrix.
+        decays = {name: p.ndim >= 2 and not name.endswith("bias") for name, p in dense.items()}
         groups = [
-            {"params": [p for p in dense if p.ndim >= 2], "weight_decay": weight_decay},
-            {"params": [p for p in dense if p.ndim < 2], "weight_decay": 0.0},
+            {"params": [p for name, p in dense.items() if decays[name]], "weight_decay": weight_decay},
+            {"params": [p for name, p in dense.items() if not decays[name]], "weight_decay": 0.0},
         ]
         self.optimizers: list[torch.optim.Optimizer] = [
             torch.optim.AdamW(groups, lr=learning_rate, betas=BETAS, fused=True)

@@ -36,6 +36,17 @@ def test_weights_decay_where_they_are_matrices_and_nowhere_else() -> None:
     assert {"item_bias", "popularity_scale", "norm.weight", "blocks.0.recurrence.candidate_bias"} <= spared
 
 
+def test_the_biases_of_further_heads_do_not_decay_though_they_are_one_matrix() -> None:
+    model = model_for(DATASET, further_heads_weight=0.5)
+    assert model.further_heads is not None
+    for parameter in model.parameters():
+        parameter.data.fill_(1.0)
+        parameter.grad = torch.zeros_like(parameter)
+    Optimizer(model, learning_rate=0.1, weight_decay=0.5).step()
+    assert (model.further_heads.bias == 1).all()
+    torch.testing.assert_close(model.further_heads.weight.detach(), torch.full((2, 8, 8), 0.95))
+
+
 def test_a_sparse_embedding_does_not_decay_and_untouched_rows_stay() -> None:
     model = model_for(DATASET, n_negatives=2)
     before = model.item_embedding.detach().clone()
