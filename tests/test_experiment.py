@@ -15,7 +15,8 @@ from strategies import dataset_of
 from hrnn_hpo import experiment as experiments
 from hrnn_hpo.config import Configuration, Hyperparameters
 from hrnn_hpo.data import repeats
-from hrnn_hpo.data.featurize import log_popularity, training_events
+from hrnn_hpo.data.blocks import training_rows
+from hrnn_hpo.data.featurize import log_popularity
 from hrnn_hpo.data.fingerprint import with_content_hash
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.data.splits import EvalPart, make_split
@@ -342,7 +343,8 @@ def test_popularity_on_the_validation_users_is_the_floor_of_early_stopping(monke
     figures = compare_baselines(experiment, experiment.split.validation).metrics
     assert {"popularity", "item_knn", "ease"} <= figures.keys()
     assert floors == [figures["popularity"]["recall_at_10"], -math.inf]
-    counts = np.bincount(DATASET.items[training_events(DATASET, experiment.split.train)], minlength=DATASET.n_items)
+    rows = np.concatenate(list(training_rows(DATASET, experiment.split.train)))
+    counts = np.bincount(DATASET.items[rows], minlength=DATASET.n_items)
     best = set(np.argsort(-counts, kind="stable")[:10].tolist())
     part = experiment.split.validation
     assert part is not None

@@ -137,15 +137,6 @@ def filter_by_history_length(split: Split, dataset: Dataset, low: float, high: f
     return TrainPart(train.users[keep], train.stops[keep])
 
 
-def training_events(dataset: Dataset, train: TrainPart) -> NDArray[np.bool_]:
-    """Return True for each event that is a training target, (N,)."""
-    edges = np.zeros(dataset.n_events + 1, dtype=np.int8)
-    # A stop may be the next user's start: the two edges cancel, so they are added and not set.
-    np.add.at(edges, np.asarray(dataset.user_offsets)[train.users], 1)
-    np.add.at(edges, train.stops, -1)
-    return np.cumsum(edges[:-1], dtype=np.int8).astype(np.bool_)
-
-
 def recency_weights(dataset: Dataset, train: TrainPart, half_life_days: float) -> NDArray[np.float32]:
     """Return 2 ** (-age / half life) for each training target, scaled to mean 1 over them; 0 elsewhere, (N,).
 

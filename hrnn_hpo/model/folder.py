@@ -52,7 +52,6 @@ class SplitRecord:
     data_hash: str
     seen: Literal["remove", "keep"]
     refit: bool = False
-    train_seed: int | None = None
     validation_metrics: dict[str, float] = field(default_factory=dict)
     test_openings: int = 0  # how often the test part was evaluated with this model
     n_members: int = 1  # models whose probabilities are averaged: their weights are `members.0.…` and so on
@@ -193,6 +192,7 @@ def read_record(folder: Path) -> SplitRecord:
         raise ValueError(f"format {FORMAT} must stand in {SPLIT}, but got {written}")
     if "config_sha256" in content:  # version 0.1.0 knew the configuration's alone
         content["sha256"] = {CONFIG: content.pop("config_sha256")}
+    content.pop("train_seed", None)  # of earlier folders, always null
     return SplitRecord(**content)
 
 

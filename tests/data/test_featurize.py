@@ -17,7 +17,6 @@ from hrnn_hpo.data.featurize import (
     gap_bucket,
     log_popularity,
     recency_weights,
-    training_events,
     value_scale,
 )
 from hrnn_hpo.data.schema import Dataset
@@ -135,12 +134,6 @@ def test_filters_that_keep_nobody_or_are_out_of_order_are_refused() -> None:
         filter_by_history_length(split, dataset, 0.5, 0.5)
     with pytest.raises(ConfigError, match=r"but got 0.6 and 0.4"):
         filter_by_history_length(split, dataset, 0.6, 0.4)
-
-
-def test_training_events_are_the_rows_up_to_each_stop() -> None:
-    dataset = make_dataset([[("a", 0)] * 3, [("a", 0)] * 2, [("a", 0)] * 3, [("a", 0)]])
-    mask = training_events(dataset, train_on(dataset, u0=3, u1=2, u2=1))  # u0's stop is u1's start
-    assert mask.tolist() == [True] * 6 + [False] * 3
 
 
 # Weights and popularity

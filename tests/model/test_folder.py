@@ -359,6 +359,13 @@ def test_a_folder_that_knows_its_configuration_alone_is_read(copy: Path) -> None
     assert load_model(copy).split.sha256 == {"config.yaml": record["config_sha256"]}
 
 
+def test_a_record_holds_what_is_read_and_an_earlier_one_may_hold_a_train_seed(copy: Path) -> None:
+    record = json.loads((copy / "split.json").read_text("utf-8"))
+    assert "train_seed" not in record
+    (copy / "split.json").write_text(json.dumps(record | {"train_seed": None}), "utf-8")
+    assert load_model(copy).split == read_record(copy)
+
+
 def test_another_format_is_refused_by_its_number(copy: Path) -> None:
     record = json.loads((copy / "split.json").read_text())
     (copy / "split.json").write_text(json.dumps({**record, "format": 99}))
