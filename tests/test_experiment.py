@@ -260,8 +260,8 @@ def test_the_data_says_whether_repeats_are_mixed_in_unless_the_configuration_doe
 
 def test_a_log_is_read_once_to_count_its_repeats(monkeypatch: pytest.MonkeyPatch) -> None:
     passes = []
-    blocks_of_users = repeats._blocks_of_users
-    monkeypatch.setattr(repeats, "_blocks_of_users", lambda log: passes.append(log) or blocks_of_users(log))
+    blocks_of_users = repeats.blocks_of_users
+    monkeypatch.setattr(repeats, "blocks_of_users", lambda log: passes.append(log) or blocks_of_users(log))
     log = dataset_of([list(range(first, first + 20)) for first in range(60)])  # no repeats
     experiment = prepare_experiment(log, Configuration())
     assert (experiment.seen, experiment.apart) == ("remove", False)

@@ -80,8 +80,7 @@ def train(
         state = {"epoch": 0, "targets": 0}
 
         def start(experiment: Any) -> None:
-            offsets = experiment.dataset.user_offsets
-            state["targets"] = int((experiment.train.stops - offsets[experiment.train.users]).sum())
+            state["targets"] = experiment.training.n_targets
             state["epoch"] = 0
             progress.update(task, description="epoch 1", total=state["targets"])
 

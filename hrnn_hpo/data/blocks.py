@@ -31,14 +31,27 @@ def pairs_of_events(n_events: int) -> Iterator[slice]:
 
 
 def training_rows(dataset: Dataset, train: TrainPart) -> Iterator[NDArray[np.int64]]:
-    """Yield the rows of all training targets, ascending, whole users at a time; a huge history is a piece by itself."""
+    """Yield the rows of all training targets, ascending, whole users at a time."""
     starts = np.asarray(dataset.user_offsets)[train.users]
-    ends = np.cumsum(train.stops - starts)
+    for some in whole_users(train.lengths(dataset)):
+        yield expand_ranges(starts[some], train.stops[some])[1]
+
+
+def blocks_of_users(dataset: Dataset) -> Iterator[tuple[NDArray[np.int64], slice]]:
+    """Yield the users of some events, counted from 0, and those events, all of a log in order."""
+    for some in whole_users(dataset.history_lengths):
+        offsets = np.asarray(dataset.user_offsets[some.start : some.stop + 1])
+        yield np.repeat(np.arange(len(offsets) - 1, dtype=np.int64), np.diff(offsets)), slice(offsets[0], offsets[-1])
+
+
+def whole_users(lengths: NDArray[np.int64]) -> Iterator[slice]:
+    """Yield pieces of a number of users who have so many events each; a huge history is a piece by itself."""
+    ends = np.cumsum(lengths)
     first = 0
-    while first < len(starts):
+    while first < len(ends):
         done = ends[first - 1] if first else 0
         last = max(int(np.searchsorted(ends, done + EVENTS_AT_ONCE, side="right")), first + 1)  # one past the piece
-        yield expand_ranges(starts[first:last], train.stops[first:last])[1]
+        yield slice(first, last)
         first = last
 
 

@@ -109,7 +109,7 @@ def some_users(train: TrainPart, fraction: float, seed: int) -> TrainPart:
     """Return a random share of the training users, at least one; a smaller share of the same seed is a part of it."""
     n = max(1, round(fraction * len(train.users)))
     kept = np.sort(np.random.default_rng(seed).permutation(len(train.users))[:n])
-    return TrainPart(train.users[kept], train.stops[kept])
+    return train.take(kept)
 
 
 def filter_by_history_length(split: Split, dataset: Dataset, low: float, high: float) -> TrainPart:
@@ -126,7 +126,7 @@ def filter_by_history_length(split: Split, dataset: Dataset, low: float, high: f
             f"but got {low} and {high}."
         )
     train = split.train
-    lengths = train.stops - np.asarray(dataset.user_offsets)[train.users]
+    lengths = train.lengths(dataset)
     shortest, longest = np.quantile(lengths, [low, high])
     keep = (lengths >= shortest) & (lengths <= longest)
     if not keep.any():
@@ -134,7 +134,7 @@ def filter_by_history_length(split: Split, dataset: Dataset, low: float, high: f
             f"No training user has between {shortest:g} and {longest:g} events, the {low:g} and {high:g} quantiles of "
             "the history lengths; widen the two percentiles."
         )
-    return TrainPart(train.users[keep], train.stops[keep])
+    return train.take(keep)
 
 
 def recency_weights(dataset: Dataset, train: TrainPart, half_life_days: float) -> NDArray[np.float32]:
@@ -187,5 +187,5 @@ def item_counts(dataset: Dataset, train: TrainPart, last_days: float | None = No
 
 def _newest(dataset: Dataset, train: TrainPart) -> int:
     """Return the time of the last training event, 0 where there is none."""
-    lasts = train.stops[train.stops > np.asarray(dataset.user_offsets)[train.users]] - 1
+    lasts = train.stops[train.lengths(dataset) > 0] - 1
     return int(dataset.timestamps[lasts].max(initial=0))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hrnn_hpo.data.blocks import zeros
+from hrnn_hpo.data.blocks import blocks_of_users, zeros
 from hrnn_hpo.data.featurize import gap_bucket
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.data.sessions import session_starts
@@ -20,7 +20,6 @@ RARE_REPEATS = 0.01
 LEAST_BASKET = 2.0  # events a session in the mean
 INSIDE_BASKETS = 0.05  # of all repeats, the most that may repeat an item of their own session
 OWN_EVENTS = 1_000  # an item counts as a user's own until so many events after its last one: bounds work and memory
-BLOCK_EVENTS = 4_000_000  # read at once: bounds the memory of counting
 BLOCK_ENTRIES = 32_768  # of a RepeatBlock, where one row does not have more: what stays in the cache
 
 
@@ -60,7 +59,7 @@ class Occurrences:
 def repeat_share(dataset: Dataset) -> float:
     """Return the share of events whose item occurred earlier in the same user's history; 0 for an empty log."""
     n_distinct = 0
-    for users, events in _blocks_of_users(dataset):
+    for users, events in blocks_of_users(dataset):
         n_distinct += _n_distinct(users * dataset.n_items + dataset.items[events])
     return (dataset.n_events - n_distinct) / max(dataset.n_events, 1)
 
@@ -86,7 +85,7 @@ def basket_size(dataset: Dataset, session_gap: int, share: float | None = None) 
     opens = session_starts(dataset, session_gap)
     size = dataset.n_events / int(opens.sum())
     n_inside = 0
-    for _, events in _blocks_of_users(dataset):
+    for _, events in blocks_of_users(dataset):
         sessions = np.cumsum(opens[events])
         n_inside += len(sessions) - _n_distinct(sessions * dataset.n_items + dataset.items[events])
     return size if size >= LEAST_BASKET and n_inside <= INSIDE_BASKETS * n_repeats else None
@@ -95,7 +94,7 @@ def basket_size(dataset: Dataset, session_gap: int, share: float | None = None) 
 def occurrences(dataset: Dataset) -> Occurrences:
     """Return where each event's item comes again and came before, 12 bytes an event, on disk where these are many."""
     until, since, counts = (zeros(dataset.n_events, np.int32) for _ in range(3))
-    for users, events in _blocks_of_users(dataset):
+    for users, events in blocks_of_users(dataset):
         order, first = _by_owner_and_item(users, dataset.items[events])
         follows = np.flatnonzero(~first)
         steps = order[follows] - order[follows - 1]
@@ -191,18 +190,6 @@ def _events_since(
         found[later] = back > 0
         last[later] -= back
     return np.where(found, events - last, 0)
-
-
-def _blocks_of_users(dataset: Dataset) -> Iterator[tuple[NDArray[np.int64], slice]]:
-    """Yield the users of some events, counted from 0, and those events; a huge history is a block of its own."""
-    first_user = 0
-    while first_user < dataset.n_users:
-        first_event = int(dataset.user_offsets[first_user])
-        last_user = int(np.searchsorted(dataset.user_offsets, first_event + BLOCK_EVENTS, side="right")) - 1
-        last_user = max(last_user, first_user + 1)  # one past the block
-        offsets = np.asarray(dataset.user_offsets[first_user : last_user + 1])
-        yield np.repeat(np.arange(len(offsets) - 1, dtype=np.int64), np.diff(offsets)), slice(offsets[0], offsets[-1])
-        first_user = last_user
 
 
 def _n_distinct(keys: NDArray[np.int64]) -> int:

@@ -40,6 +40,14 @@ class TrainPart:
     users: NDArray[np.int64]  # (R,) ascending user codes
     stops: NDArray[np.int64]  # (R,) row after the last training event
 
+    def lengths(self, dataset: Dataset) -> NDArray[np.int64]:
+        """Return how many training targets each of the users has, (R,)."""
+        return self.stops - np.asarray(dataset.user_offsets)[self.users]
+
+    def take(self, rows: NDArray[np.integer] | NDArray[np.bool_]) -> "TrainPart":
+        """Return some of the users."""
+        return TrainPart(self.users[rows], self.stops[rows])
+
 
 @dataclass(frozen=True)
 class EvalPart:
@@ -51,6 +59,10 @@ class EvalPart:
 
     def __len__(self) -> int:
         return len(self.users)
+
+    def take(self, rows: NDArray[np.integer] | NDArray[np.bool_]) -> "EvalPart":
+        """Return some of the users."""
+        return EvalPart(self.users[rows], self.truth_starts[rows], self.truth_stops[rows])
 
 
 @dataclass(frozen=True)
@@ -110,7 +122,7 @@ def make_split(
         )
     held = np.zeros(n_validation, dtype=np.bool_)
     held[np.random.default_rng([seed, HOLD_BACK, n_validation]).permutation(n_validation)[:n_held_back]] = True
-    return replace(split, validation=_rows(split.validation, ~held), held_back=_rows(split.validation, held))
+    return replace(split, validation=split.validation.take(~held), held_back=split.validation.take(held))
 
 
 def n_to_hold_back(split: Split) -> int:
@@ -121,10 +133,6 @@ def n_to_hold_back(split: Split) -> int:
     if split.protocol in REDRAWN or split.validation is None or len(split.validation) < LEAST_VALIDATION:
         return 0
     return max(LEAST_HELD_BACK, round(SHARE_HELD_BACK * len(split.validation)))
-
-
-def _rows(part: EvalPart, rows: NDArray[np.bool_]) -> EvalPart:
-    return EvalPart(part.users[rows], part.truth_starts[rows], part.truth_stops[rows])
 
 
 def _all_validated(

@@ -213,4 +213,4 @@ def _some_rows(part: EvalPart, n_items: int) -> EvalPart:
     if len(part) <= n:
         return part
     rows = np.sort(np.random.default_rng(0).permutation(len(part))[:n])
-    return EvalPart(part.users[rows], part.truth_starts[rows], part.truth_stops[rows])
+    return part.take(rows)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hrnn_hpo.data import EVENT_VALUE
+from hrnn_hpo.data.blocks import whole_users
 from hrnn_hpo.data.repeats import repeats_are_rare
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.data.splits import EvalPart, expand_ranges, input_events
@@ -34,7 +35,6 @@ ScoreRows = Callable[[NDArray[np.int64]], NDArray[np.float32]]
 # A custom metric: lists (R, 25) of item codes, best first, -1 pads; and the truth sets -> a finite value per user (R,).
 UserMetric = Callable[[NDArray[np.int32], Truth], NDArray[np.float64]]
 
-OWN_EVENTS_AT_ONCE = 4_000_000  # input events that are looked up in the truth
 SCORE_BLOCK_BYTES = 8 * 1024**2  # near the cache, and far below where the allocator maps and unmaps at each use
 
 
@@ -193,9 +193,8 @@ def evaluate_ranking(
 def own_truth(dataset: Dataset, part: EvalPart, truth: Truth) -> NDArray[np.bool_]:
     """Return which of the truth's items (M,) stand in their user's input."""
     own = np.zeros(len(truth.items), dtype=np.bool_)
-    lengths = part.truth_starts - dataset.user_offsets[part.users]
-    borders = np.flatnonzero(np.diff(np.cumsum(lengths) // OWN_EVENTS_AT_ONCE)) + 1
-    for rows in np.split(np.arange(len(part)), borders):
+    for some in whole_users(part.truth_starts - dataset.user_offsets[part.users]):
+        rows = np.arange(some.start, some.stop)
         owners, events = input_events(dataset, part, rows)
         places = truth.places(rows[owners], dataset.items[events])
         own[places[places >= 0]] = True

@@ -57,7 +57,7 @@ def item_vectors(
 
 def _part(dataset: Dataset, train: TrainPart, seed: int) -> TrainPart:
     """Return as many of the training users as have MOST_EVENTS events in the mean."""
-    n_events = int((train.stops - np.asarray(dataset.user_offsets)[train.users]).sum())
+    n_events = int(train.lengths(dataset).sum())
     return train if n_events <= MOST_EVENTS else some_users(train, MOST_EVENTS / n_events, seed)
 
 

@@ -58,7 +58,7 @@ class TrainingData:
 
     @property
     def n_targets(self) -> int:
-        return int((self.train.stops - self.dataset.user_offsets[self.train.users]).sum())
+        return int(self.train.lengths(self.dataset).sum())
 
 
 @dataclass

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from small_runs import inputs_of
 from strategies import baskets, dataset_of, datasets
 
-from hrnn_hpo.data import repeats
+from hrnn_hpo.data import blocks, repeats
 from hrnn_hpo.data.featurize import gap_bucket
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.data.splits import expand_ranges
@@ -22,7 +22,7 @@ def test_repeats_are_counted_alike_in_blocks(dataset: Dataset, block: int) -> No
     histories = np.split(dataset.items, dataset.user_offsets[1:-1])
     n_repeats = sum(len(items) - len(set(items.tolist())) for items in histories)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(repeats, "BLOCK_EVENTS", block)
+        patch.setattr(blocks, "EVENTS_AT_ONCE", block)
         assert repeats.repeat_share(dataset) == n_repeats / dataset.n_events
 
 
@@ -44,7 +44,7 @@ def test_baskets_are_told_as_a_literal_count_tells_them(dataset: Dataset, block:
     n_repeats = repeats.repeat_share(dataset) * dataset.n_events
     size = dataset.n_events / max(len(sessions), 1)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(repeats, "BLOCK_EVENTS", block)
+        patch.setattr(blocks, "EVENTS_AT_ONCE", block)
         found = repeats.basket_size(replace(dataset, session_ids=None), gap)
     assert found == (size if size >= 2 and n_repeats and n_inside <= 0.05 * n_repeats else None)
 
@@ -134,7 +134,7 @@ def test_occurrences_by_hand() -> None:
     dataset = dataset_of([[0, 1, 0, 0], [1], [0, 1, 1]])
     for block in (1, 2, 1000):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(repeats, "BLOCK_EVENTS", block)
+            patch.setattr(blocks, "EVENTS_AT_ONCE", block)
             found = repeats.occurrences(dataset)
         assert found.since.tolist() == [0, 0, 2, 1, 0, 0, 0, 1]
         assert found.counts.tolist() == [1, 1, 2, 3, 1, 1, 1, 2]

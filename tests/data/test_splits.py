@@ -198,6 +198,17 @@ def test_temporal_windows_begin_with_all_events_of_their_first_second() -> None:
     assert evaluated(split.test, dataset) == {0: (3, 1)}
 
 
+def test_some_of_a_part_are_its_rows() -> None:
+    split = make_split(log_of(10, 20, 30), "newest-tenth", 0)
+    assert split.test is not None
+    assert split.train.lengths(log_of(10, 20, 30)).tolist() == [8, 16, 24]
+    some = split.train.take(np.array([0, 2]))
+    assert (some.users.tolist(), some.stops.tolist()) == ([0, 2], [8, 54])
+    tested = split.test.take(np.array([False, True, True]))
+    assert tested.users.tolist() == [1, 2]
+    assert (tested.truth_starts.tolist(), tested.truth_stops.tolist()) == ([28, 57], [30, 60])
+
+
 @given(datasets(max_users=8))
 def test_temporal_is_what_a_literal_count_makes_of_it(dataset: Dataset) -> None:
     times = sorted(dataset.timestamps.tolist())  # every user has two events or more

@@ -10,6 +10,7 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from strategies import dataset_of, datasets, eval_part_of, eval_parts
 
+from hrnn_hpo.data import blocks
 from hrnn_hpo.data.repeats import repeat_share
 from hrnn_hpo.data.splits import EvalPart
 from hrnn_hpo.errors import ConfigError, DataError, RunFailedError
@@ -316,5 +317,5 @@ def test_own_truth_is_what_stands_in_the_input_however_it_is_read(data: st.DataO
         for row, item in zip(truth.rows, truth.items, strict=True)
     ]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(protocols, "OWN_EVENTS_AT_ONCE", data.draw(st.integers(1, 40)))
+        patch.setattr(blocks, "EVENTS_AT_ONCE", data.draw(st.integers(1, 40)))
         assert own_truth(dataset, part, truth).tolist() == expected

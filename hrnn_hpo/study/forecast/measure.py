@@ -46,7 +46,7 @@ def measure(
         )
         clock = _Clock(max_seconds)
         experiment = prepare_experiment(dataset, configuration, record.seen)
-        clock.n_targets = int((experiment.train.stops - dataset.user_offsets[experiment.train.users]).sum())
+        clock.n_targets = experiment.training.n_targets
         with contextlib.suppress(_EnoughError):
             run_experiment(experiment, device=device, on_update=clock.on_update, on_epoch=clock.on_epoch)
         return clock
