@@ -8,9 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from hrnn_hpo.errors import ConfigError
+from hrnn_hpo.errors import ConfigError, HRNNError, RunFailedError
 
-_STREAMS = ("/dev/fd", "/dev/std", "/proc")  # also where they lead to a plain file, which is being written then
+# Streams also where they lead to a plain file, which is being written then.
+_STREAMS = ("/dev/stdin", "/dev/stdout", "/dev/stderr")
+_STREAM_FOLDERS = ("/dev/fd/", "/proc/")
+_GAVE_OUT = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EPIPE)  # the disk or the reader, where the place was right
 
 
 @contextmanager
@@ -42,11 +45,20 @@ def write_text(path: Path, text: str) -> None:
         with whole_file(path) as draft:
             draft.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be written ({error.strerror}).") from error
+        raise unwritable(path, error) from error
+
+
+def unwritable(path: Path, error: OSError, kind: type[HRNNError] = ConfigError) -> HRNNError:
+    """Return the error of a file that could not be written: RunFailedError where the disk is full, else a `kind`."""
+    failed = RunFailedError if error.errno in _GAVE_OUT else kind
+    return failed(f"{path}: cannot be written ({error.strerror or error}).")
 
 
 def _is_stream(path: Path) -> bool:
-    return str(path.absolute()).startswith(_STREAMS) or (path.exists() and not path.is_file() and not path.is_dir())
+    place = str(path.absolute())
+    if place in _STREAMS or place.startswith(_STREAM_FOLDERS):
+        return True
+    return path.exists() and not path.is_file() and not path.is_dir()
 
 
 def require_writable(path: Path) -> None:
@@ -60,4 +72,4 @@ def require_writable(path: Path) -> None:
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name[:200]}."):
             path.exists()  # raises where the name is too long
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be written ({error.strerror}).") from error
+        raise unwritable(path, error) from error

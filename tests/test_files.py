@@ -1,13 +1,15 @@
 """Files are written whole or not at all, and what is no plain file is never replaced by one."""
 
+import errno
 import os
 import threading
 from pathlib import Path
 
 import pytest
 
-from hrnn_hpo.errors import ConfigError
-from hrnn_hpo.files import require_writable, whole_file, write_text
+from hrnn_hpo import files
+from hrnn_hpo.errors import ConfigError, RunFailedError
+from hrnn_hpo.files import require_writable, unwritable, whole_file, write_text
 
 
 def test_a_file_keeps_its_content_where_writing_fails(tmp_path: Path) -> None:
@@ -57,3 +59,23 @@ def test_long_names_are_no_trouble_and_folders_are_refused(tmp_path: Path) -> No
     write_text(tmp_path / f"{'n' * 250}.txt", "text")
     with pytest.raises(ConfigError, match="cannot be written"):
         write_text(tmp_path, "text")
+
+
+def test_a_folder_with_the_name_of_a_stream_is_a_folder(tmp_path: Path) -> None:
+    """/processed is not /proc, and /dev/standing is not /dev/stdout."""
+    for place in ("/processed/report.html", "/dev/standing/report.html", "/dev/fdx"):
+        assert not files._is_stream(Path(place))
+    for place in ("/proc/self/fd/1", "/dev/fd/3", "/dev/stderr"):
+        assert files._is_stream(Path(place))
+
+
+@pytest.mark.parametrize(("number", "exit_code"), [(errno.ENOSPC, 1), (errno.EPIPE, 1), (errno.EACCES, 2)])
+def test_a_full_disk_is_a_run_that_failed_and_a_wrong_place_is_wrong_usage(number: int, exit_code: int) -> None:
+    error = unwritable(Path("out.csv"), OSError(number, os.strerror(number)))
+    assert error.exit_code == exit_code
+    assert str(error) == f"out.csv: cannot be written ({os.strerror(number)})."
+
+
+def test_a_full_device_is_a_run_that_failed() -> None:
+    with pytest.raises(RunFailedError, match="/dev/full: cannot be written"):
+        write_text(Path("/dev/full"), "text")

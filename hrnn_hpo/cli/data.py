@@ -10,7 +10,7 @@ import typer
 
 from hrnn_hpo.cli import reading
 from hrnn_hpo.cli.options import Json
-from hrnn_hpo.cli.output import console, print_json, print_warning, results
+from hrnn_hpo.cli.output import console, print_json, print_warning, results, visible
 
 if TYPE_CHECKING:
     from hrnn_hpo.data.reading.options import ReadOptions
@@ -104,7 +104,7 @@ def describe(
     else:
         for line in report.lines():
             console.print(line, soft_wrap=True)
-        results.print(render(description))
+        results.print(render(description, visible))
 
 
 @app.command()
@@ -172,7 +172,6 @@ def schema(
     no_header: reading.NoHeader = False,
     separator: reading.Separator = None,
     no_quotes: reading.NoQuotes = False,
-    timestamps: reading.Timestamps = None,
 ) -> None:
     """Print an Amazon schema of interactions (Avro, as JSON) that fits a file.
 
@@ -186,9 +185,7 @@ def schema(
     """
     from hrnn_hpo.data.reading.suggest import schema_of_file
 
-    options = reading.options_of(
-        columns=columns, no_header=no_header, separator=separator, no_quotes=no_quotes, timestamps=timestamps
-    )
+    options = reading.options_of(columns=columns, no_header=no_header, separator=separator, no_quotes=no_quotes)
     found, notes = schema_of_file(file, options)
     for note in notes:
         print_warning(note)

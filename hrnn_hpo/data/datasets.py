@@ -27,6 +27,7 @@ from hrnn_hpo.data.public_tables import (
     read_complete_journey,
 )
 from hrnn_hpo.errors import DataError
+from hrnn_hpo.files import unwritable
 from hrnn_hpo.settings import nearest
 
 TIMEOUT_SECONDS = 5  # of connecting and of each wait for bytes; pip has its own
@@ -72,16 +73,18 @@ def fetch(name: str, to: Path | None = None) -> Path:
         )
     data = DATASETS[name]
     folder = Path("data") / name if to is None else Path(to)
-    if all((folder / file).is_file() for file in ("interactions.csv", "items.csv", "users.csv")) and (
-        _sha256(folder / "interactions.csv") == data.interactions_sha256
-    ):
+    log = folder / "interactions.csv"
+    is_whole = all((folder / file).is_file() for file in ("interactions.csv", "items.csv", "users.csv"))
+    if is_whole and _sha256(log) == data.interactions_sha256:
         return folder
+    if log.exists() and not is_whole:  # what was fetched has all three: here somebody keeps a log of their own
+        raise DataError(f"{log}: is another log, which stays as it is. Name another folder with --to, or remove it.")
     try:
         source, read = _download(name, data)
         with zipfile.ZipFile(source) as archive:
             _write_tables(read(archive), folder, data.interactions_sha256)
     except OSError as error:
-        raise DataError(f"{error.filename or folder}: cannot be written ({error.strerror}).") from error
+        raise unwritable(Path(error.filename or folder), error, DataError) from error
     return folder
 
 

@@ -33,6 +33,7 @@ from hrnn_hpo.data.reading.read import Report, read_source, select_source
 from hrnn_hpo.data.reading.source import Source, SourceLike, find_source, is_table
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.errors import ConfigError, DataError
+from hrnn_hpo.files import unwritable
 
 __all__ = [
     "disk_wish",
@@ -94,7 +95,7 @@ def prepare(
     try:
         return _prepare(source, options, out, on_step)
     except OSError as error:
-        raise DataError(f"{out or cache_folder()}: cannot be written ({error.strerror}).") from error
+        raise unwritable(out or cache_folder(), error, DataError) from error
 
 
 def disk_wish(source: SourceLike, out: Path | None = None) -> str:
@@ -115,8 +116,9 @@ def _prepare(source: SourceLike, options: ReadOptions, out: Path | None, on_step
         if is_table(source):
             return _build_table(find_source(source), options, out, on_step)
         found = find_source(source)
+        stamps = found.stamps()
         source_hash = found.content_hash(f"{FORMAT}{options.digest()}")
-        folder = _build(found, options, source_hash, out or _cached(source_hash), on_step)
+        folder = _build(found, stamps, options, source_hash, out or _cached(source_hash), on_step)
     except DataError as error:
         hint = earlier_preparation(source, is_prepared) if options == ReadOptions() else None
         if hint is None:
@@ -158,12 +160,22 @@ def _prepare_again(prepared: Path, options: ReadOptions, out: Path | None) -> Pa
     return target
 
 
-def _build(source: Source, options: ReadOptions, source_hash: str, target: Path, on_step: OnStep | None) -> Path:
+def _build(
+    source: Source,
+    stamps: list[tuple[int, int]],
+    options: ReadOptions,
+    source_hash: str,
+    target: Path,
+    on_step: OnStep | None,
+) -> Path:
+    """Return the target, built if it does not hold the source; `stamps` were taken before the source was hashed."""
     clean_up(target.parent, None if target == _cached(source_hash) else target.name)
     if holds(target, source_hash=source_hash):
         return target
     with temporary_sibling(target) as folder:
         _read_into(folder, source, options, source_hash, on_step)
+        if source.stamps() != stamps:  # kept, it would be found again under the hash of other rows
+            raise DataError(f"{source.name}: changed while it was read; try again when nothing writes to it.")
         publish(folder, target, lambda: holds(target, source_hash=source_hash))
     return target
 

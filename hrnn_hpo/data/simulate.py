@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from hrnn_hpo.data import EVENT_TYPE, ITEM_ID, TIMESTAMP, USER_ID
 from hrnn_hpo.errors import ConfigError, DataError
-from hrnn_hpo.files import whole_file
+from hrnn_hpo.files import unwritable, whole_file
 
 STRENGTH = 0.5  # how often an item's one successor follows
 MEAN_VISIT = 4.0  # events
@@ -58,7 +58,7 @@ def simulate(
                 if on_events is not None:
                     on_events(table.num_rows)
     except OSError as error:
-        raise DataError(f"{out}: cannot be written ({error.strerror or error}).") from error
+        raise unwritable(out, error, DataError) from error
     return out
 
 

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 
 from hrnn_hpo.data.schema import Dataset, id_text
 from hrnn_hpo.data.splits import EvalPart
-from hrnn_hpo.errors import ConfigError, DataError
+from hrnn_hpo.errors import DataError
 from hrnn_hpo.evaluation.metrics import LIST_LENGTH, VALUE_WEIGHTED_METRICS
 from hrnn_hpo.evaluation.protocols import Evaluation, Seen, make_truth
-from hrnn_hpo.files import whole_file
+from hrnn_hpo.files import unwritable, whole_file
 
 MAX_PROBLEMS = 20  # that one error tells
 UNKNOWN = -2  # an item that the data does not have
@@ -64,7 +64,7 @@ def write_rankings(
                     line["values"] = truth.values[own].tolist()
                 file.write(json.dumps(line, ensure_ascii=False) + "\n")
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be written ({error.strerror}).") from error
+        raise unwritable(path, error) from error
 
 
 def _ids(dataset: Dataset, items: NDArray[np.int32]) -> list[str]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from hrnn_hpo.errors import ConfigError, DataError, HRNNError
-from hrnn_hpo.files import whole_file
+from hrnn_hpo.files import unwritable, whole_file
 from hrnn_hpo.model.encode import USERS_AT_ONCE
 from hrnn_hpo.serving.recommender import Recommender, check_k
 from hrnn_hpo.serving.times import CONTEXT, MAX_SHOWN, time_in_context
@@ -56,7 +56,7 @@ def recommend_file(
                 if on_progress is not None:
                     on_progress(n_bytes)
     except OSError as error:
-        raise ConfigError(f"{target}: cannot be written ({error.strerror}).") from error
+        raise unwritable(target, error) from error
     return BatchReport(n_lines, n_errors)
 
 

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from hrnn_hpo.data import MAX_ID_LENGTH
 from hrnn_hpo.data.featurize import event_features
 from hrnn_hpo.data.repeats import OwnItems, own_items_after
 from hrnn_hpo.data.requests import NO_REQUEST_TIME, requests_after
@@ -146,7 +147,8 @@ def log_of_events(
         user_offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
         items=log.items[events],
         timestamps=log.timestamps[events],
-        user_ids=np.array(user_ids, dtype=np.str_),
+        # For messages alone. A row is as wide as the longest id, so one of megabytes would take gigabytes.
+        user_ids=np.array([user_id[:MAX_ID_LENGTH] for user_id in user_ids], dtype=np.str_),
         session_ids=None if log.session_ids is None else log.session_ids[events],
         event_types=None if log.event_types is None else log.event_types[events],
         event_values=None if log.event_values is None else log.event_values[events],

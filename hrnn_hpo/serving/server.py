@@ -3,8 +3,10 @@
 What an event does to a user is state's work; here requests are checked and answered.
 """
 
+import json
 import re
 import socket
+import time
 import uuid
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -18,6 +20,7 @@ from pydantic.alias_generators import to_camel
 from starlette.exceptions import HTTPException
 
 from hrnn_hpo import __version__
+from hrnn_hpo.data import MAX_ID_LENGTH
 from hrnn_hpo.errors import ConfigError, DataError, HRNNError
 from hrnn_hpo.serving.recommender import MAX_RESULTS, Recommender
 from hrnn_hpo.serving.state import Event, UserStates
@@ -27,7 +30,9 @@ MAX_EVENTS = 10  # of one PutEvents request, as in Amazon Personalize
 NOT_SUPPORTED = ("filterArn", "filterValues", "promotions", "metadataColumns")  # fields of Amazon's requests
 MAX_VALUE = 1e15  # its square, which the model's norm takes, is still far inside float32
 
-Identifier = Annotated[str, Field(min_length=1, max_length=256)]
+DAY = 86_400  # seconds: clocks of phones and servers differ, and messages arrive late, but not by more
+
+Identifier = Annotated[str, Field(min_length=1, max_length=MAX_ID_LENGTH)]
 
 
 class _Request(BaseModel):
@@ -55,12 +60,32 @@ class RecommendationsRequest(_Request):
     context: Context | None = None
 
 
+def _read_properties(value: Any) -> Any:
+    """Return the object that properties are, or whose JSON text they are; nothing of what is neither."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            return None
+    return value if isinstance(value, dict) else None
+
+
+class Properties(BaseModel):
+    """What an event's properties say where its own fields do not, as in the first version of Amazon's PutEvents."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, coerce_numbers_to_str=True)
+
+    item_id: str | None = Field(None, alias="itemId")
+    event_value: float | None = Field(None, alias="eventValue", ge=-MAX_VALUE, le=MAX_VALUE, allow_inf_nan=False)
+
+
 class EventRequest(_Request):
     event_type: Identifier
     sent_at: Annotated[int, BeforeValidator(unix_seconds)]
-    item_id: str | None = None  # an event without an item is ignored
+    item_id: str | None = None  # an event without an item, here or in its properties, is ignored
     event_value: float | None = Field(None, ge=-MAX_VALUE, le=MAX_VALUE, allow_inf_nan=False)
-    properties: dict[str, Any] | str | None = None  # this and what follows is accepted and not read
+    properties: Annotated[Properties | None, BeforeValidator(_read_properties)] = None
+    # What follows is accepted and not read.
     event_id: str | None = None
     impression: list[str] | None = None
     recommendation_id: str | None = None
@@ -84,17 +109,17 @@ def create_app(recommender: Recommender, clock: Callable[[], float] | None = Non
         recommender.require_request_time()
     app = FastAPI(title="hrnn-hpo", version=__version__, docs_url=None, redoc_url=None)
     states = UserStates(recommender)
+    newest = int(recommender.saved.histories.timestamps.max(initial=0))
 
     # Plain functions: FastAPI runs them in threads, so that a long history holds up nobody's connection.
     @app.post("/recommendations")
     def recommendations(request: RecommendationsRequest) -> dict[str, Any]:
         context = request.context or Context()
         at = context.REQUEST_TIME
-        by_clock = at is None and clock is not None
-        if by_clock and clock is not None:
+        if at is None and clock is not None:
             at = int(clock())
-        # Events may be dated ahead of this machine's clock: its own time then is that of the last one.
-        items = states.recommend(request.user_id, request.num_results, at, context.SESSION_ID, not_before_last=by_clock)
+        tolerance = DAY if context.REQUEST_TIME is not None else None  # a made-up log may be years ahead of the clock
+        items = states.recommend(request.user_id, request.num_results, at, context.SESSION_ID, tolerance)
         return {
             "itemList": [{"itemId": entry.item, "score": entry.score} for entry in items],
             "recommendationId": f"RID-{uuid.uuid4()}",
@@ -102,10 +127,14 @@ def create_app(recommender: Recommender, clock: Callable[[], float] | None = Non
 
     @app.post("/events")
     def events(request: EventsRequest) -> dict[str, int]:
-        happened = [  # no item is called "", so an event without one is ignored and counted
-            Event(event.item_id or "", event.sent_at, event.event_type, event.event_value)
-            for event in request.event_list
-        ]
+        latest = max(int(time.time()), newest) + DAY  # a user's later events and requests would stand before this one
+        for place, event in enumerate(request.event_list):
+            if event.sent_at > latest:
+                raise DataError(
+                    f"eventList[{place}].sentAt: must not be more than a day ahead of this server's clock, but got "
+                    f"{event.sent_at}"
+                )
+        happened = [_event(event) for event in request.event_list]
         applied, ignored = states.put(request.session_id, happened, request.user_id)
         return {"nApplied": applied, "nIgnored": ignored}
 
@@ -152,6 +181,14 @@ def create_app(recommender: Recommender, clock: Callable[[], float] | None = Non
         return _failed(f"The server failed ({type(error).__name__})", "InternalServerException", 500)
 
     return app
+
+
+def _event(event: EventRequest) -> Event:
+    item, value, told = event.item_id, event.event_value, event.properties
+    if told is not None:
+        item = told.item_id if item is None else item
+        value = told.event_value if value is None else value
+    return Event(item or "", event.sent_at, event.event_type, value)  # no item is called "": it is ignored and counted
 
 
 def serve(

@@ -95,6 +95,7 @@ class UserStates:
         """
         known = [event for event in events if self._item_code(event.item) is not None]
         known.sort(key=lambda event: event.timestamp)
+        self._read_ahead(session_id if user_id is None else user_id)
         with self._lock:
             if user_id is None:
                 user_id = self._joined.get(session_id)
@@ -117,18 +118,20 @@ class UserStates:
         k: int = 25,
         at: int | None = None,
         session_id: str | None = None,
-        not_before_last: bool = False,
+        tolerance: int | None = 0,
     ) -> list[Recommendation]:
         """Return the `k` best items for a user now, best first; the id of an anonymous session stands for its user.
 
         `at` is when they are asked for, in unix seconds, and `session_id` the caller's session: where the log has a
         SESSION_ID, another one than that of the user's last event is a new session. None: nobody knows. The user's
-        state does not change. Raises ConfigError unless 1 <= k <= 500 and for a time that the model does not read,
-        DataError for a time before the user's last event, which `not_before_last` takes as that event's own.
+        state does not change. Clocks differ: a time up to `tolerance` seconds before the user's last event, None for
+        any, is taken as that event's own. Raises ConfigError unless 1 <= k <= 500 and for a time that the model does
+        not read, DataError for an earlier time.
         """
         check_k(k)
         if at is not None:
             self.recommender.require_request_time()
+        self._read_ahead(user_id)
         with self._lock:
             user = self._find(user_id)
             output, own, seen = user.output, _own_items(user), np.fromiter(user.past, dtype=np.int64)
@@ -136,8 +139,9 @@ class UserStates:
         model, log = self.recommender.saved.model, self.recommender.saved.histories
         requests = None
         if at is not None:
+            late = max((last or 0) - at, 0)
             request = request_after(
-                max(at, last or 0) if not_before_last else at,
+                at + late if tolerance is None or late <= tolerance else at,
                 last,
                 self.recommender.saved.configuration.hyperparameters.session_gap,
                 user=user_id,
@@ -154,6 +158,24 @@ class UserStates:
         with self._lock:
             return Counts(len(self._users), len(self._sessions), self._n_applied, self._n_ignored, self._n_forgotten)
 
+    def _read_ahead(self, name: str) -> None:
+        """Read the stored history of a user, or of a session's user, before the lock is held that others wait for."""
+        with self._lock:
+            user_id = name if self._knows(name) else self._joined.get(name, name)
+            if user_id in self._users or user_id in self._read or not self._knows(user_id):
+                return
+        user = self._stored(user_id)
+        with self._lock:
+            if user_id not in self._users:
+                self._keep_read(user_id, self._read.get(user_id) or user)
+
+    def _keep_read(self, user_id: str, user: UserState) -> UserState:
+        self._read[user_id] = user
+        self._read.move_to_end(user_id)
+        if len(self._read) > MAX_READ:
+            self._read.popitem(last=False)
+        return user
+
     def _find(self, user_id: str) -> UserState:
         if user_id not in self._users and not self._knows(user_id):
             if user_id in self._sessions:
@@ -165,12 +187,7 @@ class UserStates:
             return self._users[user_id]
         if not self._knows(user_id):
             user_id = ""  # all strangers share one state
-        user = self._read.get(user_id) or self._stored(user_id)
-        self._read[user_id] = user
-        self._read.move_to_end(user_id)
-        if len(self._read) > MAX_READ:
-            self._read.popitem(last=False)
-        return user
+        return self._keep_read(user_id, self._read.get(user_id) or self._stored(user_id))
 
     def _live_user(self, user_id: str) -> UserState:
         user = self._users.get(user_id)

@@ -45,8 +45,11 @@ def unix_seconds(value: Any) -> int:
 
 
 def context_seconds(value: Any) -> int:
-    """Return `unix_seconds` of a context's value, which may be a number's digits: contexts hold texts."""
-    if isinstance(value, str) and _DIGITS.fullmatch(value):
+    """Return `unix_seconds` of a context's value, which may be a number's digits: contexts hold texts.
+
+    Eight digits are a day of ISO 8601 (20261126), as where a log is read: as seconds they would be one of 1970.
+    """
+    if isinstance(value, str) and _DIGITS.fullmatch(value) and not re.fullmatch("[0-9]{8}", value):
         number = float(value)
         value = int(number) if number.is_integer() else number
     return unix_seconds(value)

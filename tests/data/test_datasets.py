@@ -231,6 +231,15 @@ def test_a_changed_file_is_fetched_again(small_100k: Callable[..., None], tmp_pa
     assert file.read_text() == INTERACTIONS_100K
 
 
+def test_a_log_of_ones_own_is_not_overwritten(small_100k: Callable[..., None], tmp_path: Path) -> None:
+    small_100k(archive=True)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "interactions.csv").write_text("mine")
+    with pytest.raises(DataError, match="is another log, which stays as it is"):
+        fetch("ml-100k", tmp_path / "mine")
+    assert content_of(tmp_path / "mine") == {"interactions.csv": b"mine"}
+
+
 def test_a_damaged_download_in_the_cache_is_replaced(
     small_100k: Callable[..., None], tmp_path: Path, cache: Path
 ) -> None:

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from hrnn_hpo.cli.output import PlainConsole, visible
 from hrnn_hpo.data.describing.figures import describe
 from hrnn_hpo.data.describing.page import _lengths, describe_page, write_page
 from hrnn_hpo.data.describing.picture import plot
@@ -176,6 +177,15 @@ def test_event_values_have_quartiles_and_repeats_say_what_seen_does() -> None:
 
 
 HOSTILE = ["[cart]", "[/b]", "[bold]x", "$\\frac{1}{2}$", "<script>alert(1)</script>", "a&b", "100 %", "{x}", "\\[red]"]
+
+
+def test_a_terminal_obeys_no_name() -> None:
+    name = "\x1b[31mred\x1b]0;owned\x07"
+    figures = describe(make_dataset([[("a", 0, name), ("b", 1, name)]], name=name))
+    written = StringIO()
+    PlainConsole(width=300, file=written).print(render(figures, visible))
+    assert "\x1b" not in written.getvalue()
+    assert written.getvalue().count(visible(name)) == 2
 
 
 @pytest.mark.parametrize("name", HOSTILE)

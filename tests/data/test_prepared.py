@@ -2,10 +2,14 @@
 
 import dataclasses
 import json
+import os
+import signal
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import duckdb
 import numpy as np
 import pytest
 
@@ -15,6 +19,7 @@ from hrnn_hpo.data.ingest import read_interactions
 from hrnn_hpo.data.keeping.arrays import ArrayStore
 from hrnn_hpo.data.keeping.cache import cache_folder
 from hrnn_hpo.data.prepared import is_prepared, load_dataset, load_prepared, load_report, prepare
+from hrnn_hpo.data.reading.cells import run_long
 from hrnn_hpo.data.reading.read import Report
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.data.synthetic import make_dataset, write_csv
@@ -308,3 +313,35 @@ def test_a_log_that_was_prepared_with_options_says_so_when_it_is_read_without(
     assert load_dataset(source).n_events == 3
     told = f"{source}: is read without options. It was prepared with --min-event-value 1.0: give {tmp_path / 'out'} in"
     assert told in caplog.text
+
+
+def test_a_log_that_grows_while_it_is_read_is_not_kept(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kept, the longer log would be found again under the hash of the shorter one."""
+    log = source / "interactions.csv"
+    before = log.read_bytes()
+    read_source = prepared.read_source
+
+    def read_what_grew(*arguments: Any) -> Any:
+        log.write_bytes(before + before.splitlines(keepends=True)[1].replace(b"u", b"v"))
+        return read_source(*arguments)
+
+    monkeypatch.setattr(prepared, "read_source", read_what_grew)
+    with pytest.raises(DataError, match="changed while it was read"):
+        load_dataset(source)
+    monkeypatch.undo()
+    log.write_bytes(before)
+    assert_same(load_dataset(source), FULL)
+
+
+@pytest.mark.parametrize("with_progress", [False, True])
+def test_ctrl_c_ends_a_long_statement(with_progress: bool) -> None:
+    """DuckDB itself makes a RuntimeError of it, after the statement where it measures progress."""
+    long = "CREATE TABLE long AS SELECT * FROM range(100000000000) WHERE hash(range) = 1"
+    shares: list[float] = []
+    with duckdb.connect() as connection:
+        connection.execute(f"SET enable_progress_bar = {with_progress}; SET enable_progress_bar_print = false")
+        threading.Timer(1.0, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+        with pytest.raises(KeyboardInterrupt):
+            run_long(connection, lambda: connection.execute(long), shares.append)
+        assert connection.execute("SELECT 1").fetchall() == [(1,)]
+    assert bool(shares) == with_progress

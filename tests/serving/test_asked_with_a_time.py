@@ -123,7 +123,7 @@ def test_a_time_before_the_users_last_event_is_refused() -> None:
     states.put("s", [Event("i03", NOW)], "u1")
     with pytest.raises(DataError, match=f"but got {NOW - 1}, and user 'u1' has an event at {NOW}"):
         states.recommend("u1", at=NOW - 1)
-    assert states.recommend("u1", at=NOW - 1, not_before_last=True) == states.recommend("u1", at=NOW)
+    assert states.recommend("u1", at=NOW - 1, tolerance=None) == states.recommend("u1", at=NOW)
     with pytest.raises(DataError, match="must not be before the user's last event"):
         recommender.recommend("u1", at=5)
 
@@ -139,6 +139,7 @@ def test_a_time_before_the_users_last_event_is_refused() -> None:
         ("0" * 5000, 0),
         ("1700000000.9", 1_700_000_000),  # as `date +%s.%N` writes it
         ("1970-01-02", 86_400),
+        ("19700102", 86_400),  # the same day, and not a second of August 1970
         ("1970-01-01T02:00+02:00", 0),
         (datetime(1970, 1, 1, 1), 3600),
         (datetime(1970, 1, 1, 1, tzinfo=UTC), 3600),
@@ -269,6 +270,16 @@ def test_an_event_ahead_of_the_clock_is_no_error_and_a_session_id_is_read(url: s
     at_last = served(url, "u2", REQUEST_TIME=str(ahead), SESSION_ID="mine")
     assert served(url, "u2", SESSION_ID="mine") == pytest.approx(at_last, rel=1e-6)
     assert served(url, "u2", REQUEST_TIME=str(ahead), SESSION_ID="another") != pytest.approx(at_last, rel=1e-3)
+
+
+def test_clocks_may_differ_by_a_day(url: str) -> None:
+    """A phone's event is dated by the phone: who asks by another clock, a little behind, is answered all the same."""
+    event = {"eventType": "view", "sentAt": NOW + 30, "itemId": "i03"}
+    ask(f"{url}/events", {"trackingId": "t", "sessionId": "mine", "userId": "u3", "eventList": [event]})
+    at_last = served(url, "u3", REQUEST_TIME=str(NOW + 30))
+    assert served(url, "u3", REQUEST_TIME=str(NOW + 5)) == pytest.approx(at_last, rel=1e-6)
+    status, _ = ask(f"{url}/recommendations", {"userId": "u3", "context": {"REQUEST_TIME": str(NOW + 30 - 86_401)}})
+    assert status == 400
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -216,6 +217,73 @@ def test_an_event_changes_its_users_recommendations_at_once(url: str) -> None:
     assert now["nEventsIgnored"] - health["nEventsIgnored"] == 2
 
 
+@pytest.mark.parametrize(
+    "properties",
+    [
+        {"itemId": "i03", "eventValue": 4},
+        '{"itemId": "i03", "eventValue": "4.0", "page": 1}',
+        {"itemId": "i03", "eventValue": 4, "page": {"deep": []}},
+    ],
+    ids=["an object", "its text", "with others"],
+)
+def test_an_item_in_an_events_properties_counts(properties: Any) -> None:
+    """Amazon's PutEvents began so, and much code still sends events this way."""
+    plain = UserStates(recommender_for(log_of(stored_histories(False))))
+    plain.put("s", [Event("i03", NOW, "view", 4.0)], "u1")
+    with serving_thread(serving.create_app(recommender_for(log_of(stored_histories(False))))) as address:
+        event = {"eventType": "view", "sentAt": NOW, "properties": properties}
+        assert ask(f"{address}/events", event_body(eventList=[event])) == (200, {"nApplied": 1, "nIgnored": 0})
+        _, answer = ask(f"{address}/recommendations", {"userId": "u1"})
+    found = {entry["itemId"]: entry["score"] for entry in answer["itemList"]}
+    assert found == pytest.approx(scores(plain.recommend("u1")), rel=1e-6)
+
+
+@pytest.mark.parametrize("properties", ["free text", "[1]", "NaN", "[" * 100_000, {"page": "1"}, {"itemId": None}])
+def test_other_properties_say_nothing(url: str, properties: Any) -> None:
+    event = {"eventType": "view", "sentAt": NOW, "properties": properties}
+    assert ask(f"{url}/events", event_body(eventList=[event])) == (200, {"nApplied": 0, "nIgnored": 1})
+
+
+def test_an_events_own_fields_go_before_its_properties(url: str) -> None:
+    event = {"eventType": "view", "sentAt": NOW, "itemId": "unknown", "properties": {"itemId": "i03"}}
+    assert ask(f"{url}/events", event_body(eventList=[event])) == (200, {"nApplied": 0, "nIgnored": 1})
+
+
+def test_an_event_of_a_far_day_is_refused(url: str) -> None:
+    """Accepted, it would stand before everything that its user does for years."""
+    status, answer = ask(f"{url}/events", event_body(eventList=[EVENT, EVENT | {"sentAt": 90_000_000_000}]))
+    assert status == 400
+    assert "eventList[1].sentAt: must not be more than a day ahead" in answer["message"]
+
+
+def test_nobody_waits_while_a_long_history_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    states = UserStates(recommender_for(log_of(stored_histories(False))))
+    stored, reading, go_on = UserStates._stored, threading.Event(), threading.Event()
+
+    def slow(self: UserStates, user_id: str) -> Any:
+        if user_id == "u1":
+            reading.set()
+            assert go_on.wait(60)
+        return stored(self, user_id)
+
+    monkeypatch.setattr(UserStates, "_stored", slow)
+    answers: list[Any] = []
+    asking = [
+        threading.Thread(target=lambda: answers.append(scores(states.recommend("u1")))),
+        threading.Thread(target=lambda: answers.append(states.put("s", [Event("i03", NOW)], "u1"))),
+    ]
+    for thread in asking:
+        thread.start()
+    assert reading.wait(60)
+    assert states.counts().live_users == 0  # as /health asks
+    assert states.recommend("u2")
+    go_on.set()
+    for thread in asking:
+        thread.join(60)
+    assert len(answers) == 2
+    assert states.counts().applied == 1
+
+
 RECOMMENDATIONS: list[tuple[Any, str]] = [
     ({}, "userId: Field required"),
     ({"userId": ""}, "userId: String should have at least 1 character"),
@@ -241,6 +309,10 @@ EVENTS: list[tuple[Any, str]] = [
     (event_body(eventList=[EVENT | {"eventValue": 1e300}]), "eventList[0].eventValue: Input should be less"),
     (event_body(eventList=[EVENT | {"eventValue": float("nan")}]), "eventList[0].eventValue: Input should be"),
     (event_body(eventList=[EVENT | {"itemID": "i"}]), "eventList[0].itemID: is no field of this request"),
+    (
+        event_body(eventList=[EVENT | {"properties": {"eventValue": "much"}}]),
+        "eventList[0].properties.eventValue: Input should be a valid number",
+    ),
 ]
 
 

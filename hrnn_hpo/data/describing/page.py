@@ -7,7 +7,7 @@ from pathlib import Path
 from hrnn_hpo.data.describing.figures import Description
 from hrnn_hpo.data.describing.text import facts_of, tables_of
 from hrnn_hpo.errors import DataError
-from hrnn_hpo.files import whole_file
+from hrnn_hpo.files import unwritable, whole_file
 from hrnn_hpo.pages.page import Html, chart, element, page, section, table
 from hrnn_hpo.pages.svg import Axis, Plot, number_axis
 
@@ -19,7 +19,7 @@ def write_page(description: Description, path: Path, warnings: Sequence[str] = (
         with whole_file(path) as draft:
             draft.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise DataError(f"{path}: cannot be written ({error.strerror}).") from error
+        raise unwritable(path, error, DataError) from error
     return path
 
 

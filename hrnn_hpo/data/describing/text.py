@@ -1,5 +1,6 @@
 """Figures of a log as text for a rich console. Names in it are data: they are shown as they are."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from hrnn_hpo.data.describing.figures import Description, time_text
@@ -8,19 +9,21 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 
-def render(description: Description) -> "RenderableType":
-    """Return the figures as text: a table of facts, the histogram of history lengths, and tables."""
+def render(description: Description, shown: Callable[[str], str] = str) -> "RenderableType":
+    """Return the figures as text: a table of facts, the histogram of history lengths, and tables.
+
+    `shown` says what a terminal is to see of a text that holds names.
+    """
     from rich.console import Group
     from rich.table import Table
     from rich.text import Text
 
-    facts = Table(
-        show_header=False, box=None, title=Text(description.name) if description.name else None, title_justify="left"
-    )
+    name = Text(shown(description.name)) if description.name else None
+    facts = Table(show_header=False, box=None, title=name, title_justify="left")
     facts.add_column(no_wrap=True)
     facts.add_column(overflow="fold")  # the hash stays whole
     for label, value in facts_of(description):
-        facts.add_row(label, Text(value))  # names in it are no markup
+        facts.add_row(label, Text(shown(value)))  # names in it are no markup
     histogram = Table(title="History lengths", title_justify="left", box=None)
     for column in ("events", "users", "share", "up to here"):
         histogram.add_column(column, justify="right")

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hrnn_hpo.data import REQUIRED_COLUMNS, TIMESTAMP
+from hrnn_hpo.data import EVENT_TYPE, EVENT_VALUE, IMPRESSION, REQUIRED_COLUMNS, TIMESTAMP
 from hrnn_hpo.data.reading.problems import Problem, Problems
-from hrnn_hpo.data.reading.rules import Rule
+from hrnn_hpo.data.reading.rules import NUMBER, Rule
 from hrnn_hpo.data.reading.source import LogFile
 from hrnn_hpo.errors import DataError
 from hrnn_hpo.plain_data import load_json
@@ -20,8 +20,7 @@ from hrnn_hpo.settings import nearest
 NAMESPACE = "com.amazonaws.personalize.schema"
 TYPES = ("float", "double", "int", "long", "string", "boolean", "null")
 MAX_METADATA = 5
-RESERVED = (*REQUIRED_COLUMNS, "EVENT_TYPE", "EVENT_VALUE", "IMPRESSION", "RECOMMENDATION_ID")
-_NUMBER = r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?"
+RESERVED = (*REQUIRED_COLUMNS, EVENT_TYPE, EVENT_VALUE, IMPRESSION, "RECOMMENDATION_ID")
 
 
 @dataclass(frozen=True)
@@ -95,7 +94,7 @@ def suggest_schema(columns: dict[str, tuple[str, bool, bool]]) -> dict[str, Any]
 def _rule(types: tuple[str, ...]) -> Rule:
     patterns = []
     if {"float", "double"} & set(types):
-        patterns.append(_NUMBER)
+        patterns.append(NUMBER)
     if {"int", "long"} & set(types):
         patterns.append(r"[+-]?[0-9]+(\.0*)?")
     if "boolean" in types:

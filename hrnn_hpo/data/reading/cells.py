@@ -6,10 +6,10 @@ own, and those that cannot be ids are refused here.
 
 import re
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from hrnn_hpo.data import (
     EVENT_TYPE,
@@ -29,6 +29,7 @@ from hrnn_hpo.errors import DataError
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
+Answer = TypeVar("Answer")
 _WHOLE = re.compile(r"U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?$|DECIMAL\([0-9]+,0\)$")
 _FLOAT = re.compile(r"FLOAT$|DOUBLE$|DECIMAL")
 _TIME = re.compile(r"TIMESTAMP|DATE$")
@@ -143,10 +144,11 @@ def typed_cells(file: LogFile, layout: Layout, types: Mapping[str, str], problem
         elif ours == EVENT_VALUE:
             if not (_WHOLE.match(kind) or _FLOAT.match(kind) or _TEXT.match(kind)):
                 says = "numbers"
-        elif ours in (EVENT_TYPE, SESSION_ID) and not (
-            _WHOLE.match(kind) or _FLOAT.match(kind) or _TEXT.match(kind) or kind == "BOOLEAN"
-        ):
-            says = "text or whole numbers"
+        elif ours in (EVENT_TYPE, SESSION_ID):
+            if _FLOAT.match(kind):  # a column of whole numbers with empty cells, which are NaN then
+                texts[ours] = f"CASE WHEN NOT isnan(CAST({cell} AS DOUBLE)) THEN {texts[ours]} END"
+            elif not (_WHOLE.match(kind) or _TEXT.match(kind) or kind == "BOOLEAN"):
+                says = "text or whole numbers"
         if says and not (kind == _NOTHING and ours not in REQUIRED_COLUMNS):
             shown = f"{ours}" if name == ours else f"{ours} (column {name!r})"
             problems.add(Problem(file.place, f"{shown} must hold {says}, but its type is {kind}", hint=hint))
@@ -171,31 +173,40 @@ def _text(cell: str, kind: str) -> str:
 
 def one_row(connection: "DuckDBPyConnection", statement: str, parameters: Sequence[Any] = ()) -> tuple[Any, ...]:
     """Return the one row of an answer, and leave the connection free for the next statement."""
-    row: tuple[Any, ...] = connection.execute(statement, list(parameters)).fetchall()[0]
+    rows = run_long(connection, lambda: connection.execute(statement, list(parameters)).fetchall())
+    row: tuple[Any, ...] = rows[0]
     return row
 
 
-@contextmanager
-def watched(connection: "DuckDBPyConnection", on_share: Callable[[float], None] | None) -> Iterator[None]:
-    """Tell how far a long statement is, as a share of it, twice a second while the block runs."""
-    if on_share is None:
-        yield
-        return
-    over = threading.Event()
+def run_long(
+    connection: "DuckDBPyConnection", statement: Callable[[], Answer], on_share: Callable[[float], None] | None = None
+) -> Answer:
+    """Return what a call that runs one statement returns, and tell how far it is, as a share, twice a second.
 
-    def watch() -> None:
-        while not over.wait(0.5):
-            percent = connection.query_progress()
-            if percent >= 0:
-                on_share(percent / 100)
+    It runs in a thread, and this one waits in Python, so that Ctrl-C ends the statement at once: inside a long one DuckDB
+    sees a signal late, or not at all where it measures progress.
+    """
+    answer: Future[Answer] = Future()
 
-    thread = threading.Thread(target=watch, daemon=True)
+    def run() -> None:
+        try:
+            answer.set_result(statement())
+        except BaseException as error:
+            answer.set_exception(error)
+
+    thread = threading.Thread(target=run, daemon=True)
     thread.start()
     try:
-        yield
+        while not wait([answer], timeout=0.5).done:
+            percent = connection.query_progress() if on_share is not None else -1.0
+            if on_share is not None and percent >= 0:
+                on_share(percent / 100)
+    except BaseException:
+        connection.interrupt()
+        raise
     finally:
-        over.set()
         thread.join()
+    return answer.result()
 
 
 def quoted(name: str) -> str:

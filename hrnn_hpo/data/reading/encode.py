@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from hrnn_hpo.data import EVENT_TYPE, EVENT_VALUE, SESSION_ID
 from hrnn_hpo.data.keeping.arrays import ArrayStore
-from hrnn_hpo.data.reading.cells import one_row, watched
+from hrnn_hpo.data.reading.cells import one_row, run_long
 from hrnn_hpo.data.reading.load import OnStep
 from hrnn_hpo.data.schema import Dataset
 
@@ -102,7 +102,8 @@ def encode(
 
 def _create_codes(connection: "DuckDBPyConnection", table: str, texts: str) -> None:
     """Fill a table (id, code) with the distinct texts in ascending order."""
-    connection.execute(f"CREATE TABLE {table}_sorted AS SELECT DISTINCT id FROM ({texts}) AS texts(id) ORDER BY id")
+    ids = f"CREATE TABLE {table}_sorted AS SELECT DISTINCT id FROM ({texts}) AS texts(id) ORDER BY id"
+    run_long(connection, lambda: connection.execute(ids))
     connection.execute(f"CREATE TABLE {table} AS SELECT id, CAST(rowid AS INTEGER) AS code FROM {table}_sorted")
     connection.execute(f"DROP TABLE {table}_sorted")
 
@@ -139,9 +140,12 @@ def _sorted_pieces(
 ) -> Iterator[dict[str, NDArray[Any]]]:
     """Yield the sorted rows in pieces; what agrees in the key is never cut apart."""
     waiting: dict[str, NDArray[Any]] | None = None
-    with watched(connection, on_share):
+
+    def begin() -> tuple[Any, Any]:
         reader = iter(connection.sql(statement).to_arrow_reader(CHUNK_ROWS))
-        first = next(reader, None)
+        return next(reader, None), reader
+
+    first, reader = run_long(connection, begin, on_share)
     for batch in chain([] if first is None else [first], reader):
         piece = {name: batch.column(name).to_numpy(zero_copy_only=False) for name in batch.schema.names}
         if waiting is not None:

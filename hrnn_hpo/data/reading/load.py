@@ -29,9 +29,9 @@ from hrnn_hpo.data.reading.cells import (
     json_cells,
     literal,
     one_row,
+    run_long,
     text_cells,
     typed_cells,
-    watched,
 )
 from hrnn_hpo.data.reading.header import EmptyFileError, Layout, explain_missing, find_layout, read_names
 from hrnn_hpo.data.reading.options import READ_COLUMNS, ReadOptions
@@ -262,7 +262,7 @@ class _Loader:
         plain = self.work / "plain.csv"
         rows = good_rows(file, layout, rules, self.options, self.problems)
         with plain.open("w", encoding="utf-8", newline="") as target:
-            writer = csv.writer(target, lineterminator="\n")
+            writer = csv.writer(target, lineterminator="\r\n")  # so that a lone return in a cell is quoted
             writer.writerow(layout.places)
             # Stopped by the first problem: what follows is looked at, and not written.
             writer.writerows(row for row in rows if self.problems.count == known)
@@ -312,8 +312,12 @@ class _Loader:
             values = [texts[ITEM_ID if file.role == "items" else USER_ID]]
         selected = ", ".join([*values, str(number), is_broken])
         n_files = len(self.source.files)
-        with watched(self.connection, lambda share: self.on_step("reading", number + share, n_files)):
-            self.connection.execute(f"INSERT INTO {table} SELECT {selected} FROM {cells.table}", list(cells.parameters))
+        insert = f"INSERT INTO {table} SELECT {selected} FROM {cells.table}"
+        run_long(
+            self.connection,
+            lambda: self.connection.execute(insert, list(cells.parameters)),
+            lambda share: self.on_step("reading", number + share, n_files),
+        )
         counts = f"SELECT count(*), count(*) FILTER (WHERE broken) FROM {table} WHERE file = {number}"
         row = one_row(self.connection, counts)
         return int(row[0]), int(row[1])

@@ -121,7 +121,7 @@ def default_memory() -> int:
 def _settle(connection: Any, options: ReadOptions, work: Path) -> None:
     limit = options.memory_limit or default_memory()
     connection.execute("SET TimeZone = 'UTC'")
-    connection.execute("SET enable_progress_bar = true; SET enable_progress_bar_print = false")  # for `watched`
+    connection.execute("SET enable_progress_bar = true; SET enable_progress_bar_print = false")  # for `run_long`
     connection.execute("SET temp_directory = ?", [str(_made(work / "spill"))])
     connection.execute(f"SET memory_limit = '{int(limit * _DUCKDB_SHARE) // 10**6}MB'")
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from hrnn_hpo.data import (
+    MAX_ID_LENGTH,
     EVENT_TYPE,
     EVENT_VALUE,
     ITEM_ID,
@@ -18,13 +19,12 @@ from hrnn_hpo.data import (
 )
 from hrnn_hpo.data.reading.options import MAX_SECONDS, ReadOptions
 
-MAX_ID_LENGTH = 256
 MAX_TIMESTAMP = 2**63 - 1
 MAX_FLOAT32 = 3.4028235e38
 MICROSECONDS = {"seconds": 1_000_000, "milliseconds": 1_000, "microseconds": 1}  # in a unit
 SECONDS_HINT = "--timestamps milliseconds, or microseconds, or seconds says what they are"
 
-_NUMBER = r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?"
+NUMBER = r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?"
 _WHOLE = r"[0-9]+(\.0*)?"  # 12.0 is what pandas writes for whole numbers in a column of floats
 _CLOCK = r"([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9]([.][0-9]{1,9})?)?"
 _ZONE = r" ?(Z|UTC|[+-](0[0-9]|1[0-5])(:?[0-5][0-9])?)"
@@ -73,9 +73,9 @@ def label_rule() -> Rule:
 def value_rule() -> Rule:
     return Rule(
         "must be a finite number or empty",
-        f"({{cell}} IS NOT NULL AND (NOT regexp_full_match({{cell}}, '{_NUMBER}') "
+        f"({{cell}} IS NOT NULL AND (NOT regexp_full_match({{cell}}, '{NUMBER}') "
         f"OR coalesce(abs(TRY_CAST({{cell}} AS DOUBLE)) > {MAX_FLOAT32!r}, true)))",
-        lambda cell: bool(cell) and (not re.fullmatch(_NUMBER, cell) or not abs(float(cell)) <= MAX_FLOAT32),
+        lambda cell: bool(cell) and (not re.fullmatch(NUMBER, cell) or not abs(float(cell)) <= MAX_FLOAT32),
     )
 
 

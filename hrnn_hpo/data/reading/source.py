@@ -83,6 +83,11 @@ class Source:
             digest.update(f"\n{file.role}:{file.constants}:{_file_hash(file)}".encode())
         return digest.hexdigest()
 
+    def stamps(self) -> list[tuple[int, int]]:
+        """Return size and time of change of each file: what says whether one is written while it is read."""
+        found = [file.path.stat() for file in self.files if file.path is not None]
+        return [(stat.st_size, stat.st_mtime_ns) for stat in found]
+
 
 def is_table(source: Any) -> bool:
     """Return whether a source is a table in memory: a DataFrame of pandas or polars, or an Arrow table."""

@@ -151,7 +151,7 @@ class StudyRequest(Settings):
         Field(
             gt=0,
             le=MOST_TRIALS,
-            description="Complete and pruned trials in total. Default: 40; with --timeout or --patience-trials no limit.",
+            description="Complete and pruned trials in total. Default: 40; none with --timeout or --patience-trials.",
         ),
     ] = None
     timeout: Annotated[

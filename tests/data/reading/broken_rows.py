@@ -36,6 +36,9 @@ ROWS = [
     csv("cut in the middle of a row", H + GOOD + "u,a", "line 4: must have 3 cells like the header", skipped=(4,)),
     csv("old Mac line ends", (H + GOOD).replace("\n", "\r"), n_events=2),
     csv("mixed line ends", H.replace("\n", "\r\n") + GOOD, n_events=2),
+    csv("a return in a quoted cell", H + GOOD + 'u,"c\rd",3\n', n_events=3),
+    csv("a return in a quoted cell below a blank line", "\n" + H + GOOD + 'u,"c\rd",3\n', n_events=3),
+    csv("a return in a quoted cell beside a bad row", H + 'u\nu,"c\rd",3\n' + GOOD, "must have 3 cells", skipped=(2,)),
     csv("a byte order mark", b"\xef\xbb\xbf" + (H + GOOD).encode(), n_events=2),
     csv("the header again in the middle", H + GOOD + H, f"line 4: {RULE_TIME}, but got 'TIMESTAMP'", skipped=(4,)),
     # Ids.

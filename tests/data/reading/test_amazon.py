@@ -124,3 +124,32 @@ def test_a_suggestion_has_types_unions_and_categories(write: Write, tmp_path: Pa
     ]
     (tmp_path / "schema.json").write_text(json.dumps(found))
     assert read_interactions(path, time="ts", schema=tmp_path / "schema.json").n_events == 2
+
+
+def test_a_suggestion_names_the_columns_that_are_there(write: Write) -> None:
+    """The first lines of JSON have no EVENT_TYPE: that a later one may is no reason to ask for it."""
+    path = write("log.jsonl", '{"USER_ID": "u", "ITEM_ID": "a", "TIMESTAMP": 1}')
+    found, notes = schema_of_file(str(path), read_options())
+    assert (found["fields"], notes) == (REQUIRED, [])
+
+
+def test_a_suggestion_has_a_tables_own_names(tmp_path: Path) -> None:
+    """DuckDB calls the second of two columns that differ by case alone `user_id_1`."""
+    columns = {"USER_ID": ["u"], "ITEM_ID": ["a"], "TIMESTAMP": [1], "user_id": ["x"]}
+    pq.write_table(pa.table(columns), tmp_path / "log.parquet")
+    found, _ = schema_of_file(str(tmp_path / "log.parquet"), read_options())
+    assert [field["name"] for field in found["fields"]] == list(columns)
+
+
+def test_a_suggestion_says_that_the_service_takes_no_dates(write: Write) -> None:
+    path = write("log.csv", "USER_ID,ITEM_ID,TIMESTAMP", "u,a,2024-01-31")
+    _, notes = schema_of_file(str(path), read_options())
+    assert notes == ["TIMESTAMP must hold whole unix seconds for the service, but the file has other values."]
+
+
+def test_a_suggestion_is_of_one_file(write: Write, tmp_path: Path) -> None:
+    for name in ("parts/0.csv", "parts/1.csv"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        write(name, "USER_ID,ITEM_ID,TIMESTAMP", "u,a,1")
+    with pytest.raises(DataError, match="a schema is made of one file, but there are 2"):
+        schema_of_file(str(tmp_path / "parts"), read_options())

@@ -101,6 +101,9 @@ def test_floats_that_are_whole_labels_lose_their_point() -> None:
     """Pandas makes floats of whole numbers as soon as one is missing."""
     frame = pd.DataFrame({"USER_ID": ["u"] * 2, "ITEM_ID": ["a"] * 2, "TIMESTAMP": [1, 2], "EVENT_TYPE": [7.0, np.nan]})
     assert load_dataset(frame).event_type_names == ("7",)
+    # Arrow tables and Parquet files of polars and Spark have NaN, which pandas would have made an empty cell.
+    columns = {name: pa.array(values, from_pandas=False) for name, values in frame.items()}
+    assert load_dataset(pa.table(columns)).event_type_names == ("7",)
 
 
 @pytest.mark.parametrize(
