@@ -1,5 +1,6 @@
 """A study in a wider space: its trials come along under their numbers, whatever is taken away is refused."""
 
+import signal
 import threading
 from typing import Any
 
@@ -63,6 +64,40 @@ def test_a_queued_trial_comes_along(log: Dataset, space: SearchSpace, fake_exper
     study.enqueue_trial({"hidden_dimension": 33, "recency_mask": True, "learning_rate": 0.02})
     tune(log, study="s", space=changed(space, "hidden_dimension", range=[8, 512]), n_trials=2)
     assert load_study("s", open_storage()).trials[1].params["hidden_dimension"] == 33
+
+
+def test_what_a_queued_trial_leaves_to_the_sampler_is_still_drawn(log: Dataset, space: SearchSpace) -> None:
+    tune(log, study="s", space=space, n_trials=1)
+    study = load_study("s", open_storage())
+    study.enqueue_trial({"hidden_dimension": 33})
+    study.enqueue_trial({})
+    wide = in_space(read_record(study), changed(space, "hidden_dimension", range=[8, 512]))
+    widening.widen("s", open_storage(), wide)
+    waiting = load_study("s", open_storage()).trials[1:]
+    assert [trial.system_attrs["fixed_params"] for trial in waiting] == [{"hidden_dimension": 33}, {}]
+    assert [trial.params for trial in waiting] == [{}, {}]
+
+
+def test_an_interrupted_trial_goes_on_in_the_wider_space_with_its_values_and_epochs(
+    log: Dataset, space: SearchSpace, fake_experiment: Any
+) -> None:
+    def stop(run: int, epoch: int) -> None:
+        if (run, epoch) == (1, 3):
+            signal.raise_signal(signal.SIGINT)
+
+    fake_experiment.before_epoch = stop
+    assert tune(log, study="s", space=space, n_trials=2, seed=1).interrupted
+    before = load_study("s", open_storage()).trials[-1]
+    assert before.state == TrialState.WAITING
+    assert before.params["hidden_dimension"] != 16  # the default
+
+    result = tune(log, study="s", space=changed(space, "hidden_dimension", range=[8, 512]), n_trials=2, confirm=0)
+    after = load_study("s", open_storage()).trials[-1]
+    assert result.trials.complete == 2
+    assert after.params == before.params
+    assert after.distributions["hidden_dimension"].high == 512  # type: ignore[attr-defined]
+    assert after.intermediate_values.items() > before.intermediate_values.items()
+    assert fake_experiment.epochs == [1, 2, 3, 4, 1, 2, 3, 4]
 
 
 @pytest.mark.parametrize("entry", [{"range": [8, 32]}, {"range": [8, 128], "default": 20}])
