@@ -43,6 +43,7 @@ from hrnn_hpo.study.results.to_mlflow import track_results
 from hrnn_hpo.study.run.control import Control, signals_ask
 from hrnn_hpo.study.run.loop import Callback
 from hrnn_hpo.study.run.observer import Observer, Silent
+from hrnn_hpo.study.run.recovery import Recovery
 from hrnn_hpo.study.run.trial import TrialContext
 from hrnn_hpo.study.storage.database import has_study, open_storage, storage_label
 from hrnn_hpo.study.storage.locks import holding
@@ -143,6 +144,8 @@ def tune(
         require_names(checked.request, extra_metrics=extra_metrics, callbacks=callbacks)
         path = _path_of(source, dataset)
         team = make_team(checked, Addresses(path, database.url, tracker.uri, asked.device, checked.n_threads))
+    if has_study(asked.study, database):  # a wider space is refused while trials run, and those of dead workers do not
+        Recovery(asked.study, database).run()
     study, checked = begin_or_continue(database, checked, check)
     runs = StudyRuns(tracker, asked.study, checked.record)
     runs.open_parent(study)

@@ -95,8 +95,8 @@ def judge(
     """Return the verdict on configurations that ran on the same seeds and splits.
 
     `runs` holds each trial's runs in one order; `defaults` and somebody else are among them. `doubt` says why their
-    users are those that chose the challengers, where they are: then no verdict is "yes". `looks` are the earlier ones of
-    this confirmation; the result carries them with its own. The optimism is None where the search's scores are not
+    users are those that chose the challengers, where they are: then no verdict is "yes". `looks` are the earlier ones
+    of this confirmation; the result carries them with its own. The optimism is None where the search's scores are not
     `comparable` with these runs', since it trained on fewer users.
     """
     look, alpha = _look(looks, len(runs[defaults]), sorted(runs))

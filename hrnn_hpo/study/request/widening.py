@@ -49,8 +49,13 @@ def widening_notes(record: StudyRecord, found: Continuation) -> list[str]:
 def widen(name: str, storage: RDBStorage, record: StudyRecord) -> None:
     """Give a study the wider space of `record`; every trial keeps its number, values and attributes.
 
-    Raises StudyError while trials are running.
+    Raises StudyError while trials are running; meanwhile nobody starts one, which would go with the old study.
     """
+    with holding(name, storage, "start"):
+        _widen(name, storage, record)
+
+
+def _widen(name: str, storage: RDBStorage, record: StudyRecord) -> None:
     old = load_study(name, storage)
     trials = old.get_trials(deepcopy=False)
     running = count_trials(trials).running

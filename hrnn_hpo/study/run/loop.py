@@ -76,8 +76,8 @@ class Loop:
                 self._study.optimize(self._objective, catch=(Exception,), callbacks=[self._after_trial])
                 return
             except (ValueError, OptunaError, AssertionError):
-                # Another process took this one for dead, a machine that slept for example, and has ended its trial. To a
-                # score that comes too late Optuna's answer is a failed assertion.
+                # Another process took this one for dead, a machine that slept for example, and has ended its trial.
+                # To a score that comes too late Optuna's answer is a failed assertion.
                 if not self._current_has_ended():
                     raise
                 self._objective.current = None
