@@ -66,22 +66,39 @@ class Tracker:
     ) -> str | None:
         """Create a run, below `parent` where one is given, and return its id; None when the store failed.
 
-        The tag `git_commit` is told to MLflow's pages as the commit of the source.
+        A run that is there and missed its parameters or data is behind, and `complete_run` writes them. The tag
+        `git_commit` is told to MLflow's pages as the commit of the source.
         """
-        from mlflow.entities import Param
-
         all_tags = {key: _text(value) for key, value in {**source_tags(tags.get("git_commit")), **tags}.items()}
         all_tags |= {"mlflow.parentRunId": parent} if parent else {}
 
         def create() -> str:
-            run_id: str = self._client.create_run(self._experiment, run_name=_name(name), tags=all_tags).info.run_id
-            if params:
-                self._client.log_batch(run_id, params=[Param(key, _text(value)) for key, value in params.items()])
-            if data is not None:
-                self._client.log_inputs(run_id, datasets=[_dataset_input(data)])
-            return run_id
+            return str(self._client.create_run(self._experiment, run_name=_name(name), tags=all_tags).info.run_id)
 
-        return self._attempt(None, create)
+        run_id = self._attempt(None, create)
+        self._write(run_id, lambda: self._write_beginning(run_id, params or {}, data))
+        return run_id
+
+    def complete_run(self, run_id: str | None, params: Mapping[str, Any], data: Data | None = None) -> None:
+        """Write the parameters and the data of a run that was found again, as far as it lacks them.
+
+        Parameters are for good: a run keeps those that it has.
+        """
+
+        def complete() -> None:
+            run = self._client.get_run(run_id)
+            missing = {key: value for key, value in params.items() if key not in run.data.params}
+            self._write_beginning(run_id, missing, None if run.inputs.dataset_inputs else data)
+
+        self._write(run_id, complete)
+
+    def _write_beginning(self, run_id: str | None, params: Mapping[str, Any], data: Data | None) -> None:
+        from mlflow.entities import Param
+
+        if params:
+            self._client.log_batch(run_id, params=[Param(key, _text(value)) for key, value in params.items()])
+        if data is not None:
+            self._client.log_inputs(run_id, datasets=[_dataset_input(data)])
 
     def find_run(self, tags: Mapping[str, str]) -> str | None:
         """Return the id of the newest run that carries all these tags."""

@@ -97,6 +97,12 @@ class FakeTracker:
         self.runs[run] |= {"metrics": {}, "texts": {}, "status": "RUNNING"}
         return run
 
+    def complete_run(self, run: str | None, params: Mapping[str, Any], data: Any = None) -> None:
+        if self._writes(run):
+            entry = self.runs[run]  # type: ignore[index]
+            entry["params"] = dict(params) | entry["params"]
+            entry["data"] = entry["data"] or data
+
     def find_run(self, tags: Mapping[str, str]) -> str | None:
         return next((run for run, entry in reversed(self.runs.items()) if tags.items() <= entry["tags"].items()), None)
 

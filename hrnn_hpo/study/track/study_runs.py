@@ -30,16 +30,13 @@ class StudyRuns(TrialRuns):
         """Find the study's parent run, or create it, and mark it running."""
         identity = {"study_uid": self._record.uid, "role": "study"}
         self.parent = self._tracker.find_run(identity)
+        names = ("objective", "protocol", "split_seed", "seed", "seen", "sampler", "pruner")
+        params = {name: getattr(self._record, name) for name in names}
         if self.parent is None:
-            self.parent = self._tracker.start_run(
-                self._study,
-                tags={**self._tags(study.user_attrs.get(COMMIT)), **identity, "state": "running"},
-                data=self._data(),
-                params={
-                    name: getattr(self._record, name)
-                    for name in ("objective", "protocol", "split_seed", "seed", "seen", "sampler", "pruner")
-                },
-            )
+            tags = {**self._tags(study.user_attrs.get(COMMIT)), **identity, "state": "running"}
+            self.parent = self._tracker.start_run(self._study, tags=tags, data=self._data(), params=params)
+        else:
+            self._tracker.complete_run(self.parent, params, self._data())
         self._tracker.log_text(self.parent, as_yaml(self._record.space), "space.yaml")  # it may have been widened
         self._tracker.log_text(self.parent, as_yaml(self._record.model_dump()), "study.yaml")
         self._tracker.set_tags(self.parent, {"state": "running"})
@@ -147,22 +144,24 @@ class StudyRuns(TrialRuns):
             run = self._tracker.find_run(numbered)
             if run is None and opening == 1:  # version 0.1.0 had one run for all openings, without a number
                 run = self._tracker.find_run(identity)
+            params, data = {}, replace(self._data(), context="test")
+            if name == winner and refit is not None:
+                rest = {key: value for key, value in refit["configuration"].items() if key != "hyperparameters"}
+                params = {**refit["configuration"]["hyperparameters"], **rest}
             if run is None:
                 tags = {**self._tags(None), **numbered, "phase": "final", "state": "complete"}
-                params = {}
-                if name == winner and refit is not None:
-                    rest = {key: value for key, value in refit["configuration"].items() if key != "hyperparameters"}
-                    params = {**refit["configuration"]["hyperparameters"], **rest}
                 run = self._tracker.start_run(
                     f"test: {name}" if opening == 1 else f"test: {name} (opening {opening})",
                     parent=self.parent,
                     tags=tags,
                     params=params,
-                    data=replace(self._data(), context="test"),
+                    data=data,
                 )
                 losses = refit["train_loss"] if name == winner and refit else []
                 for epoch, loss in enumerate(losses if len(losses) > 1 else [], start=1):  # one value is no curve
                     self._tracker.log_metrics(run, {"train_loss": loss}, epoch, now)
+            else:
+                self._tracker.complete_run(run, params, data)
             self._tracker.log_metrics(run, figures, 0, now)
             self._tracker.describe(
                 run, f"{escaped(name)} on the test users.\n\n{table(['metric', 'value'], [*values.items()])}"

@@ -76,9 +76,13 @@ class TrialRuns:
 
     def write_trial(self, trial: FrozenTrial) -> str | None:
         """Write everything about a trial, in its child run, which is created where there is none."""
-        run = self._find_child(trial) or self._new_child(trial)
+        run = self._find_child(trial)
         if run is not None:
             self._tracker.behind.discard(run)
+            self._tracker.complete_run(run, _params(trial), self._data())
+        else:
+            run = self._new_child(trial)
+        if run is not None:
             for epoch, figures in epochs_of(trial).items():
                 self.log_epoch(run, epoch, figures)
             self._write_end(run, trial)
@@ -141,18 +145,16 @@ class TrialRuns:
         return {"study_uid": self._record.uid, key: value}
 
     def _new_child(self, trial: FrozenTrial) -> str | None:
-        configuration = trial.user_attrs.get(CONFIGURATION, {})
-        tags, params = {"role": "trial"}, {"seed": configuration.get("seed")}
+        tags = {"role": "trial"}
         if CANDIDATE in trial.user_attrs:
             verb = _verb(trial)
             tags = {"role": verb, "phase": verb}
-            params = {**params, "train_seed": trial.user_attrs[TRAIN_SEED]}
         return self._tracker.start_run(
             self._name(trial),
             parent=self.parent,
             data=self._data(),
             tags={**self._tags(trial.user_attrs.get(COMMIT)), **tags, **self._identity(trial), "state": "running"},
-            params={**configuration.get("hyperparameters", {}), **params},
+            params=_params(trial),
         )
 
     def _name(self, trial: FrozenTrial) -> str:
@@ -182,6 +184,13 @@ class TrialRuns:
 def _verb(trial: FrozenTrial) -> str:
     """Return what a run of a companion study is for: "confirm", or "screen" before."""
     return "screen" if trial.user_attrs.get(ROLE) == "screening" else "confirm"
+
+
+def _params(trial: FrozenTrial) -> dict[str, Any]:
+    """Return what a trial trains, as the parameters of its run."""
+    configuration = trial.user_attrs.get(CONFIGURATION, {})
+    params = {**configuration.get("hyperparameters", {}), "seed": configuration.get("seed")}
+    return params | ({"train_seed": trial.user_attrs[TRAIN_SEED]} if CANDIDATE in trial.user_attrs else {})
 
 
 def _key(trial: FrozenTrial) -> tuple[str, str]:
