@@ -135,6 +135,15 @@ class Tracker:
         """Write a text as an artifact of a run."""
         self._write(run_id, lambda: self._client.log_text(run_id, text, file))
 
+    def clear_text(self, run_id: str | None, file: str) -> None:
+        """Empty a text among the artifacts of a run where there is one: it can be replaced, and not taken away."""
+
+        def clear() -> None:
+            if any(found.path == file for found in self._client.list_artifacts(run_id)):
+                self._client.log_text(run_id, "", file)
+
+        self._write(run_id, clear)
+
     def log_file(self, run_id: str | None, path: Path, folder: str | None = None) -> None:
         """Copy a file, or a folder's content, to the artifacts of a run."""
         log = self._client.log_artifacts if path.is_dir() else self._client.log_artifact
@@ -160,9 +169,9 @@ class Tracker:
         self._write(run_id, lambda: register(self._client, self._experiment, self.uri, runs, name, folder, tags))
 
     def end_run(self, run_id: str | None, status: str, name: str | None = None) -> None:
-        """Close a run as FINISHED, FAILED or KILLED, or open it again as RUNNING; `name` renames it."""
+        """Close a run as FINISHED, FAILED or KILLED, or open it again as RUNNING or SCHEDULED; `name` renames it."""
         renamed = None if name is None else _name(name)
-        if status == "RUNNING":
+        if status in ("RUNNING", "SCHEDULED"):
             self._write(run_id, lambda: self._client.update_run(run_id, status=status, name=renamed))
             return
         if renamed is not None:

@@ -29,6 +29,7 @@ def retry_stale_trial(study: Study, trial: FrozenTrial) -> None:
     """
     if _gets_nowhere(trial):
         return
+    trial = copy.deepcopy(trial)  # whoever tells how this attempt ended reads it afterwards
     if trial.state != TrialState.PRUNED and CONFIGURATION not in trial.user_attrs:  # what was pruned has drawn all
         trial.params, trial.distributions = {}, {}
     trial.user_attrs[STARTS] = _starts_that_count(trial)
@@ -44,7 +45,7 @@ def retry_lost_trials(study: Study) -> None:
         return
     for trial in last_attempts(study):
         if is_lost(trial):
-            retry_stale_trial(study, copy.deepcopy(trial))
+            retry_stale_trial(study, trial)
 
 
 def is_lost(trial: FrozenTrial) -> bool:
