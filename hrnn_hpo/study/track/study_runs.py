@@ -5,7 +5,6 @@ The same functions serve a trial as it runs and a later `sync`; writing a thing 
 
 import json
 import re
-import time
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -125,16 +124,19 @@ class StudyRuns(TrialRuns):
         metrics: Mapping[str, Mapping[str, float]],
         winner: str,
         refit: Mapping[str, Any] | None = None,
-        opening: int = 1,
+        *,
+        opening: int,
+        opened: float,
     ) -> None:
         """Show test figures, named test_…: everyone's as metrics of runs of phase `final`, the winner's as tags here.
 
         On the study's own page, between curves, figures of one value would be charts of one dot.
         `refit` tells what the winner's last training was: configuration, train_loss by epoch, seconds, n_parameters.
+        `opened` is when the test users were opened, in seconds since 1970: with the time of the writing, each writing
+        would add points.
         Each opening of the test users has runs of its own, since parameters of a run are for good and another trial may
         have won since; `find_run` gives the newest.
         """
-        now = time.time()
         for name, values in metrics.items():
             figures = {f"test_{metric}": value for metric, value in values.items()}
             if name == winner:
@@ -157,12 +159,12 @@ class StudyRuns(TrialRuns):
                     params=params,
                     data=data,
                 )
-                losses = refit["train_loss"] if name == winner and refit else []
-                for epoch, loss in enumerate(losses if len(losses) > 1 else [], start=1):  # one value is no curve
-                    self._tracker.log_metrics(run, {"train_loss": loss}, epoch, now)
             else:
                 self._tracker.complete_run(run, params, data)
-            self._tracker.log_metrics(run, figures, 0, now)
+            losses = refit["train_loss"] if name == winner and refit else []
+            for epoch, loss in enumerate(losses if len(losses) > 1 else [], start=1):  # one value is no curve
+                self._tracker.log_metrics(run, {"train_loss": loss}, epoch, opened)
+            self._tracker.log_metrics(run, figures, 0, opened)
             self._tracker.describe(
                 run, f"{escaped(name)} on the test users.\n\n{table(['metric', 'value'], [*values.items()])}"
             )
