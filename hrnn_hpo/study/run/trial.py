@@ -51,7 +51,7 @@ from hrnn_hpo.study.run.advance import Advance
 from hrnn_hpo.study.run.control import Control, StopTrialError
 from hrnn_hpo.study.run.observer import Observer, Silent
 from hrnn_hpo.study.run.recovery import this_worker
-from hrnn_hpo.study.seeds import ordinal, original_number, trial_seed
+from hrnn_hpo.study.seeds import TRAINING_STREAM, ordinal, original_number, trial_seed
 from hrnn_hpo.study.storage.user_figures import UserFigures
 from hrnn_hpo.study.track.study_runs import StudyRuns
 from hrnn_hpo.training.progress import EpochReport
@@ -187,7 +187,7 @@ class Objective:
         record = self.context.record
         asked = record.configuration(
             self.context.space.resolve(self.context.space.suggest(trial)),
-            seed=trial_seed(record.seed, ordinal(trial.study, frozen(trial)), stream=1),
+            seed=trial_seed(record.seed, ordinal(trial.study, frozen(trial)), stream=TRAINING_STREAM),
             n_threads=self.context.n_threads,
         )
         return resolve_auto(self.context.dataset, asked)

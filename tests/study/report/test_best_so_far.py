@@ -3,6 +3,7 @@
 import itertools
 import re
 
+import numpy as np
 import pytest
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
@@ -33,5 +34,5 @@ def test_in_the_report_it_goes_from_left_to_right_and_up(trials: list[FrozenTria
 def test_in_the_picture_it_does_too(trials: list[FrozenTrial]) -> None:
     with drawing():
         line = _history(trials, "ndcg_at_10").axes[0].get_lines()[-1]
-    assert list(line.get_xdata()) == [0, 2, 3, 4]
-    assert list(line.get_ydata()) == [0.10, 0.12, 0.12, 0.20]
+    assert np.asarray(line.get_xdata()).tolist() == [0, 2, 3, 4]
+    assert np.asarray(line.get_ydata()).tolist() == [0.10, 0.12, 0.12, 0.20]

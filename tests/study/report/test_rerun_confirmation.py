@@ -53,7 +53,7 @@ def test_confirmation_screening_and_ensemble_are_asked_for_again(
     }
     assert told == expected
     assert ("--ensemble" in command) is ensemble
-    assert StudyRequest(study="s-again", ensemble=ensemble, **told)  # type: ignore[arg-type]
+    assert StudyRequest(study="s-again", ensemble=ensemble, **told)
 
 
 def test_where_a_search_of_that_size_would_screen_nobody_is_said(

@@ -45,7 +45,7 @@ def start(study: optuna.Study, worker: dict[str, Any]) -> tuple[optuna.Trial, ad
 def learns(monkeypatch: pytest.MonkeyPatch, running: advance.Advance, first: int, minutes: int) -> None:
     """Learn from ten targets a minute, from the `first` on."""
     for minute in range(minutes + 1):
-        monkeypatch.setattr(advance.time, "monotonic", lambda now=60.0 * minute: now)
+        monkeypatch.setattr("hrnn_hpo.study.run.advance.time.monotonic", lambda now=60.0 * minute: now)
         running.updated(first + 10 * minute)
 
 

@@ -21,15 +21,20 @@ def runs() -> list[Run]:
     return list(client.search_runs([experiment.experiment_id], order_by=["attributes.start_time"]))
 
 
+def n_datasets(run: Run) -> int:
+    assert run.inputs is not None
+    return len(run.inputs.dataset_inputs)
+
+
 def fail(monkeypatch: pytest.MonkeyPatch, *, times: int) -> list[str]:
     """Let the store refuse the parameters of the first runs; return those runs."""
     refused: list[str] = []
 
-    def write(self: MlflowClient, run_id: str, *args: Any, params: Any = (), **options: Any) -> Any:
+    def write(self: MlflowClient, run_id: str, params: Any = (), **options: Any) -> Any:
         if params and len(refused) < times:
             refused.append(run_id)
             raise ConnectionError("the server starts again")
-        return WRITE(self, run_id, *args, params=params, **options)
+        return WRITE(self, run_id, params=params, **options)
 
     monkeypatch.setattr("hrnn_hpo.tracking.tracker.PAUSE_SECONDS", 0.0)
     monkeypatch.setattr(MlflowClient, "log_batch", write)
@@ -46,7 +51,7 @@ def test_a_trial_gets_its_parameters_when_it_ends_and_the_study_with_the_next_co
     assert refused == [study.info.run_id, trials[0].info.run_id]
     assert len(trials) == 2
     assert trials[0].data.params["hidden_dimension"] == "16"
-    assert [len(run.inputs.dataset_inputs) for run in trials] == [1, 1]
+    assert [n_datasets(run) for run in trials] == [1, 1]
     tune(log, study="s", n_trials=2)
     assert runs()[0].data.params["objective"] == "ndcg_at_10"
 
@@ -63,4 +68,4 @@ def test_sync_writes_the_parameters_that_are_missing(
     study, *trials = runs()
     assert study.data.params["objective"] == "ndcg_at_10"
     assert all({"hidden_dimension", "batch_size", "seed"} <= run.data.params.keys() for run in trials)
-    assert [len(run.inputs.dataset_inputs) for run in (study, *trials)] == [1, 1, 1]
+    assert [n_datasets(run) for run in (study, *trials)] == [1, 1, 1]
