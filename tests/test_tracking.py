@@ -59,7 +59,7 @@ def test_metrics_written_twice_are_there_once(tracker: Tracker) -> None:
 
 def test_a_run_ends_and_opens_again(tracker: Tracker) -> None:
     run = tracker.start_run("r", tags={})
-    for status in ("KILLED", "RUNNING", "FINISHED"):
+    for status in ("KILLED", "SCHEDULED", "RUNNING", "FINISHED"):
         tracker.end_run(run, status)
         assert read(tracker, run).info.status == status
 
@@ -71,6 +71,16 @@ def test_artifacts_are_files_in_mlruns(tracker: Tracker, mlruns: Path, tmp_path:
     tracker.log_file(run, tmp_path / "plot.png", "plots")
     found = sorted(path.relative_to(mlruns).name for path in mlruns.rglob("artifacts/*/artifacts/**/*.*"))
     assert found == ["plot.png", "space.yaml"]
+
+
+def test_a_text_is_emptied_where_there_is_one(tracker: Tracker, mlruns: Path) -> None:
+    run = tracker.start_run("r", tags={})
+    tracker.clear_text(run, "failure.txt")
+    assert list((mlruns / "artifacts").rglob("failure.txt")) == []
+    tracker.log_text(run, "Traceback", "failure.txt")
+    tracker.clear_text(run, "failure.txt")
+    [file] = (mlruns / "artifacts").rglob("failure.txt")
+    assert file.read_text() == ""
 
 
 def test_artifacts_are_found_after_mlruns_has_moved(

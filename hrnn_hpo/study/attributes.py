@@ -17,6 +17,7 @@ COMMIT = "git_commit"
 WORKER = "worker"  # who runs it
 PROPOSED_BY = "proposed_by"  # "prior", "incumbent" or "sampler"; in studies whose space has priors
 STARTS = "starts"  # epochs done at each start: a retry goes on from its checkpoint
+ADVANCE = "advance"  # in the midst of an epoch: "furthest", [epochs done, targets since]; "n_starts" that it took
 # Of the runs of a confirmation and of its screening, and of the study that they confirm.
 CANDIDATE = "candidate"  # the trial that is trained again
 RUN_INDEX = "repeat"  # which of its runs, from 0

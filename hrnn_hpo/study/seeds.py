@@ -7,10 +7,16 @@ from optuna.trial import FrozenTrial
 
 from hrnn_hpo.study.optuna_quiet import experimental_allowed
 
-# Of trial_seed: what trains the models of a confirmation's runs, and of those that screen for it; the next stream of
-# each draws their users.
-CONFIRMATION_STREAM = 2
-SCREENING_STREAM = 5
+# The streams of trial_seed: what is drawn from a study's seed and a number, of a trial or a run. Who needs one more
+# takes the next free number here; another one for what is drawn already would change what studies do.
+PROPOSAL_STREAM = 0  # a trial's hyperparameters
+TRAINING_STREAM = 1  # a trial's model
+CONFIRMATION_STREAM = 2  # the model of a confirmation's run; the next one, 3, draws its users
+MIXING_STREAM = 4  # who proposes a trial, and what priors and incumbent propose
+# Of the trainings that compare a part of the users with all. It is 4 by accident: both streams have begun studies, and
+# that the two draw alike harms neither, since one number seeds models and random configurations, the other a choice.
+PART_OF_USERS_STREAM = 4
+SCREENING_STREAM = 5  # the model of a run that screens for a confirmation; the next one, 6, draws its users
 
 
 def ordinal(study: Study, trial: FrozenTrial) -> int:
@@ -35,12 +41,14 @@ def original_number(trial: FrozenTrial) -> int:
     return trial.number if retried is None else retried
 
 
-def trial_seed(study_seed: int, number: int, stream: int = 0) -> int:
-    """Return a 32-bit seed for a trial: stream 0 draws its hyperparameters, stream 1 trains its model.
-
-    Of a confirmation's run, stream 2 trains the model and stream 3 draws the users; of a screening's, 5 and 6.
-    """
+def trial_seed(study_seed: int, number: int, stream: int = PROPOSAL_STREAM) -> int:
+    """Return a 32-bit seed for what one of the streams draws for a trial or a run."""
     return int(np.random.SeedSequence([study_seed, number, stream]).generate_state(1)[0])
+
+
+def split_seed_of_run(study_seed: int, repeat: int, stream: int = CONFIRMATION_STREAM) -> int:
+    """Return the seed that draws the users of a confirmation's run, or of one that screens for it."""
+    return trial_seed(study_seed, repeat, stream + 1)
 
 
 def judging_seeds(study_seed: int) -> list[int]:
@@ -49,4 +57,4 @@ def judging_seeds(study_seed: int) -> list[int]:
     They are as many as two looks of five. Ten draw seven in ten of those who may be drawn; of more runs hardly anybody
     would be left to screen by.
     """
-    return [trial_seed(study_seed, repeat, stream=CONFIRMATION_STREAM + 1) for repeat in range(10)]
+    return [split_seed_of_run(study_seed, repeat) for repeat in range(10)]

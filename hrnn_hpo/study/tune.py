@@ -22,7 +22,7 @@ from hrnn_hpo.evaluation.protocols import UserMetric
 from hrnn_hpo.experiment import resolve_device
 from hrnn_hpo.stores import require_apart, storage_address, tracking_address
 from hrnn_hpo.study.confirm.conclude import conclude
-from hrnn_hpo.study.confirm.leaderboard import Leaderboard
+from hrnn_hpo.study.confirm.leaderboard import Leaderboard, read_leaderboard
 from hrnn_hpo.study.confirm.refit import winning_configuration
 from hrnn_hpo.study.confirm.runs import begin_confirmation, companion_of
 from hrnn_hpo.study.confirm.settings import Settings, remember_settings
@@ -43,6 +43,7 @@ from hrnn_hpo.study.results.to_mlflow import track_results
 from hrnn_hpo.study.run.control import Control, signals_ask
 from hrnn_hpo.study.run.loop import Callback
 from hrnn_hpo.study.run.observer import Observer, Silent
+from hrnn_hpo.study.run.recovery import Recovery
 from hrnn_hpo.study.run.trial import TrialContext
 from hrnn_hpo.study.storage.database import has_study, open_storage, storage_label
 from hrnn_hpo.study.storage.locks import holding
@@ -79,7 +80,7 @@ class StudyResult:
     configuration: Configuration | None  # its configuration: what `export` writes
     front: list[FrontPoint]  # of several objectives: the trials that no other one beats; else empty
     confirmation: Confirmation | None  # None where nothing was confirmed
-    leaderboard: Leaderboard | None  # None where the search was interrupted
+    leaderboard: Leaderboard | None  # None where the search was interrupted, and while a verdict is missing
     answers: Answers | None  # what each hyperparameter brought, what more trials are worth; None where it failed
     outdated: str | None  # in which way the leaderboard and the model are not those of the winner; None where they are
     out: Path | None
@@ -143,6 +144,8 @@ def tune(
         require_names(checked.request, extra_metrics=extra_metrics, callbacks=callbacks)
         path = _path_of(source, dataset)
         team = make_team(checked, Addresses(path, database.url, tracker.uri, asked.device, checked.n_threads))
+    if has_study(asked.study, database):  # a wider space is refused while trials run, and those of dead workers do not
+        Recovery(asked.study, database).run()
     study, checked = begin_or_continue(database, checked, check)
     runs = StudyRuns(tracker, asked.study, checked.record)
     runs.open_parent(study)
@@ -199,6 +202,7 @@ class _Work:
     extra_metrics: Mapping[str, UserMetric] | None = None
     callbacks: Sequence[Callback] = ()
     control: Control = field(default_factory=Control)
+    without_verdict: bool = False  # whether a confirmation was begun that could not be judged
 
     def compare_part_of_users(self) -> None:
         """Let the search train on a part of the users only where that was found to rank as all of them do."""
@@ -237,10 +241,12 @@ class _Work:
                 self._run_trials(companion, budget.n_trials if budget is not None else None)
         if companion is None or self.control.ended:
             return stopped
-        if conclude(self.study, self.checked.record, companion, settings) is None:
+        self.without_verdict = conclude(self.study, self.checked.record, companion, settings) is None
+        if self.without_verdict:
             _log.warning(
                 "There is no verdict on the study's winner: the defaults, or all trials that were to be compared with "
-                "them, could not be trained again. The same command tries once more."
+                "them, could not be trained again. The same command tries once more, and the test users are opened "
+                "when there is a verdict. With --confirm 0 the study ends without one."
             )
         return stopped
 
@@ -249,6 +255,8 @@ class _Work:
         if self.checked.record.user_fraction is not None and read_confirmation(self.study) is None:
             _log.warning("The test users stay closed: no configuration was confirmed on all training users.")
             return None
+        if self.without_verdict:  # the test users are for the winner, which the next command may find
+            return read_leaderboard(self.study)
         with holding(self.study.study_name, self.storage, "test"):  # whoever comes second finds the figures there
             return open_test_part(
                 self.study,

@@ -66,22 +66,39 @@ class Tracker:
     ) -> str | None:
         """Create a run, below `parent` where one is given, and return its id; None when the store failed.
 
-        The tag `git_commit` is told to MLflow's pages as the commit of the source.
+        A run that is there and missed its parameters or data is behind, and `complete_run` writes them. The tag
+        `git_commit` is told to MLflow's pages as the commit of the source.
         """
-        from mlflow.entities import Param
-
         all_tags = {key: _text(value) for key, value in {**source_tags(tags.get("git_commit")), **tags}.items()}
         all_tags |= {"mlflow.parentRunId": parent} if parent else {}
 
         def create() -> str:
-            run_id: str = self._client.create_run(self._experiment, run_name=_name(name), tags=all_tags).info.run_id
-            if params:
-                self._client.log_batch(run_id, params=[Param(key, _text(value)) for key, value in params.items()])
-            if data is not None:
-                self._client.log_inputs(run_id, datasets=[_dataset_input(data)])
-            return run_id
+            return str(self._client.create_run(self._experiment, run_name=_name(name), tags=all_tags).info.run_id)
 
-        return self._attempt(None, create)
+        run_id = self._attempt(None, create)
+        self._write(run_id, lambda: self._write_beginning(run_id, params or {}, data))
+        return run_id
+
+    def complete_run(self, run_id: str | None, params: Mapping[str, Any], data: Data | None = None) -> None:
+        """Write the parameters and the data of a run that was found again, as far as it lacks them.
+
+        Parameters are for good: a run keeps those that it has.
+        """
+
+        def complete() -> None:
+            run = self._client.get_run(run_id)
+            missing = {key: value for key, value in params.items() if key not in run.data.params}
+            self._write_beginning(run_id, missing, None if run.inputs.dataset_inputs else data)
+
+        self._write(run_id, complete)
+
+    def _write_beginning(self, run_id: str | None, params: Mapping[str, Any], data: Data | None) -> None:
+        from mlflow.entities import Param
+
+        if params:
+            self._client.log_batch(run_id, params=[Param(key, _text(value)) for key, value in params.items()])
+        if data is not None:
+            self._client.log_inputs(run_id, datasets=[_dataset_input(data)])
 
     def find_run(self, tags: Mapping[str, str]) -> str | None:
         """Return the id of the newest run that carries all these tags."""
@@ -118,6 +135,15 @@ class Tracker:
         """Write a text as an artifact of a run."""
         self._write(run_id, lambda: self._client.log_text(run_id, text, file))
 
+    def clear_text(self, run_id: str | None, file: str) -> None:
+        """Empty a text among the artifacts of a run where there is one: it can be replaced, and not taken away."""
+
+        def clear() -> None:
+            if any(found.path == file for found in self._client.list_artifacts(run_id)):
+                self._client.log_text(run_id, "", file)
+
+        self._write(run_id, clear)
+
     def log_file(self, run_id: str | None, path: Path, folder: str | None = None) -> None:
         """Copy a file, or a folder's content, to the artifacts of a run."""
         log = self._client.log_artifacts if path.is_dir() else self._client.log_artifact
@@ -143,9 +169,9 @@ class Tracker:
         self._write(run_id, lambda: register(self._client, self._experiment, self.uri, runs, name, folder, tags))
 
     def end_run(self, run_id: str | None, status: str, name: str | None = None) -> None:
-        """Close a run as FINISHED, FAILED or KILLED, or open it again as RUNNING; `name` renames it."""
+        """Close a run as FINISHED, FAILED or KILLED, or open it again as RUNNING or SCHEDULED; `name` renames it."""
         renamed = None if name is None else _name(name)
-        if status == "RUNNING":
+        if status in ("RUNNING", "SCHEDULED"):
             self._write(run_id, lambda: self._client.update_run(run_id, status=status, name=renamed))
             return
         if renamed is not None:

@@ -97,12 +97,20 @@ class FakeTracker:
         self.runs[run] |= {"metrics": {}, "texts": {}, "status": "RUNNING"}
         return run
 
+    def complete_run(self, run: str | None, params: Mapping[str, Any], data: Any = None) -> None:
+        if self._writes(run):
+            entry = self.runs[run]  # type: ignore[index]
+            entry["params"] = dict(params) | entry["params"]
+            entry["data"] = entry["data"] or data
+
     def find_run(self, tags: Mapping[str, str]) -> str | None:
         return next((run for run, entry in reversed(self.runs.items()) if tags.items() <= entry["tags"].items()), None)
 
     def log_metrics(self, run: str | None, metrics: Mapping[str, float], step: int, timestamp: float) -> None:
         if self._writes(run):
             self.runs[run]["metrics"].setdefault(step, {}).update(metrics)  # type: ignore[index]
+            points = {(name, step, timestamp) for name in metrics}
+            self.runs[run].setdefault("points", set()).update(points)  # type: ignore[index]
 
     def set_tags(self, run: str | None, tags: Mapping[str, str]) -> None:
         if self._writes(run):
@@ -111,6 +119,10 @@ class FakeTracker:
     def log_text(self, run: str | None, text: str, file: str) -> None:
         if self._writes(run):
             self.runs[run]["texts"][file] = text  # type: ignore[index]
+
+    def clear_text(self, run: str | None, file: str) -> None:
+        if self._writes(run) and file in self.runs[run]["texts"]:  # type: ignore[index]
+            self.runs[run]["texts"][file] = ""  # type: ignore[index]
 
     def log_file(self, run: str | None, path: Path, folder: str | None = None) -> None:
         if self._writes(run):

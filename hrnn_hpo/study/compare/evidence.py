@@ -24,7 +24,7 @@ from hrnn_hpo.study.confirm.test_part import figures_on_test_users
 from hrnn_hpo.study.confirm.verdict import RunScores
 from hrnn_hpo.study.confirmation import Confirmation, Contender
 from hrnn_hpo.study.record import StudyRecord, read_record
-from hrnn_hpo.study.seeds import ordinals, trial_seed
+from hrnn_hpo.study.seeds import ordinals, split_seed_of_run
 from hrnn_hpo.study.storage.user_figures import UserFigures, has_figures
 from hrnn_hpo.study.trials import DONE, best_trial, last_attempts, read_confirmation
 
@@ -152,14 +152,14 @@ def _runs_of_winner(
         for run in sorted(confirmation_runs(companion), key=run_key)
         if run.user_attrs[CANDIDATE] == winner.trial and run.state == TrialState.COMPLETE
     }
-    judged = {trial_seed(record.seed, repeat, stream=3) for repeat in range(confirmation.n_seeds)}
+    judged = {split_seed_of_run(record.seed, repeat) for repeat in range(confirmation.n_seeds)}
     runs = {seed: run for seed, run in found.items() if seed in judged}
     return runs if len(runs) == confirmation.n_seeds else _scores_alone(winner, record)
 
 
 def _scores_alone(winner: Contender, record: StudyRecord) -> dict[int, RunScores]:
     return {
-        trial_seed(record.seed, repeat, stream=3): RunScores(score, winner.best_epoch, *_NOBODY)
+        split_seed_of_run(record.seed, repeat): RunScores(score, winner.best_epoch, *_NOBODY)
         for repeat, score in enumerate(winner.scores)
     }
 

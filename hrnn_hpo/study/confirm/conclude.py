@@ -37,8 +37,8 @@ from hrnn_hpo.study.trials import defaults_trial, last_attempts, read_confirmati
 def conclude(study: Study, record: StudyRecord, companion: Study, settings: Settings) -> Confirmation | None:
     """Return the verdict on the finished runs and write it into the study; None while runs are left.
 
-    A configuration of which a run failed is out of the contest; without the defaults, or where screening left nobody,
-    there is no contest.
+    A configuration of which a run failed is out of the contest; without the defaults, or where screening or failed runs
+    left nobody else, there is no contest.
     """
     runs = {run_key(run): run for run in confirmation_runs(companion) if run.user_attrs[RUN_INDEX] < settings.n_seeds}
     if runs_left(companion):
@@ -55,7 +55,7 @@ def conclude(study: Study, record: StudyRecord, companion: Study, settings: Sett
             failed.append(number)
     trials = last_attempts(study)
     defaults = defaults_trial(trials)
-    if defaults is None or defaults.number not in scored or numbers == [defaults.number]:
+    if defaults is None or defaults.number not in scored or len(scored) == 1:
         return None
     stored = read_confirmation(study)
     confirmation = judge(
@@ -110,10 +110,10 @@ def _doubt(record: StudyRecord) -> str | None:
 
 
 def _resolution(scored: Mapping[int, list[RunScores]], found: Confirmation, record: StudyRecord) -> Resolution | None:
-    """Return what runs like these can see; None where runs are the units, or without challengers."""
+    """Return what runs like these can see; None where runs are the units."""
     theirs = scored[found.defaults]
     challengers = [scored[one.trial] for one in found.contenders if one.trial != found.defaults]
-    if not challengers or not len(theirs[0].users):
+    if not len(theirs[0].users):
         return None
     users = np.concatenate([run.users for run in theirs])
     runs = np.repeat(np.arange(len(theirs)), [len(run.users) for run in theirs])

@@ -40,7 +40,7 @@ from hrnn_hpo.study.confirm.agenda import (
 from hrnn_hpo.study.confirm.settings import Settings, how_many
 from hrnn_hpo.study.record import StudyRecord, read_record, uid_of
 from hrnn_hpo.study.request.budget import Budget, write_budget
-from hrnn_hpo.study.seeds import CONFIRMATION_STREAM, SCREENING_STREAM, trial_seed
+from hrnn_hpo.study.seeds import CONFIRMATION_STREAM, SCREENING_STREAM, split_seed_of_run, trial_seed
 from hrnn_hpo.study.storage.database import create_study, has_study, load_study
 from hrnn_hpo.study.storage.locks import holding
 from hrnn_hpo.study.trials import best_trials, count_trials, defaults_trial, last_attempts, read_confirmation
@@ -168,6 +168,6 @@ def _attributes(trial: FrozenTrial, run: Due, record: StudyRecord) -> dict[str, 
         ROLE: run.role,
         CANDIDATE: run.trial,
         RUN_INDEX: run.repeat,
-        TRAIN_SEED: trial_seed(record.seed, run.repeat, stream=stream + 1),
+        TRAIN_SEED: split_seed_of_run(record.seed, run.repeat, stream),
         CONFIGURATION: fresh.model_dump(exclude_none=True),
     }

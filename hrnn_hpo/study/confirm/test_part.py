@@ -64,6 +64,11 @@ def openings(study: Study) -> int:
     return len(study.user_attrs.get(OPENINGS, []))
 
 
+def opened_at(study: Study, opening: int) -> float:
+    """Return when a study opened its test part for the first, second, … time, in seconds since 1970."""
+    return datetime.fromisoformat(study.user_attrs[OPENINGS][opening - 1]["time"]).timestamp()
+
+
 def open_test_part(
     study: Study,
     record: StudyRecord,

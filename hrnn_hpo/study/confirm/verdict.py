@@ -94,15 +94,16 @@ def judge(
 ) -> Confirmation:
     """Return the verdict on configurations that ran on the same seeds and splits.
 
-    `runs` holds each trial's runs in one order; `defaults` is among them. `doubt` says why their users are those that
-    chose the challengers, where they are: then no verdict is "yes". `looks` are the earlier ones of this confirmation;
-    the result carries them with its own. The optimism is None where the search's scores are not `comparable` with these
-    runs', since it trained on fewer users.
+    `runs` holds each trial's runs in one order; `defaults` and somebody else are among them. `doubt` says why their
+    users are those that chose the challengers, where they are: then no verdict is "yes". `looks` are the earlier ones
+    of this confirmation; the result carries them with its own. The optimism is None where the search's scores are not
+    `comparable` with these runs', since it trained on fewer users.
     """
     look, alpha = _look(looks, len(runs[defaults]), sorted(runs))
     means = {trial: float(np.mean([run.score for run in scored])) for trial, scored in runs.items()}
     challengers = sorted(trial for trial in runs if trial != defaults)
-    level = 1.0 - alpha / max(len(challengers), 1)
+    assert challengers, "nobody is compared with the defaults"
+    level = 1.0 - alpha / len(challengers)
     compared = _compare([runs[trial] for trial in challengers], runs[defaults], level, seed, n_resamples)
     against = dict(zip(challengers, compared, strict=True))
     adjusted = dict(zip(challengers, holm([one["p"] for one in compared]), strict=True))

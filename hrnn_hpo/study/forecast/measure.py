@@ -14,7 +14,7 @@ from hrnn_hpo.experiment import Device, prepare_experiment, run_experiment
 from hrnn_hpo.search.space import SearchSpace, Value
 from hrnn_hpo.study.optuna_quiet import optuna_quiet
 from hrnn_hpo.study.record import StudyRecord
-from hrnn_hpo.study.seeds import trial_seed
+from hrnn_hpo.study.seeds import TRAINING_STREAM, trial_seed
 from hrnn_hpo.training.progress import EpochReport
 
 MAX_SECONDS = 60.0  # of one epoch; a longer one is extrapolated
@@ -42,7 +42,7 @@ def measure(
 
     def run(values: dict[str, Value], max_seconds: float) -> _Clock:
         configuration = record.configuration(
-            space.resolve(values), seed=trial_seed(record.seed, 0, stream=1), n_threads=n_threads
+            space.resolve(values), seed=trial_seed(record.seed, 0, stream=TRAINING_STREAM), n_threads=n_threads
         )
         clock = _Clock(max_seconds)
         experiment = prepare_experiment(dataset, configuration, record.seen)

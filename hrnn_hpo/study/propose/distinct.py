@@ -13,6 +13,7 @@ from optuna.trial import FrozenTrial
 
 from hrnn_hpo.search.space import SearchSpace, Value, distributions
 from hrnn_hpo.study.propose.wrapping import WrappingSampler
+from hrnn_hpo.study.seeds import original_number
 
 MAX_ENUMERATED = 20_000  # in larger spaces the closest of so many random ones is taken, where repeats are rare anyway
 
@@ -70,12 +71,17 @@ class DistinctSampler(WrappingSampler):
 
 
 def tried(study: Study, space: SearchSpace, *, but: int | None = None) -> set[str]:
-    """Return the configurations that the trials of a study have or will have, `but` aside, failed ones included."""
+    """Return the configurations that the trials of a study have or will have, `but` aside, failed ones included.
+
+    An attempt that was retried has none: its retry has it, or draws it anew. Neither has what died while it drew.
+    """
     found = set()
-    for trial in study.get_trials(deepcopy=False):
+    last = {original_number(trial): trial for trial in study.get_trials(deepcopy=False)}
+    for trial in last.values():
         params = trial.params or trial.system_attrs.get("fixed_params", {})
-        if params and trial.number != but:
-            found.add(_key(space.varied(params)))
+        values = space.varied(params)
+        if params and values.keys() <= params.keys() and trial.number != but:
+            found.add(_key(values))
     return found
 
 

@@ -21,14 +21,13 @@ from hrnn_hpo.study.attributes import PROPOSED_BY
 from hrnn_hpo.study.objectives import leading
 from hrnn_hpo.study.propose.views import in_its_place, view_of
 from hrnn_hpo.study.propose.wrapping import WrappingSampler
-from hrnn_hpo.study.seeds import trial_seed
+from hrnn_hpo.study.seeds import MIXING_STREAM, trial_seed
 from hrnn_hpo.study.trials import DONE, best_trial
 
 Source = Literal["prior", "incumbent", "sampler"]
 FIRST_SHARES: dict[Source, float] = {"prior": 0.5, "incumbent": 0.25}  # the sampler has the rest
 LOSS, GAIN = 0.5, math.sqrt(2.0)  # of a share, by a trial below the median of those before it, or one that is not
 LEAST_TRIALS = 4  # that have ended, before there is an incumbent to search around
-STREAM = 4  # of a trial's seeds
 
 
 class MixingSampler(WrappingSampler):
@@ -70,7 +69,7 @@ class MixingSampler(WrappingSampler):
 
         Optuna asks twice, and a trial that ends in between in another worker moves the shares: the first answer holds.
         """
-        rng = np.random.default_rng(trial_seed(self._seed, in_its_place(study, trial).number, STREAM))
+        rng = np.random.default_rng(trial_seed(self._seed, in_its_place(study, trial).number, MIXING_STREAM))
         drawn = float(rng.uniform())
         if self._chosen is None or self._chosen[0] != trial._trial_id:
             self._chosen = (trial._trial_id, _pick(shares(_seen(study)), drawn))

@@ -22,7 +22,8 @@ N_SHADES = 5  # of a trial's rank in parallel coordinates
 
 def history_chart(trials: Sequence[FrozenTrial], shown: Sequence[FrozenTrial], objective: str) -> str:
     """Return each trial's score and the best so far, over all trials; dots with standard errors for those shown."""
-    scored = [trial for trial in trials if score(trial) is not None]
+    # By number: one that was taken up again stands in its first place among the trials, and ended later.
+    scored = sorted((trial for trial in trials if score(trial) is not None), key=lambda trial: trial.number)
     if not scored:
         return ""
     numbers = [trial.number for trial in scored]

@@ -12,7 +12,7 @@ from hrnn_hpo.data.splits import REDRAWN
 from hrnn_hpo.search.space import SearchSpace
 from hrnn_hpo.study.attributes import CONFIGURATION, ROLE
 from hrnn_hpo.study.confirm.screening import default_n_screened
-from hrnn_hpo.study.confirm.settings import DEFAULT_SEEDS
+from hrnn_hpo.study.confirm.settings import DEFAULT_SEEDS, wanted_settings
 from hrnn_hpo.study.confirm.verdict import default_n_confirmed
 from hrnn_hpo.study.propose.pruners import is_pruner
 from hrnn_hpo.study.propose.samplers import SAMPLERS
@@ -47,10 +47,13 @@ def commands(
     ]
     confirmation = read_confirmation(study)
     if confirmation is not None:
-        told.append(("--confirm", len(confirmation.contenders) + len(confirmation.failed) - 1))
+        n_confirmed = len(confirmation.contenders) + len(confirmation.failed) - 1
+        told.append(("--confirm", n_confirmed))
         told.append(("--confirm-seeds", confirmation.n_seeds))
-        if confirmation.screened or default_n_screened(count_trials(list(trials)).done):
-            told.append(("--screen", len(confirmation.screened)))
+        # Those of earlier looks stay in the contest and may be more than were screened: then all of them are confirmed.
+        n_screened = len(confirmation.screened) if len(confirmation.screened) > n_confirmed else 0
+        if n_screened or default_n_screened(count_trials(list(trials)).done):
+            told.append(("--screen", n_screened))
     elif record.user_fraction is None and default_n_confirmed(count_trials(list(trials)).done, DEFAULT_SEEDS):
         told.append(("--confirm", 0))
     enqueued = _enqueued(trials)
@@ -59,6 +62,7 @@ def commands(
     ]
     options = [word for option, value in told if value is not None for word in (option, value)]
     options += ["--deterministic"] if record.deterministic else []
+    options += ["--ensemble"] if confirmation is not None and wanted_settings(study, None, None).ensemble else []
     options += ["--no-priors"] if space.priors() and not record.priors else []
     options += [word for trial in enqueued for word in ("--enqueue", f"trial-{trial.number}.yaml")]
     lines = [*exports, ["tune", record.data, *options, *place]]

@@ -27,14 +27,13 @@ from hrnn_hpo.search.space import SearchSpace, Value
 from hrnn_hpo.study.folders import checkpoint_file, study_folder
 from hrnn_hpo.study.optuna_quiet import optuna_quiet
 from hrnn_hpo.study.record import StudyRecord
-from hrnn_hpo.study.seeds import trial_seed
+from hrnn_hpo.study.seeds import PART_OF_USERS_STREAM, trial_seed
 from hrnn_hpo.study.storage.locks import holding
 
 FIDELITY = "fidelity"  # attribute of a study: what was compared so far
 N_COMPARED = 8  # configurations, the defaults among them
 # Chance alone reaches this rank correlation of 8 configurations in one case of 20 (Spearman's test, one-sided).
 LEAST_CORRELATION = 0.642
-STREAM = 4  # of the seeds of these trainings
 
 _log = logging.getLogger(__name__)
 Score = float | None  # None: the training failed, which ranks last
@@ -112,7 +111,7 @@ def check_fidelity(
             for side, fraction in (("part", record.user_fraction), ("whole", None)):
                 configuration = record.configuration(
                     space.resolve(points[number]),
-                    seed=trial_seed(record.seed, number, stream=STREAM),
+                    seed=trial_seed(record.seed, number, stream=PART_OF_USERS_STREAM),
                     n_threads=n_threads,
                     user_fraction=fraction,
                 )
@@ -157,6 +156,6 @@ def _score(
 def _points(space: SearchSpace, seed: int) -> list[dict[str, Value]]:
     """Return the defaults and random draws."""
     with optuna_quiet():
-        study = optuna.create_study(sampler=RandomSampler(seed=trial_seed(seed, 0, stream=STREAM)))
+        study = optuna.create_study(sampler=RandomSampler(seed=trial_seed(seed, 0, stream=PART_OF_USERS_STREAM)))
     draws = [space.varied(space.suggest(study.ask())) for _ in range(N_COMPARED - 1)]
     return [space.varied(space.defaults()), *draws]

@@ -5,6 +5,8 @@ process that dies on the way leaves both, and `finish_widening` brings it to an 
 """
 
 import shlex
+from collections.abc import Mapping
+from typing import Any
 
 import optuna
 from optuna.storages import RDBStorage
@@ -12,7 +14,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from hrnn_hpo.errors import StudyError
 from hrnn_hpo.search.continuation import Continuation, carry_over, carry_params, continuation
-from hrnn_hpo.search.space import SearchSpace
+from hrnn_hpo.search.space import SearchSpace, Value, distributions
 from hrnn_hpo.study.folders import WIDENING
 from hrnn_hpo.study.objectives import directions
 from hrnn_hpo.study.optuna_quiet import optuna_quiet
@@ -47,8 +49,13 @@ def widening_notes(record: StudyRecord, found: Continuation) -> list[str]:
 def widen(name: str, storage: RDBStorage, record: StudyRecord) -> None:
     """Give a study the wider space of `record`; every trial keeps its number, values and attributes.
 
-    Raises StudyError while trials are running.
+    Raises StudyError while trials are running; meanwhile nobody starts one, which would go with the old study.
     """
+    with holding(name, storage, "start"):
+        _widen(name, storage, record)
+
+
+def _widen(name: str, storage: RDBStorage, record: StudyRecord) -> None:
     old = load_study(name, storage)
     trials = old.get_trials(deepcopy=False)
     running = count_trials(trials).running
@@ -103,14 +110,45 @@ def _moved(trial: FrozenTrial, before: SearchSpace, after: SearchSpace) -> Froze
     kept = {key: value for key, value in trial.system_attrs.items() if not key.startswith(SAMPLER_STATE)}
     trial.system_attrs = kept
     if trial.state == TrialState.WAITING:
-        params = carry_params(kept.get("fixed_params", {}), before, after)
-        if params is not None:
-            attributes = {**kept, "fixed_params": params}
-            return create_trial(state=TrialState.WAITING, user_attrs=trial.user_attrs, system_attrs=attributes)
+        return _queued(trial, before, after)
     found = carry_over([trial], before, after)
     if not found:
-        raise StudyError(f"Trial {trial.number} is no configuration of the new space: give it another --study name.")
+        raise _no_configuration(trial)
     return found[0]
+
+
+def _queued(trial: FrozenTrial, before: SearchSpace, after: SearchSpace) -> FrozenTrial:
+    """Return a waiting trial with the values that it was given; what is still to be drawn stays so.
+
+    One that goes on has its values as parameters, beside its epochs; one that was enqueued, or whose worker died while
+    it drew, has at most those that it must draw.
+    """
+    attributes, params = dict(trial.system_attrs), _carried(trial, trial.params, before, after)
+    if "fixed_params" in attributes:
+        attributes["fixed_params"] = _carried(trial, attributes["fixed_params"], before, after)
+    found = distributions(after)
+    return create_trial(
+        state=TrialState.WAITING,
+        params=params,
+        distributions={name: found[name] for name in params},
+        user_attrs=trial.user_attrs,
+        system_attrs=attributes,
+        intermediate_values=trial.intermediate_values,
+    )
+
+
+def _carried(trial: FrozenTrial, given: Mapping[str, Any], before: SearchSpace, after: SearchSpace) -> dict[str, Value]:
+    """Return the given values as the new space records them; none for none, and none that were still to be drawn."""
+    if not given:
+        return {}
+    carried, to_draw = carry_params(given, before, after), before.varied(given).keys() - given.keys()
+    if carried is None:
+        raise _no_configuration(trial)
+    return {name: value for name, value in carried.items() if name not in to_draw}
+
+
+def _no_configuration(trial: FrozenTrial) -> StudyError:
+    return StudyError(f"Trial {trial.number} is no configuration of the new space: give it another --study name.")
 
 
 def _take_name(name: str, storage: RDBStorage) -> None:

@@ -6,6 +6,7 @@ from hrnn_hpo.evaluation.metrics import APART_METRICS, METRICS
 from hrnn_hpo.study.confirm.leaderboard import WINNER, Leaderboard, baselines_ahead, read_leaderboard
 from hrnn_hpo.study.confirmation import sentences
 from hrnn_hpo.study.record import StudyRecord, read_record
+from hrnn_hpo.study.seeds import original_number
 from hrnn_hpo.study.track.markdown import escaped, table
 from hrnn_hpo.study.track.study_runs import StudyRuns
 from hrnn_hpo.study.trials import count_trials, last_attempts, read_confirmation, winner_trial
@@ -30,7 +31,7 @@ def description(study: Study, runs: StudyRuns) -> str:
         parts.append("**Better than the defaults: not confirmed.**")
     if board is not None:
         parts += _test_figures(board, record)
-    links = [] if winner is None else [runs.link(f"trial {winner.number}", "trial", trial=str(winner.number))]
+    links = [] if winner is None else [runs.link(f"trial {winner.number}", "trial", trial=str(original_number(winner)))]
     if board is not None:
         links.append(runs.link("the tuned model", "final", contender=WINNER))
     links.append(runs.artifact_link("the whole study as one page", REPORT))

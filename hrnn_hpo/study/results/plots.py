@@ -32,7 +32,7 @@ def _history(trials: list[Any], objective: str) -> "Figure":
     figure, axes = _figure("Best score so far", "trial", f"{objective} (validation)")
     best = -float("inf")
     line: list[tuple[int, float]] = []
-    for trial in trials:
+    for trial in sorted(trials, key=lambda one: one.number):  # one that was taken up again ended later than its place
         if trial.state == TrialState.COMPLETE:
             best = max(best, trial.value)
             line.append((trial.number, best))

@@ -11,6 +11,7 @@ from optuna.trial import TrialState
 from hrnn_hpo.study.confirm.agenda import confirmation_runs, screening_runs
 from hrnn_hpo.study.confirm.leaderboard import ENSEMBLE, WINNER, leaderboard_content, read_leaderboard
 from hrnn_hpo.study.confirm.refit import FINAL
+from hrnn_hpo.study.confirm.test_part import opened_at
 from hrnn_hpo.study.record import read_record
 from hrnn_hpo.study.report.report import render_report
 from hrnn_hpo.study.results.description import REPORT, description
@@ -50,7 +51,7 @@ def track_results(runs: StudyRuns, study: Study, companion: Study | None = None)
         if board is not None:
             runs.log_text(json.dumps(leaderboard_content(board), indent=2), "leaderboard.json")
             refit = study.user_attrs.get(FINAL, {}).get(str(board.winner)) if board.refit else None
-            runs.log_tests(board.metrics, WINNER, refit, board.opening)
+            runs.log_tests(board.metrics, WINNER, refit, opening=board.opening, opened=opened_at(study, board.opening))
             if winner is not None and winner.number == board.winner:
                 with tempfile.TemporaryDirectory() as folder:
                     model = Path(folder) / "model"

@@ -11,7 +11,7 @@ import math
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from hrnn_hpo.study.attributes import STARTS, TAKEN_UP, epochs_of
+from hrnn_hpo.study.attributes import ADVANCE, STARTS, TAKEN_UP, epochs_of
 from hrnn_hpo.study.propose.pruners import PRUNERS, epochs_before_pruning
 from hrnn_hpo.study.request.budget import read_budget
 from hrnn_hpo.study.seeds import original_number
@@ -82,5 +82,6 @@ def take_up(study: Study, trials: list[FrozenTrial]) -> None:
     """Queue pruned trials again; a process that dies on the way leaves the rest for whoever asks next."""
     for trial in trials:
         again = copy.deepcopy(trial)
+        again.user_attrs.pop(ADVANCE, None)  # which counts the starts until then
         again.user_attrs |= {TAKEN_UP: len(epochs_of(trial)), STARTS: []}
         retry_stale_trial(study, again)

@@ -75,10 +75,14 @@ class Loop:
             try:
                 self._study.optimize(self._objective, catch=(Exception,), callbacks=[self._after_trial])
                 return
-            except (ValueError, OptunaError):
+            except (ValueError, OptunaError, AssertionError):
                 # Another process took this one for dead, a machine that slept for example, and has ended its trial.
-                if not self._current_has_ended() or not self._may_start():
+                # To a score that comes too late Optuna's answer is a failed assertion.
+                if not self._current_has_ended():
                     raise
+                self._objective.current = None
+                if not self._may_start():
+                    return
 
     def _after_trial(self, study: Study, trial: FrozenTrial) -> None:
         self._release()  # where the trial failed before it had its parameters

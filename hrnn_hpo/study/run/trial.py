@@ -47,10 +47,11 @@ from hrnn_hpo.study.attributes import (
 from hrnn_hpo.study.folders import checkpoint_file, trial_folder
 from hrnn_hpo.study.objectives import objective_value
 from hrnn_hpo.study.record import StudyRecord
+from hrnn_hpo.study.run.advance import Advance
 from hrnn_hpo.study.run.control import Control, StopTrialError
 from hrnn_hpo.study.run.observer import Observer, Silent
 from hrnn_hpo.study.run.recovery import this_worker
-from hrnn_hpo.study.seeds import ordinal, original_number, trial_seed
+from hrnn_hpo.study.seeds import TRAINING_STREAM, ordinal, original_number, trial_seed
 from hrnn_hpo.study.storage.user_figures import UserFigures
 from hrnn_hpo.study.track.study_runs import StudyRuns
 from hrnn_hpo.training.progress import EpochReport
@@ -138,6 +139,7 @@ class Objective:
 
         def after_epoch(epoch: EpochReport) -> None:
             report(epoch)
+            advance.epoch_ended(epoch.epoch)
             self.context.observer.epoch_ended(trial.number, epoch)
             prune(epoch.epoch)
             self.context.control.look_for_request(trial.study)
@@ -157,12 +159,14 @@ class Objective:
                 original_number(before),
                 len(epochs_of(before)),
             )
+        advance = Advance(trial, before, len(epochs_of(before)) if checkpoint.exists() else 0)
         result = run_experiment(
             experiment,
             device=self.context.device,
             objective=self.context.record.objective,
             on_users=None if kept is None else lambda epoch, users: kept.write(place, epoch, users),
             on_epoch=after_epoch,
+            on_update=advance.updated,
             checkpoint=checkpoint,
             extra_metrics=self.context.extra_metrics,
         )
@@ -183,7 +187,7 @@ class Objective:
         record = self.context.record
         asked = record.configuration(
             self.context.space.resolve(self.context.space.suggest(trial)),
-            seed=trial_seed(record.seed, ordinal(trial.study, frozen(trial)), stream=1),
+            seed=trial_seed(record.seed, ordinal(trial.study, frozen(trial)), stream=TRAINING_STREAM),
             n_threads=self.context.n_threads,
         )
         return resolve_auto(self.context.dataset, asked)

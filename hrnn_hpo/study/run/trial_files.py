@@ -1,5 +1,6 @@
 """The files of a study's trials: checkpoints and models are kept for the best, the defaults and what may go on."""
 
+import contextlib
 import shutil
 from pathlib import Path
 
@@ -24,7 +25,11 @@ def drop_files(study: Study) -> None:
     """Delete the checkpoints and models of trials that nothing will ask for again."""
     folder = study_folder(study)
     # Listed before the trials are read: the folder of a trial that starts meanwhile is not among them.
-    found = [path for path in folder.iterdir() if path.is_dir() and path.name.isdigit()] if folder.is_dir() else []
+    found: list[Path] = []
+    with contextlib.suppress(
+        OSError
+    ):  # there is none yet, or the process that has the verdict just deleted all of them
+        found = [path for path in folder.iterdir() if path.is_dir() and path.name.isdigit()]
     trials = last_attempts(study)
     wanted = {str(original_number(trial)) for trial in trials if is_lost(trial) or not trial.state.is_finished()}
     wanted |= {str(original_number(trial)) for trial in to_finish(study)}
@@ -46,8 +51,17 @@ def _within(n_bytes: int, folders: list[Path]) -> set[str]:
     """Return the names of the first folders whose files fit into so many bytes."""
     kept = set()
     for folder in folders:
-        n_bytes -= sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+        n_bytes -= _size(folder)
         if n_bytes < 0:
             break
         kept.add(folder.name)
     return kept
+
+
+def _size(folder: Path) -> int:
+    """Return the bytes of a folder's files, of what is there while another worker deletes or replaces them."""
+    n_bytes = 0
+    with contextlib.suppress(OSError):
+        for path in folder.rglob("*"):
+            n_bytes += path.stat().st_size if path.is_file() else 0
+    return n_bytes

@@ -11,7 +11,7 @@ from optuna.storages import RetryHeartbeatStaleTrialCallback
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from hrnn_hpo.study.attributes import CONFIGURATION, FAILURE, STARTS, WORKER, epochs_of
+from hrnn_hpo.study.attributes import ADVANCE, CONFIGURATION, FAILURE, STARTS, WORKER, epochs_of
 from hrnn_hpo.study.optuna_quiet import experimental_allowed
 from hrnn_hpo.study.trials import last_attempts
 
@@ -24,11 +24,12 @@ MAX_STARTS_WITHOUT_PROGRESS = 3
 def retry_stale_trial(study: Study, trial: FrozenTrial) -> None:
     """Queue a failed trial again, with its parameters, epochs and attributes; nothing happens where it was already.
 
-    Not so a trial whose last three starts brought no epoch: it is probably what kills its workers. Where only a part of
-    the parameters was drawn, all are drawn anew, from the same seed.
+    Not so a trial whose last three starts brought no epoch, and got no further inside one: it is probably what kills
+    its workers. Where only a part of the parameters was drawn, all are drawn anew, from the same seed.
     """
     if _gets_nowhere(trial):
         return
+    trial = copy.deepcopy(trial)  # whoever tells how this attempt ended reads it afterwards
     if trial.state != TrialState.PRUNED and CONFIGURATION not in trial.user_attrs:  # what was pruned has drawn all
         trial.params, trial.distributions = {}, {}
     trial.user_attrs[STARTS] = _starts_that_count(trial)
@@ -44,7 +45,7 @@ def retry_lost_trials(study: Study) -> None:
         return
     for trial in last_attempts(study):
         if is_lost(trial):
-            retry_stale_trial(study, copy.deepcopy(trial))
+            retry_stale_trial(study, trial)
 
 
 def is_lost(trial: FrozenTrial) -> bool:
@@ -63,5 +64,6 @@ def _starts_that_count(trial: FrozenTrial) -> list[int]:
 
 
 def _gets_nowhere(trial: FrozenTrial) -> bool:
-    starts = _starts_that_count(trial)[-MAX_STARTS_WITHOUT_PROGRESS:]
+    n_advanced = trial.user_attrs.get(ADVANCE, {}).get("n_starts", 0)
+    starts = _starts_that_count(trial)[n_advanced:][-MAX_STARTS_WITHOUT_PROGRESS:]
     return len(starts) == MAX_STARTS_WITHOUT_PROGRESS and set(starts) == {len(epochs_of(trial))}

@@ -5,7 +5,6 @@ The same functions serve a trial as it runs and a later `sync`; writing a thing 
 
 import json
 import re
-import time
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -30,16 +29,13 @@ class StudyRuns(TrialRuns):
         """Find the study's parent run, or create it, and mark it running."""
         identity = {"study_uid": self._record.uid, "role": "study"}
         self.parent = self._tracker.find_run(identity)
+        names = ("objective", "protocol", "split_seed", "seed", "seen", "sampler", "pruner")
+        params = {name: getattr(self._record, name) for name in names}
         if self.parent is None:
-            self.parent = self._tracker.start_run(
-                self._study,
-                tags={**self._tags(study.user_attrs.get(COMMIT)), **identity, "state": "running"},
-                data=self._data(),
-                params={
-                    name: getattr(self._record, name)
-                    for name in ("objective", "protocol", "split_seed", "seed", "seen", "sampler", "pruner")
-                },
-            )
+            tags = {**self._tags(study.user_attrs.get(COMMIT)), **identity, "state": "running"}
+            self.parent = self._tracker.start_run(self._study, tags=tags, data=self._data(), params=params)
+        else:
+            self._tracker.complete_run(self.parent, params, self._data())
         self._tracker.log_text(self.parent, as_yaml(self._record.space), "space.yaml")  # it may have been widened
         self._tracker.log_text(self.parent, as_yaml(self._record.model_dump()), "study.yaml")
         self._tracker.set_tags(self.parent, {"state": "running"})
@@ -128,16 +124,19 @@ class StudyRuns(TrialRuns):
         metrics: Mapping[str, Mapping[str, float]],
         winner: str,
         refit: Mapping[str, Any] | None = None,
-        opening: int = 1,
+        *,
+        opening: int,
+        opened: float,
     ) -> None:
         """Show test figures, named test_…: everyone's as metrics of runs of phase `final`, the winner's as tags here.
 
         On the study's own page, between curves, figures of one value would be charts of one dot.
         `refit` tells what the winner's last training was: configuration, train_loss by epoch, seconds, n_parameters.
+        `opened` is when the test users were opened, in seconds since 1970: with the time of the writing, each writing
+        would add points.
         Each opening of the test users has runs of its own, since parameters of a run are for good and another trial may
         have won since; `find_run` gives the newest.
         """
-        now = time.time()
         for name, values in metrics.items():
             figures = {f"test_{metric}": value for metric, value in values.items()}
             if name == winner:
@@ -147,23 +146,25 @@ class StudyRuns(TrialRuns):
             run = self._tracker.find_run(numbered)
             if run is None and opening == 1:  # version 0.1.0 had one run for all openings, without a number
                 run = self._tracker.find_run(identity)
+            params, data = {}, replace(self._data(), context="test")
+            if name == winner and refit is not None:
+                rest = {key: value for key, value in refit["configuration"].items() if key != "hyperparameters"}
+                params = {**refit["configuration"]["hyperparameters"], **rest}
             if run is None:
                 tags = {**self._tags(None), **numbered, "phase": "final", "state": "complete"}
-                params = {}
-                if name == winner and refit is not None:
-                    rest = {key: value for key, value in refit["configuration"].items() if key != "hyperparameters"}
-                    params = {**refit["configuration"]["hyperparameters"], **rest}
                 run = self._tracker.start_run(
                     f"test: {name}" if opening == 1 else f"test: {name} (opening {opening})",
                     parent=self.parent,
                     tags=tags,
                     params=params,
-                    data=replace(self._data(), context="test"),
+                    data=data,
                 )
-                losses = refit["train_loss"] if name == winner and refit else []
-                for epoch, loss in enumerate(losses if len(losses) > 1 else [], start=1):  # one value is no curve
-                    self._tracker.log_metrics(run, {"train_loss": loss}, epoch, now)
-            self._tracker.log_metrics(run, figures, 0, now)
+            else:
+                self._tracker.complete_run(run, params, data)
+            losses = refit["train_loss"] if name == winner and refit else []
+            for epoch, loss in enumerate(losses if len(losses) > 1 else [], start=1):  # one value is no curve
+                self._tracker.log_metrics(run, {"train_loss": loss}, epoch, opened)
+            self._tracker.log_metrics(run, figures, 0, opened)
             self._tracker.describe(
                 run, f"{escaped(name)} on the test users.\n\n{table(['metric', 'value'], [*values.items()])}"
             )

@@ -24,11 +24,12 @@ from hrnn_hpo.study.attributes import (
 from hrnn_hpo.study.propose.pruners import AFTER_EPOCHS
 from hrnn_hpo.study.record import StudyRecord
 from hrnn_hpo.study.seeds import original_number
+from hrnn_hpo.study.storage.stale_trials import is_lost
 from hrnn_hpo.study.track.markdown import escaped
 from hrnn_hpo.tracking import Data, Tracker
 
 # MLflow's words for a run's end. It has none for a pruned trial, which ended as it was meant to: name, tag and
-# description say so. KILLED stands for what was stopped from outside.
+# description say so. What was stopped from outside or lost its worker, and goes on later, is KILLED.
 STATUS = {
     TrialState.COMPLETE: "FINISHED",
     TrialState.PRUNED: "FINISHED",
@@ -76,25 +77,37 @@ class TrialRuns:
 
     def write_trial(self, trial: FrozenTrial) -> str | None:
         """Write everything about a trial, in its child run, which is created where there is none."""
-        run = self._find_child(trial) or self._new_child(trial)
+        run = self._find_child(trial)
         if run is not None:
             self._tracker.behind.discard(run)
+            self._tracker.complete_run(run, _params(trial), self._data())
+        else:
+            run = self._new_child(trial)
+        if run is not None:
             for epoch, figures in epochs_of(trial).items():
                 self.log_epoch(run, epoch, figures)
             self._write_end(run, trial)
         return run
 
     def repair(self, trials: Iterable[FrozenTrial]) -> None:
-        """Write again the ended trials whose runs missed something or were never closed, by whichever process."""
-        ended = [trial for trial in trials if trial.state.is_finished()]
+        """Write again the ended trials whose runs missed something or were never closed, by whichever process.
+
+        A trial that waits to go on, and whose run still seems to be running since its process died, is shown to wait.
+        """
         closed: dict[str, set[str] | None] = {}
-        for trial in ended:
+        for trial in trials:
+            if trial.state == TrialState.RUNNING or not (trial.state.is_finished() or RUN in trial.user_attrs):
+                continue
             key, value = _key(trial)
             if key not in closed:
                 closed[key] = None if self.parent is None else self._tracker.closed_children(self.parent, key)
             known = closed[key]
             unclosed = known is not None and value not in known
-            if unclosed or trial.user_attrs.get(RUN) in self._tracker.behind:
+            if trial.state == TrialState.WAITING:
+                run = self._find_child(trial) if unclosed else None
+                if run is not None:
+                    self._write_end(run, trial)
+            elif unclosed or trial.user_attrs.get(RUN) in self._tracker.behind:
                 self.write_trial(trial)
 
     def _write_end(self, run: str, trial: FrozenTrial) -> None:
@@ -106,12 +119,14 @@ class TrialRuns:
             self._tracker.set_tags(run, numbers({key: summary[key] for key in _ONCE if key in summary}))
         if trial.user_attrs.get(CONFIGURATION):
             self._tracker.log_text(run, as_yaml(trial.user_attrs[CONFIGURATION]), "configuration.yaml")
-        if failure:
-            self._tracker.log_text(run, failure.get("traceback") or failure["reason"], "failure.txt")
-        tags = {"state": trial.state.name.lower(), **({"reason": failure["reason"][:500]} if failure else {})}
-        self._tracker.set_tags(run, tags)
+        if failure and "traceback" in failure:
+            self._tracker.log_text(run, failure["traceback"], "failure.txt")
+        elif original_number(trial) != trial.number or CANDIDATE in trial.user_attrs:
+            self._tracker.clear_text(run, "failure.txt")  # of an attempt before this one
+        reason = failure["reason"][:500] if failure else "none"  # that of an attempt before must not stay
+        self._tracker.set_tags(run, {"state": trial.state.name.lower(), "reason": reason})
         self._tracker.describe(run, self._told(trial))
-        self._tracker.end_run(run, STATUS[trial.state], self._name(trial))
+        self._tracker.end_run(run, "KILLED" if is_lost(trial) else STATUS[trial.state], self._name(trial))
 
     def _told(self, trial: FrozenTrial) -> str:
         """Return in a sentence or two what came of a trial, as Markdown."""
@@ -125,6 +140,11 @@ class TrialRuns:
             if self._record.pruner.startswith(AFTER_EPOCHS):
                 why = ", as every trial is; the best of them go on when all have had as many"
             return f"**Pruned** after epoch {max(epochs, default=0)}{why}.{score}"
+        if is_lost(trial):
+            reason = trial.user_attrs.get(FAILURE, {}).get("reason", "its worker died")
+            return f"**Stopped**: {escaped(str(reason)[:1_000])}. It is to go on from there."
+        if trial.state == TrialState.WAITING:
+            return f"**Waiting**: its process ended after epoch {max(epochs, default=0)}. It is to go on from there."
         if trial.state == TrialState.FAIL:
             reason = trial.user_attrs.get(FAILURE, {}).get("reason", "its workers died three times at the same epoch")
             return f"**Failed**: {escaped(str(reason)[:1_000])}"
@@ -141,18 +161,16 @@ class TrialRuns:
         return {"study_uid": self._record.uid, key: value}
 
     def _new_child(self, trial: FrozenTrial) -> str | None:
-        configuration = trial.user_attrs.get(CONFIGURATION, {})
-        tags, params = {"role": "trial"}, {"seed": configuration.get("seed")}
+        tags = {"role": "trial"}
         if CANDIDATE in trial.user_attrs:
             verb = _verb(trial)
             tags = {"role": verb, "phase": verb}
-            params = {**params, "train_seed": trial.user_attrs[TRAIN_SEED]}
         return self._tracker.start_run(
             self._name(trial),
             parent=self.parent,
             data=self._data(),
             tags={**self._tags(trial.user_attrs.get(COMMIT)), **tags, **self._identity(trial), "state": "running"},
-            params={**configuration.get("hyperparameters", {}), **params},
+            params=_params(trial),
         )
 
     def _name(self, trial: FrozenTrial) -> str:
@@ -182,6 +200,13 @@ class TrialRuns:
 def _verb(trial: FrozenTrial) -> str:
     """Return what a run of a companion study is for: "confirm", or "screen" before."""
     return "screen" if trial.user_attrs.get(ROLE) == "screening" else "confirm"
+
+
+def _params(trial: FrozenTrial) -> dict[str, Any]:
+    """Return what a trial trains, as the parameters of its run."""
+    configuration = trial.user_attrs.get(CONFIGURATION, {})
+    params = {**configuration.get("hyperparameters", {}), "seed": configuration.get("seed")}
+    return params | ({"train_seed": trial.user_attrs[TRAIN_SEED]} if CANDIDATE in trial.user_attrs else {})
 
 
 def _key(trial: FrozenTrial) -> tuple[str, str]:

@@ -24,7 +24,7 @@ from hrnn_hpo.study.confirm.runs import companion_name
 from hrnn_hpo.study.confirm.test_part import TEST_FIGURES
 from hrnn_hpo.study.confirm.verdict import RunScores, judge
 from hrnn_hpo.study.record import new_record, write_record
-from hrnn_hpo.study.seeds import trial_seed
+from hrnn_hpo.study.seeds import split_seed_of_run
 from hrnn_hpo.study.storage.database import create_study, open_storage
 
 N_USERS, N_DRAWN = 400, 100
@@ -76,7 +76,7 @@ def confirmed(
     companion.set_user_attr(CONFIRMS_UID, study.user_attrs["record"]["uid"])
     runs: dict[int, list[RunScores]] = {trial: [] for trial in range(len(gains))}
     for repeat in range(n_seeds):
-        split = trial_seed(seed, repeat, stream=3)
+        split = split_seed_of_run(seed, repeat)
         users = np.sort(np.random.default_rng(split).permutation(N_USERS)[:n_drawn])
         for trial, gain in enumerate(gains):
             figures = tastes[users] + gain + generator.normal(0, noise, n_drawn)

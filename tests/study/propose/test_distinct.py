@@ -1,15 +1,18 @@
 """Finite spaces: no configuration twice, conditions honoured, the end of the space noticed."""
 
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
+from optuna.trial import TrialState
 
 from hrnn_hpo.data.schema import Dataset
-from hrnn_hpo.search.space import SearchSpace, load_space
+from hrnn_hpo.search.space import SearchSpace, distributions, load_space
 from hrnn_hpo.study.propose.distinct import DistinctSampler, is_exhausted, tried
 from hrnn_hpo.study.propose.samplers import make_sampler
 from hrnn_hpo.study.storage.database import load_study, open_storage
+from hrnn_hpo.study.storage.stale_trials import retry_lost_trials
 from hrnn_hpo.study.tune import tune
 
 CONDITIONAL = """# A space of 2 + 3 configurations: recency_half_life matters with recency_mask alone.
@@ -66,6 +69,34 @@ def test_a_repeat_gives_way_to_the_closest_untried_configuration(small: SearchSp
     # From (16, 10 days) half the range of days away lies (16, 20), then at distance 1 (16, 30) and (17, 10).
     assert days[:2] == [10.0, 20.0]
     assert (study.trials[2].params["bptt"], days[2]) in [(16, 30.0), (17, 10.0)]
+
+
+@pytest.mark.parametrize("n_drawn", [1, 2])
+def test_a_trial_whose_worker_died_while_it_drew_is_proposed_again(small: SearchSpace, n_drawn: int) -> None:
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+    def proposed(*, dies: bool) -> list[dict[str, Any]]:
+        study = optuna.create_study(direction="maximize", sampler=make_sampler("random", 3, small))
+        for number in range(6):
+            trial = study.ask()
+            if dies and number == 2:
+                for name, distribution in list(distributions(small).items())[:n_drawn]:
+                    trial._suggest(name, distribution)
+                study.tell(trial, state=TrialState.FAIL)
+                retry_lost_trials(study)
+                trial = study.ask()
+            study.tell(trial, score(small, trial))
+        return [trial.params for trial in study.trials if trial.state == TrialState.COMPLETE]
+
+    assert proposed(dies=True) == proposed(dies=False)
+
+
+def test_what_died_while_it_drew_has_tried_nothing(small: SearchSpace) -> None:
+    study = optuna.create_study(direction="maximize", sampler=make_sampler("random", 3, small))
+    trial = study.ask()
+    trial.suggest_int("bptt", 16, 17)
+    study.tell(trial, state=TrialState.FAIL)
+    assert tried(study, small) == set()
 
 
 @pytest.mark.usefixtures("tracker", "fake_experiment")

@@ -1,5 +1,8 @@
 """A study in a wider space: its trials come along under their numbers, whatever is taken away is refused."""
 
+import signal
+import subprocess
+import sys
 import threading
 from typing import Any
 
@@ -10,8 +13,10 @@ from optuna.trial import TrialState
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.errors import StudyError
 from hrnn_hpo.search.space import SearchSpace, space_from_content
+from hrnn_hpo.study.attributes import WORKER
 from hrnn_hpo.study.record import KEY, in_space, read_record
 from hrnn_hpo.study.request import widening
+from hrnn_hpo.study.run.recovery import this_worker
 from hrnn_hpo.study.storage.database import load_study, open_storage, study_names
 from hrnn_hpo.study.storage.locks import holding
 from hrnn_hpo.study.tune import tune
@@ -65,6 +70,40 @@ def test_a_queued_trial_comes_along(log: Dataset, space: SearchSpace, fake_exper
     assert load_study("s", open_storage()).trials[1].params["hidden_dimension"] == 33
 
 
+def test_what_a_queued_trial_leaves_to_the_sampler_is_still_drawn(log: Dataset, space: SearchSpace) -> None:
+    tune(log, study="s", space=space, n_trials=1)
+    study = load_study("s", open_storage())
+    study.enqueue_trial({"hidden_dimension": 33})
+    study.enqueue_trial({})
+    wide = in_space(read_record(study), changed(space, "hidden_dimension", range=[8, 512]))
+    widening.widen("s", open_storage(), wide)
+    waiting = load_study("s", open_storage()).trials[1:]
+    assert [trial.system_attrs["fixed_params"] for trial in waiting] == [{"hidden_dimension": 33}, {}]
+    assert [trial.params for trial in waiting] == [{}, {}]
+
+
+def test_an_interrupted_trial_goes_on_in_the_wider_space_with_its_values_and_epochs(
+    log: Dataset, space: SearchSpace, fake_experiment: Any
+) -> None:
+    def stop(run: int, epoch: int) -> None:
+        if (run, epoch) == (1, 3):
+            signal.raise_signal(signal.SIGINT)
+
+    fake_experiment.before_epoch = stop
+    assert tune(log, study="s", space=space, n_trials=2, seed=1).interrupted
+    before = load_study("s", open_storage()).trials[-1]
+    assert before.state == TrialState.WAITING
+    assert before.params["hidden_dimension"] != 16  # the default
+
+    result = tune(log, study="s", space=changed(space, "hidden_dimension", range=[8, 512]), n_trials=2, confirm=0)
+    after = load_study("s", open_storage()).trials[-1]
+    assert result.trials.complete == 2
+    assert after.params == before.params
+    assert after.distributions["hidden_dimension"].high == 512  # type: ignore[attr-defined]
+    assert after.intermediate_values.items() > before.intermediate_values.items()
+    assert fake_experiment.epochs == [1, 2, 3, 4, 1, 2, 3, 4]
+
+
 @pytest.mark.parametrize("entry", [{"range": [8, 32]}, {"range": [8, 128], "default": 20}])
 def test_a_narrower_range_and_other_defaults_are_refused_with_the_difference(
     log: Dataset, space: SearchSpace, entry: dict[str, Any]
@@ -82,6 +121,46 @@ def test_a_study_with_running_trials_is_not_rewritten(log: Dataset, space: Searc
     assert study.trials[2].state == TrialState.RUNNING
     with pytest.raises(StudyError, match=r"1 running.*\(`hrnn-hpo studies stop 'my study'`\)"):
         tune(log, study="my study", space=changed(space, "hidden_dimension", range=[8, 512]), n_trials=3)
+
+
+def test_a_trial_whose_worker_was_killed_stands_in_nobodys_way(log: Dataset, space: SearchSpace) -> None:
+    tune(log, study="s", space=space, n_trials=2)
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    with pytest.warns(UserWarning, match="Heartbeat"):
+        lost = load_study("s", open_storage()).ask()
+    lost.set_user_attr(WORKER, {**this_worker(), "pid": process.pid})
+    wide = changed(space, "hidden_dimension", range=[8, 512])
+    assert tune(log, study="s", space=wide, n_trials=3, confirm=0).trials.done == 3
+
+
+@pytest.mark.parametrize("step", ["_delete", "_take_name"])
+def test_nobody_starts_a_trial_that_would_go_with_the_old_study(
+    log: Dataset, space: SearchSpace, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    tune(log, study="s", space=space, n_trials=2)
+    wide = in_space(read_record(load_study("s", open_storage())), changed(space, "hidden_dimension", range=[8, 512]))
+    seen: list[bool] = []
+    do = getattr(widening, step)
+
+    def start_meanwhile() -> None:
+        with holding("s", open_storage(), "start"):
+            pass
+
+    def meanwhile(*args: Any) -> None:
+        others.append(threading.Thread(target=start_meanwhile))
+        others[-1].start()
+        others[-1].join(0.3)
+        seen.append(others[-1].is_alive())
+        do(*args)
+
+    others: list[threading.Thread] = []
+    monkeypatch.setattr(widening, step, meanwhile)
+    widening.widen("s", open_storage(), wide)
+    for other in others:
+        other.join()
+    assert seen
+    assert all(seen)
 
 
 @pytest.mark.parametrize("dies_at", ["_delete", "_take_name", "attributes", "copy_study"])

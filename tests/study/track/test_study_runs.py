@@ -12,6 +12,8 @@ from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.errors import RunFailedError
 from hrnn_hpo.search.space import SearchSpace
 from hrnn_hpo.study.attributes import CONFIGURATION, epoch_key
+from hrnn_hpo.study.confirm.leaderboard import LEADERBOARD, Leaderboard
+from hrnn_hpo.study.confirm.test_part import OPENINGS
 from hrnn_hpo.study.confirmation import Confirmation, Contender
 from hrnn_hpo.study.folders import study_folder
 from hrnn_hpo.study.record import read_record
@@ -228,13 +230,24 @@ def test_a_second_opening_has_runs_of_its_own_with_the_new_winners_parameters(
     runs = runs_of_a_study(log, space, tracker)
     for opening, hidden_dimension in ((1, 16), (2, 48), (2, 48)):  # and again, as `sync` does
         refit = {"configuration": {"hyperparameters": {"hidden_dimension": hidden_dimension}}, "train_loss": []}
-        runs.log_tests({"tuned": {"ndcg_at_10": 0.01 * hidden_dimension}}, "tuned", refit, opening)
+        runs.log_tests({"tuned": {"ndcg_at_10": 0.01 * hidden_dimension}}, "tuned", refit, opening=opening, opened=0.0)
     first, second = tracker.by_role("final")
     assert (first["name"], second["name"]) == ("test: tuned", "test: tuned (opening 2)")
     assert (first["params"]["hidden_dimension"], first["metrics"][0]) == (16, {"test_ndcg_at_10": 0.16})
     assert (second["params"]["hidden_dimension"], second["metrics"][0]) == (48, {"test_ndcg_at_10": 0.48})
     assert tracker.by_role("study")[0]["tags"]["test_ndcg_at_10"] == "0.48"
     assert runs.link("it", "final", contender="tuned") == "[it](#/run-3)"  # the newest; run-0 and run-1 are the study's
+
+
+def test_sync_adds_no_points_to_the_test_figures(log: Dataset, space: SearchSpace, tracker: FakeTracker) -> None:
+    tune(log, study="s", space=space, n_trials=1)
+    study = load_study("s", open_storage())
+    study.set_user_attr(OPENINGS, [{"time": "2026-01-01T00:00:00+00:00", "trial": 0, "n_done": 1}])
+    board = Leaderboard({"tuned": {"ndcg_at_10": 0.2}, "popularity": {"ndcg_at_10": 0.1}}, 7, 1, 1, 8)
+    study.set_user_attr(LEADERBOARD, vars(board))
+    for _ in range(2):
+        sync("s")
+        assert [run["points"] for run in tracker.by_role("final")] == [{("test_ndcg_at_10", 0, 1_767_225_600.0)}] * 2
 
 
 def test_no_gain_of_an_earlier_look_stays_where_the_defaults_win(
