@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from hrnn_hpo.studies import load_study, trials_dataframe
     from hrnn_hpo.study.compare.compare import Comparison, compare
     from hrnn_hpo.study.request.request import StudyRequest
-    from hrnn_hpo.study.tune import StudyResult, tune
+    from hrnn_hpo.study.result import StudyResult
+    from hrnn_hpo.study.tune import tune
 
 __version__ = "0.2.0"
 __all__ = [
@@ -57,7 +58,8 @@ _PLACES = {
     "studies": ("load_study", "trials_dataframe"),
     "study.compare.compare": ("Comparison", "compare"),
     "study.request.request": ("StudyRequest",),
-    "study.tune": ("StudyResult", "tune"),
+    "study.result": ("StudyResult",),
+    "study.tune": ("tune",),
 }
 _MODULE_OF = {name: f"{__name__}.{module}" for module, names in _PLACES.items() for name in names}
 

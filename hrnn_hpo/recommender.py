@@ -38,8 +38,8 @@ class HRNNRecommender(BaseEstimator):  # type: ignore[misc]
 
     Every hyperparameter of `Hyperparameters` is a keyword with its default, and so are the columns (`user`, `item`,
     `time`, `event_type`, `event_value`, `session`), `protocol`, `split_seed`, `seed`, `n_threads`, `device` and `seen`.
-    As everywhere in scikit-learn they are kept as given, and checked by `fit`. Protocol `none` has nobody to stop by and
-    trains for `epochs` epochs: give as many as a fit with another protocol found best (`best_epoch_`).
+    As everywhere in scikit-learn they are kept as given, and checked by `fit`. Protocol `none` has nobody to stop by:
+    it trains for `epochs` epochs. Give it as many as a fit with another protocol found best (`best_epoch_`).
 
     After `fit`: `model_`, a TrainedModel; `metrics_`, its validation metrics; `best_epoch_`; `n_items_`, `n_users_`.
 

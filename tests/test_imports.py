@@ -45,7 +45,7 @@ ALLOWED: dict[str, set[str]] = {
 STUDY = (
     *("attributes", "objectives", "resolution", "confirmation", "optuna_quiet", "record", "folders", "seeds", "trials"),
     *("storage", "propose", "request", "track", "forecast", "run", "confirm", "compare", "team"),
-    *("plan", "report", "results"),
+    *("plan", "report", "results", "result"),
     "tune",
 )
 ON_TOP = "cli"

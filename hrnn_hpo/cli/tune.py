@@ -14,7 +14,7 @@ from hrnn_hpo.cli.verdicts import show_confirmation, show_leaderboard
 
 if TYPE_CHECKING:
     from hrnn_hpo.study.forecast.forecast import Forecast
-    from hrnn_hpo.study.tune import StudyResult
+    from hrnn_hpo.study.result import StudyResult
 
 
 def tune(

@@ -13,78 +13,46 @@ from typing import Any
 from optuna.storages import RDBStorage
 from optuna.study import Study
 
-from hrnn_hpo.config import Configuration
 from hrnn_hpo.data.prepared import load_dataset
 from hrnn_hpo.data.reading.source import SourceLike
 from hrnn_hpo.data.schema import Dataset
-from hrnn_hpo.errors import ConfigError, RunFailedError, StudyError
+from hrnn_hpo.errors import ConfigError, StudyError
 from hrnn_hpo.evaluation.protocols import UserMetric
 from hrnn_hpo.experiment import resolve_device
 from hrnn_hpo.stores import require_apart, storage_address, tracking_address
 from hrnn_hpo.study.confirm.conclude import conclude
 from hrnn_hpo.study.confirm.leaderboard import Leaderboard, read_leaderboard
-from hrnn_hpo.study.confirm.refit import winning_configuration
 from hrnn_hpo.study.confirm.runs import begin_confirmation, companion_of
 from hrnn_hpo.study.confirm.settings import Settings, remember_settings
-from hrnn_hpo.study.confirm.test_part import open_test_part, outdated
-from hrnn_hpo.study.confirmation import Confirmation
-from hrnn_hpo.study.objectives import FrontPoint, pareto_front
+from hrnn_hpo.study.confirm.test_part import open_test_part
 from hrnn_hpo.study.plan import READING, data_on_disk, plan_ahead
-from hrnn_hpo.study.record import StudyRecord, read_record
-from hrnn_hpo.study.report.answers import Answers, try_answers
 from hrnn_hpo.study.request.begin import begin_or_continue, start_clock
 from hrnn_hpo.study.request.budget import read_budget
 from hrnn_hpo.study.request.check import CheckedRequest, check_request
 from hrnn_hpo.study.request.part_of_users import check_fidelity
 from hrnn_hpo.study.request.request import StudyRequest, study_request
 from hrnn_hpo.study.request.widening import finish_widening
-from hrnn_hpo.study.results.folder import Written, require_results_target, write_results
+from hrnn_hpo.study.result import StudyResult, study_result
+from hrnn_hpo.study.results.folder import require_results_target, write_results
 from hrnn_hpo.study.results.to_mlflow import track_results
 from hrnn_hpo.study.run.control import Control, signals_ask
 from hrnn_hpo.study.run.loop import Callback
 from hrnn_hpo.study.run.observer import Observer, Silent
 from hrnn_hpo.study.run.recovery import Recovery
 from hrnn_hpo.study.run.trial import TrialContext
-from hrnn_hpo.study.storage.database import has_study, open_storage, storage_label
+from hrnn_hpo.study.storage.database import has_study, open_storage
 from hrnn_hpo.study.storage.locks import holding
 from hrnn_hpo.study.team.team import Addresses, Team
 from hrnn_hpo.study.team.worker import run_here
 from hrnn_hpo.study.team.workers import make_team, require_names, run_workers
 from hrnn_hpo.study.track.study_runs import StudyRuns
 from hrnn_hpo.study.trials import (
-    Progress,
-    count_trials,
-    last_attempts,
     progress_of,
     read_confirmation,
-    winner_trial,
 )
 from hrnn_hpo.tracking import Tracker, git_commit
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class StudyResult:
-    """What a study has come to when `tune` returns."""
-
-    study: str
-    record: StudyRecord
-    storage: str
-    tracking_uri: str
-    stopped: str  # why the search ended
-    interrupted: bool  # by a signal or `studies stop`: the same command goes on
-    trials: Progress
-    best_trial: int | None  # the confirmed winner, else the search's best; None where no trial was complete yet
-    best_value: float | None  # its score in the search
-    configuration: Configuration | None  # its configuration: what `export` writes
-    front: list[FrontPoint]  # of several objectives: the trials that no other one beats; else empty
-    confirmation: Confirmation | None  # None where nothing was confirmed
-    leaderboard: Leaderboard | None  # None where the search was interrupted, and while a verdict is missing
-    answers: Answers | None  # what each hyperparameter brought, what more trials are worth; None where it failed
-    outdated: str | None  # in which way the leaderboard and the model are not those of the winner; None where they are
-    out: Path | None
-    written: Written = field(default_factory=Written)  # what was written there
 
 
 def tune(
@@ -167,7 +135,7 @@ def tune(
         work.announce_plan(settings)
         stopped = work.search_and_confirm(settings)
         board = None if work.control.ended else work.open_test_part()
-        result = _result(study, stopped, database, tracker, board, asked.out, work.control)
+        result = study_result(study, stopped, database, tracker, board, asked.out, work.control)
         state = "stopped" if board is None else "complete"
         if asked.out is not None:
             result = replace(result, written=write_results(asked.out, study, result.answers))
@@ -286,43 +254,6 @@ class _Work:
             commit=git_commit(),
         )
         return run_here(study, self.storage, n_trials, context, self.callbacks if study is self.study else ())
-
-
-def _result(
-    study: Study,
-    stopped: str,
-    storage: RDBStorage,
-    tracker: Tracker,
-    board: Leaderboard | None,
-    out: Path | None,
-    control: Control,
-) -> StudyResult:
-    trials = last_attempts(study)
-    best = winner_trial(study)
-    counts = count_trials(trials)
-    if best is None and not control.ended:
-        raise RunFailedError(
-            f"No trial of study {study.study_name!r} has completed ({stopped}; {counts.failed} failed, "
-            f"{counts.waiting} waiting). The same command continues."
-        )
-    return StudyResult(
-        study=study.study_name,
-        record=read_record(study),
-        storage=storage_label(storage),
-        tracking_uri=tracker.uri,
-        stopped=stopped,
-        interrupted=control.ended,
-        trials=counts,
-        best_trial=best.number if best else None,
-        best_value=best.value if best else None,
-        configuration=winning_configuration(study) if best else None,
-        front=pareto_front(study, read_record(study).objectives),
-        confirmation=read_confirmation(study),
-        leaderboard=board,
-        answers=try_answers(study),
-        outdated=outdated(study),
-        out=out,
-    )
 
 
 def _path_of(source: Path | Dataset, dataset: Dataset) -> Path:

@@ -31,7 +31,8 @@ from tables import table
 
 from hrnn_hpo.study.confirm.leaderboard import ensemble_note, leaderboard_content
 from hrnn_hpo.study.confirmation import sentences
-from hrnn_hpo.study.tune import StudyResult, tune
+from hrnn_hpo.study.result import StudyResult
+from hrnn_hpo.study.tune import tune
 
 SHOWN = ("ndcg_at_10", "mrr_at_25")
 

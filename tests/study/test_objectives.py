@@ -13,12 +13,13 @@ from hrnn_hpo.errors import ConfigError, StudyError
 from hrnn_hpo.search.space import SearchSpace
 from hrnn_hpo.study.objectives import check_objectives
 from hrnn_hpo.study.report.report import render_report
+from hrnn_hpo.study.result import StudyResult
 from hrnn_hpo.study.results.export import export
 from hrnn_hpo.study.results.status import status
 from hrnn_hpo.study.results.trials_table import trials_table
 from hrnn_hpo.study.run import trial as trial_module
 from hrnn_hpo.study.storage.database import load_study, open_storage
-from hrnn_hpo.study.tune import StudyResult, tune
+from hrnn_hpo.study.tune import tune
 
 BOTH = ["ndcg_at_10", "n_parameters"]
 

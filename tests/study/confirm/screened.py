@@ -8,8 +8,9 @@ from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.search.space import SearchSpace
 from hrnn_hpo.study.confirm.runs import companion_of
 from hrnn_hpo.study.confirmation import Confirmation
+from hrnn_hpo.study.result import StudyResult
 from hrnn_hpo.study.storage.database import load_study, open_storage
-from hrnn_hpo.study.tune import StudyResult, tune
+from hrnn_hpo.study.tune import tune
 
 # A study with rounds: 6 trials, of which 4 are screened; arithmetic in place of training.
 

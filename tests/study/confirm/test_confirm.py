@@ -22,13 +22,14 @@ from hrnn_hpo.study.confirm.confirm_trial import ConfirmObjective
 from hrnn_hpo.study.confirm.figures import as_text, from_text
 from hrnn_hpo.study.confirm.runs import companion_of
 from hrnn_hpo.study.confirm.test_part import openings
+from hrnn_hpo.study.result import StudyResult
 from hrnn_hpo.study.results.export import export
 from hrnn_hpo.study.results.manage import delete_study, stop_study
 from hrnn_hpo.study.results.status import list_studies, status
 from hrnn_hpo.study.results.sync import sync
 from hrnn_hpo.study.storage.database import load_study, open_storage, study_names
 from hrnn_hpo.study.trials import read_confirmation
-from hrnn_hpo.study.tune import StudyResult, tune
+from hrnn_hpo.study.tune import tune
 
 SOME: dict[str, Any] = {"hidden_dimension": 16, "learning_rate": 0.003}
 

@@ -17,10 +17,11 @@ from hrnn_hpo.study.confirm import refit
 from hrnn_hpo.study.confirm.refit import FINAL, ensemble_folder, left_model_folder
 from hrnn_hpo.study.confirm.runs import companion_of
 from hrnn_hpo.study.folders import study_folder
+from hrnn_hpo.study.result import StudyResult
 from hrnn_hpo.study.run.recovery import Recovery
 from hrnn_hpo.study.storage.database import load_study, open_storage
 from hrnn_hpo.study.trials import read_confirmation
-from hrnn_hpo.study.tune import StudyResult, tune
+from hrnn_hpo.study.tune import tune
 
 REQUEUE = "hrnn_hpo.study.storage.stale_trials.RetryHeartbeatStaleTrialCallback"  # the write after FAIL
 

@@ -21,11 +21,12 @@ from hrnn_hpo.study.confirm.figures import from_text
 from hrnn_hpo.study.confirm.runs import companion_of
 from hrnn_hpo.study.confirmation import EARLIER_VERSION, Confirmation
 from hrnn_hpo.study.report.report import report
+from hrnn_hpo.study.result import StudyResult
 from hrnn_hpo.study.results.export import export, render
 from hrnn_hpo.study.results.status import status
 from hrnn_hpo.study.storage.database import load_study, open_storage
 from hrnn_hpo.study.trials import read_confirmation
-from hrnn_hpo.study.tune import StudyResult, tune
+from hrnn_hpo.study.tune import tune
 
 
 @pytest.fixture(scope="module")

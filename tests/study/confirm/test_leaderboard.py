@@ -15,10 +15,11 @@ from hrnn_hpo.study.confirm import test_part as opening
 from hrnn_hpo.study.confirm.leaderboard import DEFAULTS, LEADERBOARD, WINNER, baselines_ahead, read_leaderboard
 from hrnn_hpo.study.confirm.test_part import OPENINGS, figures_on_test_users, open_test_part, openings
 from hrnn_hpo.study.record import read_record
+from hrnn_hpo.study.result import StudyResult
 from hrnn_hpo.study.results.export import render
 from hrnn_hpo.study.run.trial_files import drop_all_files, model_folder
 from hrnn_hpo.study.storage.database import load_study, open_storage
-from hrnn_hpo.study.tune import StudyResult, tune
+from hrnn_hpo.study.tune import tune
 
 
 @pytest.fixture

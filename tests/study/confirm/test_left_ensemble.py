@@ -17,8 +17,9 @@ from hrnn_hpo.study.confirm.leaderboard import ENSEMBLE, WINNER, ensemble_note
 from hrnn_hpo.study.confirm.refit import winning_model
 from hrnn_hpo.study.confirm.test_part import openings
 from hrnn_hpo.study.report.report import report
+from hrnn_hpo.study.result import StudyResult
 from hrnn_hpo.study.storage.database import load_study, open_storage
-from hrnn_hpo.study.tune import StudyResult, tune
+from hrnn_hpo.study.tune import tune
 
 
 def confirmed(shop: Dataset, space: SearchSpace | None = None, **options: Any) -> StudyResult:

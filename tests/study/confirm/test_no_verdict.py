@@ -7,8 +7,9 @@ import pytest
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.search.space import SearchSpace
 from hrnn_hpo.study.attributes import CONFIRMATION
+from hrnn_hpo.study.result import StudyResult
 from hrnn_hpo.study.storage.database import load_study, open_storage
-from hrnn_hpo.study.tune import StudyResult, tune
+from hrnn_hpo.study.tune import tune
 
 N_TRIALS = 3
 

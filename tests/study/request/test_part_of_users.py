@@ -21,11 +21,12 @@ from hrnn_hpo.study.folders import study_folder
 from hrnn_hpo.study.report.report import render_report
 from hrnn_hpo.study.request import part_of_users
 from hrnn_hpo.study.request.part_of_users import N_COMPARED, Fidelity, read_fidelity
+from hrnn_hpo.study.result import StudyResult
 from hrnn_hpo.study.results.export import export
 from hrnn_hpo.study.results.manage import delete_study
 from hrnn_hpo.study.storage.database import load_study, open_storage
 from hrnn_hpo.study.team.worker import work
-from hrnn_hpo.study.tune import StudyResult, tune
+from hrnn_hpo.study.tune import tune
 
 
 def searched(shop: Dataset, space: SearchSpace, **options: Any) -> StudyResult:

@@ -9,8 +9,9 @@ from hrnn_hpo.config import load_configuration
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.model.folder import load_model
 from hrnn_hpo.search.space import SearchSpace
+from hrnn_hpo.study.result import StudyResult
 from hrnn_hpo.study.results.folder import Written
-from hrnn_hpo.study.tune import StudyResult, tune
+from hrnn_hpo.study.tune import tune
 
 
 def searched(shop: Dataset, space: SearchSpace, study: str = "s", **options: Any) -> StudyResult:
