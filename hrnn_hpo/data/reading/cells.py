@@ -183,8 +183,8 @@ def run_long(
 ) -> Answer:
     """Return what a call that runs one statement returns, and tell how far it is, as a share, twice a second.
 
-    It runs in a thread, and this one waits in Python, so that Ctrl-C ends the statement at once: inside a long one DuckDB
-    sees a signal late, or not at all where it measures progress.
+    It runs in a thread, and this one waits in Python, so that Ctrl-C ends the statement at once: inside a long one
+    DuckDB sees a signal late, or not at all where it measures progress.
     """
     answer: Future[Answer] = Future()
 

@@ -186,7 +186,10 @@ class ReadOptions(Settings):
     ] = None
     min_user_events: Annotated[
         int | None,
-        Field(ge=1, description="Keep users with at least so many events. Repeated together with --min-item-events until both hold."),
+        Field(
+            ge=1,
+            description="Keep users with at least so many events; repeated with --min-item-events until both hold.",
+        ),
     ] = None
     min_item_events: Annotated[
         int | None,

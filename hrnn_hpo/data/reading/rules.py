@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from hrnn_hpo.data import (
-    MAX_ID_LENGTH,
     EVENT_TYPE,
     EVENT_VALUE,
     ITEM_ID,
+    MAX_ID_LENGTH,
     SESSION_ID,
     TIMESTAMP,
     USER_ID,
