@@ -84,6 +84,7 @@ def _study(data: Path, options: argparse.Namespace) -> StudyResult:
         ensemble=options.ensemble or None,
         seed=options.seed,
         n_workers=options.workers,
+        screen=options.screen,
         n_threads=1,
     )
 
@@ -160,6 +161,7 @@ def main() -> None:
     parser.add_argument("--protocol")
     parser.add_argument("--pruner", help="default: that of `tune`")
     parser.add_argument("--ensemble", action="store_true", help="train the winner on all confirmation seeds")
+    parser.add_argument("--screen", type=int, help="trials that run again before; default: that of `tune`")
     parser.add_argument("--workers", type=int, help="processes side by side, one thread each; default: one")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
@@ -171,7 +173,7 @@ def main() -> None:
         name: getattr(options, name) for name in asked
     }
     settings |= {"ensemble": True} if options.ensemble else {}
-    settings |= {"workers": options.workers} if options.workers else {}
+    settings |= {name: told for name in ("workers", "screen") if (told := getattr(options, name)) is not None}
     results.run({options.name: Cell(settings, partial(measure, data, results.work, options))})
     results.show(report)
 
