@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from confirmations import confirmation_of
 from optuna.distributions import FloatDistribution
 from optuna.study import Study
 from optuna.trial import TrialState, create_trial
@@ -21,7 +22,7 @@ from hrnn_hpo.search.space import SearchSpace, load_space
 from hrnn_hpo.study.attributes import CONFIGURATION, CONFIRMATION, FAILURE, epoch_key
 from hrnn_hpo.study.confirm.leaderboard import LEADERBOARD
 from hrnn_hpo.study.confirm.test_part import OPENINGS
-from hrnn_hpo.study.confirmation import Confirmation, Contender, Screened
+from hrnn_hpo.study.confirmation import Contender, Screened
 from hrnn_hpo.study.record import new_record, read_record, write_record
 from hrnn_hpo.study.report import rerun
 from hrnn_hpo.study.report.advice import named_space
@@ -178,21 +179,18 @@ def test_defaults_that_win_are_no_success_of_tuning(finished: Study) -> None:
 def confirm(study: Study, verdict: str, winner: int, defaults: int = 0) -> None:
     compared = {"difference": 0.031, "low": 0.012, "high": 0.052, "p": 0.002, "p_holm": 0.004}
     scores = {"search_value": 0.31, "scores": [0.25, 0.27], "mean": 0.26, "best_epoch": 3}
-    found = Confirmation(
-        verdict=verdict,  # type: ignore[arg-type]
+    found = confirmation_of(
+        [
+            Contender(trial=winner, **scores, **(compared if winner != defaults else {})),
+            Contender(trial=0 if winner else 3, **scores, **(compared if not winner else {})),
+        ],
+        verdict=verdict,
         winner=winner,
         defaults=defaults,
         raw_best=3,
         optimism=0.05,
         optimism_of_defaults=0.01,
-        objective="ndcg_at_10",
-        n_seeds=2,
         n_users=57,
-        redrawn=True,
-        contenders=[
-            Contender(trial=winner, **scores, **(compared if winner != defaults else {})),
-            Contender(trial=0 if winner else 3, **scores, **(compared if not winner else {})),
-        ],
     )
     study.set_user_attr(CONFIRMATION, found.content())
 

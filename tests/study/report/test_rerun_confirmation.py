@@ -1,6 +1,7 @@
 """The command that repeats a study asks for the same confirmation, in words that `tune` takes."""
 
 import pytest
+from confirmations import confirmation_of
 
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.search.space import SearchSpace
@@ -19,18 +20,8 @@ pytestmark = pytest.mark.usefixtures("tracker", "fake_experiment")
 
 def confirmed(n_challengers: int, n_screened: int) -> Confirmation:
     scores = {"search_value": 0.3, "scores": [0.3, 0.3], "mean": 0.3, "best_epoch": 3}
-    return Confirmation(
-        verdict="undecided",
-        winner=1,
-        defaults=0,
-        raw_best=1,
-        optimism=0.0,
-        optimism_of_defaults=0.0,
-        objective="ndcg_at_10",
-        n_seeds=2,
-        n_users=9,
-        redrawn=True,
-        contenders=[Contender(trial=trial, **scores) for trial in range(n_challengers + 1)],  # type: ignore[arg-type]
+    return confirmation_of(
+        [Contender(trial=trial, **scores) for trial in range(n_challengers + 1)],  # type: ignore[arg-type]
         screened=[Screened(trial, 0.3, [0.3], 0.3, False) for trial in range(1, n_screened + 1)],
     )
 

@@ -5,6 +5,7 @@ from typing import Any
 import optuna
 import pytest
 import yaml
+from confirmations import confirmation_of
 from optuna.trial import TrialState, create_trial
 from study_fakes import FakeTracker
 
@@ -14,7 +15,7 @@ from hrnn_hpo.search.space import SearchSpace
 from hrnn_hpo.study.attributes import CONFIGURATION, epoch_key
 from hrnn_hpo.study.confirm.leaderboard import LEADERBOARD, Leaderboard
 from hrnn_hpo.study.confirm.test_part import OPENINGS
-from hrnn_hpo.study.confirmation import Confirmation, Contender
+from hrnn_hpo.study.confirmation import Contender
 from hrnn_hpo.study.folders import study_folder
 from hrnn_hpo.study.record import read_record
 from hrnn_hpo.study.results.manage import delete_study
@@ -257,19 +258,8 @@ def test_no_gain_of_an_earlier_look_stays_where_the_defaults_win(
     scores = {"search_value": 0.3, "scores": [0.3, 0.3], "mean": 0.3, "best_epoch": 3}
     compared = {"difference": 0.02, "low": 0.01, "high": 0.03, "p": 0.01, "p_holm": 0.01}
     for winner, verdict in ((1, "yes"), (0, "no")):
-        found = Confirmation(
-            verdict=verdict,  # type: ignore[arg-type]
-            winner=winner,
-            defaults=0,
-            raw_best=1,
-            optimism=0.0,
-            optimism_of_defaults=0.0,
-            objective="ndcg_at_10",
-            n_seeds=2,
-            n_users=9,
-            redrawn=True,
-            contenders=[Contender(trial=0, **scores), Contender(trial=1, **scores, **compared)],
-        )
+        contenders = [Contender(trial=0, **scores), Contender(trial=1, **scores, **compared)]
+        found = confirmation_of(contenders, verdict=verdict, winner=winner)
         runs.log_confirmation(found)
         gain = tracker.by_role("study")[0]["tags"]["gain_over_defaults"]
         assert gain == ("0.02" if winner else "none")
