@@ -12,8 +12,7 @@ from hrnn_hpo.data.splits import REDRAWN
 from hrnn_hpo.search.space import SearchSpace
 from hrnn_hpo.study.attributes import CONFIGURATION, ROLE
 from hrnn_hpo.study.confirm.screening import default_n_screened
-from hrnn_hpo.study.confirm.settings import DEFAULT_SEEDS, wanted_settings
-from hrnn_hpo.study.confirm.verdict import default_n_confirmed
+from hrnn_hpo.study.confirm.settings import Settings, how_many, wanted_settings
 from hrnn_hpo.study.propose.pruners import is_pruner
 from hrnn_hpo.study.propose.samplers import SAMPLERS
 from hrnn_hpo.study.record import StudyRecord
@@ -54,7 +53,7 @@ def commands(
         n_screened = len(confirmation.screened) if len(confirmation.screened) > n_confirmed else 0
         if n_screened or default_n_screened(count_trials(list(trials)).done):
             told.append(("--screen", n_screened))
-    elif record.user_fraction is None and default_n_confirmed(count_trials(list(trials)).done, DEFAULT_SEEDS):
+    elif record.user_fraction is None and how_many(Settings(), count_trials(list(trials)).done, record).confirmed:
         told.append(("--confirm", 0))
     enqueued = _enqueued(trials)
     exports = [

@@ -26,9 +26,8 @@ def drop_files(study: Study) -> None:
     folder = study_folder(study)
     # Listed before the trials are read: the folder of a trial that starts meanwhile is not among them.
     found: list[Path] = []
-    with contextlib.suppress(
-        OSError
-    ):  # there is none yet, or the process that has the verdict just deleted all of them
+    # There is none yet, or the process that has the verdict just deleted all of them.
+    with contextlib.suppress(OSError):
         found = [path for path in folder.iterdir() if path.is_dir() and path.name.isdigit()]
     trials = last_attempts(study)
     wanted = {str(original_number(trial)) for trial in trials if is_lost(trial) or not trial.state.is_finished()}
