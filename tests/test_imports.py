@@ -17,6 +17,7 @@ ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "stores": {"errors"},
     "cores": set(),
+    "processes": set(),
     "files": {"errors"},
     "plain_data": set(),
     "pages": set(),
@@ -26,7 +27,7 @@ ALLOWED: dict[str, set[str]] = {
     "device": {"errors", "cores"},
     "data": {"errors", "config", "settings", "files", "pages", "pictures", "plain_data"},
     "model": {"errors", "config", "data", "files"},
-    "training": {"errors", "config", "data", "model"},
+    "training": {"errors", "config", "data", "model", "processes"},
     "evaluation": {"errors", "config", "data", "files"},
     "search": {"errors", "config", "settings", "plain_data"},
     "tracking": {"errors", "config", "stores"},
@@ -38,7 +39,7 @@ ALLOWED: dict[str, set[str]] = {
     "recommender": {"errors", "config", "settings", "data", "serving", "api"},
     "study": {
         *("errors", "config", "settings", "data", "model", "training", "evaluation"),
-        *("experiment", "search", "tracking", "stores", "files", "pages", "pictures", "cores"),
+        *("experiment", "search", "tracking", "stores", "files", "pages", "pictures", "cores", "processes"),
     },
 }
 # The rooms of study/ and the files beside them, lowest first: each imports from those above it in this list alone.

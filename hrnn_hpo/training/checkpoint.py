@@ -18,6 +18,7 @@ from torch import Tensor
 
 from hrnn_hpo.errors import ModelError, RunFailedError
 from hrnn_hpo.model.hrnn import HRNN
+from hrnn_hpo.processes import is_gone
 from hrnn_hpo.training.averaging import AveragedWeights
 from hrnn_hpo.training.optimizer import Optimizer
 from hrnn_hpo.training.progress import BegunEpoch, EpochReport, TrainingState
@@ -76,22 +77,10 @@ def remove_checkpoints(folder: Path, stem: str) -> None:
 def _remove_partials(folder: Path, stem: str) -> None:
     """Remove half-written checkpoints of processes that are gone: each may be as large as the model, three times."""
     for file in folder.glob(f"{stem}.partial-*"):
-        if _is_gone(file.suffix.removeprefix(".partial-")):
+        pid = file.suffix.removeprefix(".partial-")
+        if pid.isdecimal() and is_gone(int(pid)):
             with contextlib.suppress(OSError):
                 file.unlink(missing_ok=True)
-
-
-def _is_gone(pid: str) -> bool:
-    """Return whether no process of this machine has the number; where nobody can tell, it is not gone."""
-    if not pid.isdecimal() or os.name == "nt":  # there, os.kill(pid, 0) ends a process
-        return False
-    try:
-        os.kill(int(pid), 0)
-    except (ProcessLookupError, OverflowError):
-        return True
-    except OSError:
-        return False
-    return False
 
 
 def load_checkpoint(path: Path, model: HRNN, optimizer: Optimizer, averaged: AveragedWeights) -> TrainingState:

@@ -16,6 +16,7 @@ from optuna.samplers import RandomSampler
 from optuna.storages import BaseStorage, fail_stale_trials
 from optuna.trial import FrozenTrial, TrialState
 
+from hrnn_hpo.processes import is_gone
 from hrnn_hpo.study.attributes import WORKER
 from hrnn_hpo.study.optuna_quiet import experimental_allowed
 from hrnn_hpo.study.storage.stale_trials import retry_lost_trials
@@ -30,15 +31,7 @@ def this_worker() -> dict[str, Any]:
 
 def is_dead(worker: dict[str, Any] | None) -> bool:
     """Return whether a worker is known to be gone: a process of this machine that no longer runs."""
-    if not worker or worker["machine"] != _machine() or os.name == "nt":  # there, os.kill(pid, 0) ends a process
-        return False
-    try:
-        os.kill(worker["pid"], 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        return False
-    return _is_zombie(worker["pid"])
+    return worker is not None and worker["machine"] == _machine() and is_gone(worker["pid"])
 
 
 class Recovery:
@@ -76,10 +69,3 @@ def _machine() -> str:
     with contextlib.suppress(OSError):
         parts.append(str(Path("/proc/self/ns/pid").readlink()))
     return "/".join(parts)
-
-
-def _is_zombie(pid: int) -> bool:
-    """Return whether a process has ended and only waits for its parent to notice."""
-    with contextlib.suppress(OSError, IndexError):
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    return False
