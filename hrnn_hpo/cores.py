@@ -3,8 +3,8 @@
 GNU's OpenMP, which PyTorch's builds for Linux carry, lets threads spin for long where they wait for each other. On
 cores with other work the one that is waited for cannot run meanwhile, and two threads may train slower than one.
 Threads that sleep at once lose more to falling asleep and waking up than the work takes. Those that spin for a tenth
-of GNU's turns, then sleep, do well on busy and on quiet cores (scripts/benchmarks/busy_cores.py). The number of threads
-is not made to follow the load (OMP_DYNAMIC): figures depend on it.
+of GNU's turns, then sleep, do well on busy and on quiet cores (scripts/benchmarks/speed/busy_cores.py). The number of
+threads is not made to follow the load (OMP_DYNAMIC): figures depend on it.
 """
 
 import logging

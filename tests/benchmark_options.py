@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from rows import script_parser
+from scripts.benchmarks.kit.rows import script_parser
 
 
 def options_in(folder: Path, *arguments: str) -> argparse.Namespace:

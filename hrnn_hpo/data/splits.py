@@ -25,8 +25,8 @@ PROTOCOLS: tuple[Protocol, ...] = (
 )
 SINGLE_TRUTH: tuple[Protocol, ...] = ("personalize-last", "leave-one-out")  # the others ask for a set of coming events
 REDRAWN: tuple[Protocol, ...] = ("personalize", "personalize-last")  # `train_seed` draws users; the others cut in time
-# Simulated (scripts/benchmarks/held_back.py): the more users judge, the smaller the gain that they see. A search by
-# 60 % of them ends with winners as good as one by 80 % where it is screened, since the confirmation chooses too.
+# Simulated (scripts/benchmarks/search/held_back.py): the more users judge, the smaller the gain that they see. A search
+# by 60 % of them ends with winners as good as one by 80 % where it is screened, since the confirmation chooses too.
 SHARE_HELD_BACK = 0.4
 LEAST_HELD_BACK = 100
 LEAST_VALIDATION = 200  # users of which some are held back

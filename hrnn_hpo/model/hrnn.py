@@ -92,7 +92,7 @@ class RecurrentBlock(nn.Module):
         return x
 
 
-RANDOM_START, ITEM_START = 0.02, 0.1  # deviations of embeddings; scripts/benchmarks/item_start.py has others
+RANDOM_START, ITEM_START = 0.02, 0.1  # deviations of embeddings; scripts/benchmarks/quality/item_start.py has others
 
 
 class HRNN(nn.Module):

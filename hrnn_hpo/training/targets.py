@@ -16,8 +16,8 @@ from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.data.splits import SINGLE_TRUTH, Protocol, TrainPart
 from hrnn_hpo.model.further_heads import HORIZONS
 
-SHARE_UNKNOWN = 0.5  # of the steps; scripts/benchmarks/request_time.py compares a quarter with it
-AHEAD_OF_SETS = 1.5  # scripts/benchmarks/defaults.py has the logs that it was chosen on
+SHARE_UNKNOWN = 0.5  # of the steps; scripts/benchmarks/quality/request_time.py compares a quarter with it
+AHEAD_OF_SETS = 1.5  # scripts/benchmarks/quality/defaults.py has the logs that it was chosen on
 MOST_AHEAD = 255  # events between a step's own and its target: they are kept as bytes
 REQUESTS, FURTHER, AHEAD, TIES = (0, 1), (0, 2), (0, 3), (0, 4)  # beside seed and epoch: streams of their own
 

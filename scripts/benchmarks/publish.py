@@ -2,7 +2,7 @@
 
 Run: .venv/bin/python scripts/benchmarks/publish.py [--check]
 
-`<!-- table: NAME -->` … `<!-- end -->` holds what the `report` function of scripts/benchmarks/NAME.py makes of
+`<!-- table: NAME -->` … `<!-- end -->` holds what the `report` function of the benchmark NAME.py makes of
 docs/results/NAME.json, below the machine and the command that the rows tell of. `<!-- table: NAME KEY=VALUE -->` takes
 the rows with this setting alone. Everything outside the marks is written by hand and left alone. `--check` changes
 nothing and fails when the document says something else than the rows, or when a row is in no table.
@@ -14,9 +14,10 @@ import importlib
 import re
 import sys
 from pathlib import Path
+from types import ModuleType
 
-from rows import RESULTS, ROOT, read_rows
-from tables import sources
+from scripts.benchmarks.kit.rows import BENCHMARKS, RESULTS, ROOT, read_rows
+from scripts.benchmarks.kit.tables import sources
 
 DOCUMENT = ROOT / "docs" / "benchmarks.md"
 BLOCK = re.compile(r"<!-- table: (?P<name>\w+)(?P<filters>(?: [\w-]+=\S+)*) -->\n(?P<body>.*?)<!-- end -->", re.DOTALL)
@@ -41,7 +42,7 @@ def filled(text: str, folder: Path = RESULTS) -> str:
         if not rows:
             raise SystemExit(f"<!-- table: {name}{match['filters']} -->: no row of {folder / name}.json fits.")
         shown.setdefault(name, set()).update(rows)
-        body = importlib.import_module(name).report(rows)
+        body = benchmark(name).report(rows)
         opening = match[0].partition("\n")[0]
         return f"{opening}\n{sources(rows)}\n\n{body.strip()}\n<!-- end -->"
 
@@ -55,6 +56,14 @@ def filled(text: str, folder: Path = RESULTS) -> str:
     if hidden:
         raise SystemExit("no table of the document shows these rows:\n" + "\n".join(hidden))
     return text
+
+
+def benchmark(name: str) -> ModuleType:
+    """Return the module of a benchmark, whichever folder it lies in."""
+    files = list(BENCHMARKS.glob(f"*/{name}.py"))
+    if len(files) != 1:
+        raise SystemExit(f"docs/results/{name}.json: one benchmark of this name must be in {BENCHMARKS}/*/.")
+    return importlib.import_module(f"scripts.benchmarks.{files[0].parent.name}.{name}")
 
 
 def main() -> None:

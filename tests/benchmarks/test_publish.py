@@ -1,13 +1,14 @@
 """docs/benchmarks.md says what docs/results says, and nothing in docs/results is left out."""
 
 import re
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from publish import DOCUMENT, filled
-from rows import Row, write_row
+
+from scripts.benchmarks import publish
+from scripts.benchmarks.kit.rows import RESULTS, Row, write_row
+from scripts.benchmarks.publish import DOCUMENT, benchmark, filled
 
 TEXT = "# Title\n\nBy hand.\n\n<!-- table: speed threads=1 -->\nold\n<!-- end -->\n\nMore.\n"
 
@@ -16,7 +17,7 @@ TEXT = "# Title\n\nBy hand.\n\n<!-- table: speed threads=1 -->\nold\n<!-- end --
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Results of a benchmark `speed`, whose report lists its figures."""
     speed = SimpleNamespace(report=lambda rows: "\n".join(f"{k}: {r.figures['speed']}" for k, r in rows.items()))
-    monkeypatch.setitem(sys.modules, "speed", speed)
+    monkeypatch.setattr(publish, "benchmark", {"speed": speed}.__getitem__)
     write(tmp_path, "a", threads=1, speed=5)
     return tmp_path
 
@@ -67,6 +68,13 @@ def test_a_mark_without_rows_is_told(folder: Path) -> None:
 def test_marks_come_in_pairs(folder: Path, text: str) -> None:
     with pytest.raises(SystemExit, match="must have its"):
         filled(text, folder)
+
+
+def test_every_file_of_results_has_one_benchmark() -> None:
+    for file in RESULTS.glob("*.json"):
+        assert benchmark(file.stem).report
+    with pytest.raises(SystemExit, match=r"nothing\.json: one benchmark"):
+        benchmark("nothing")
 
 
 def test_every_link_of_the_contents_leads_to_a_heading() -> None:

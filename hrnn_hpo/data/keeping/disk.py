@@ -6,7 +6,8 @@ from pathlib import Path
 from hrnn_hpo.data.reading.source import LogFile, Source
 
 # Bytes of disk at the most while a log is prepared, per byte of its files: the staged table, what sorting spills, and
-# the arrays. Estimates: only Parquet's was looked at, on 30 million simulated events (scripts/benchmarks/prepare.py).
+# the arrays. Estimates: only Parquet's was looked at, on 30 million simulated events
+# (scripts/benchmarks/speed/prepare.py).
 _PER_BYTE = {"csv": 2.0, "jsonl": 1.2, "parquet": 6.0, "frame": 0.0}
 _PACKED = 5.0
 

@@ -14,9 +14,9 @@ between runs (evaluation/variances.py). The interval is the mean -+ t sqrt(V), w
 degrees of freedom: those of the users where runs hardly differ, those of the runs where they alone matter.
 (Satterthwaite 1946 has V_runs^2 in place of V_runs V, which takes an estimate from three runs for surer than it is.)
 
-scripts/benchmarks/intervals.py simulates how often one side misses, beside the bootstrap that draws users and runs
-anew (Owen 2007): it counts the rest three times where runs have no luck, and has too few runs to draw where they have
-much.
+scripts/benchmarks/search/intervals.py simulates how often one side misses, beside the bootstrap that draws users and
+runs anew (Owen 2007): it counts the rest three times where runs have no luck, and has too few runs to draw where they
+have much.
 """
 
 import math

@@ -8,7 +8,7 @@ its mean over them, with the search's own score as one more run where that was m
 These runs choose, so they prove nothing: the confirmation's verdict reads its own runs alone, on other seeds. Nor may
 they choose by those who judge. Where users are drawn anew, whom a confirmation's first ten runs validate only trains
 here (without that, equal configurations were called better in 3.5 % of first looks instead of 2.6 %: simulated,
-scripts/benchmarks/false_yes.py); elsewhere the held-back users stay closed.
+scripts/benchmarks/search/false_yes.py); elsewhere the held-back users stay closed.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,8 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 
 RunKey = tuple[int, int]  # trial, and which of its runs, from 0
-# Unless told: simulated (scripts/benchmarks/winners_curse.py), these numbers lose least against the runs they take, and
-# two confirmed configurations are called better no less often than one, whatever Holm's correction costs.
+# Unless told: simulated (scripts/benchmarks/search/winners_curse.py), these numbers lose least against the runs they
+# take, and two confirmed configurations are called better no less often than one, whatever Holm's correction costs.
 LEAST_SEARCHED, LARGE_SEARCH = 20, 60  # finished trials
 SCREENED, SCREENED_OF_LARGE = 5, 8
 CONFIRMED_OF_SCREENED = 2

@@ -35,7 +35,7 @@ choose by, and picks the winner by those scores alone. How they are judged:
 A run's score is its best epoch's, as in the search. Held-back users do not choose that epoch; redrawn ones do, which
 flatters all configurations alike, nearly. The means are for comparing, and the test users tell what a configuration is
 worth. A metric without a figure per user (coverage) has its runs as units: five of them cannot reach 5 %, eight can.
-`scripts/benchmarks/false_yes.py` simulates how often equal configurations are called better.
+`scripts/benchmarks/search/false_yes.py` simulates how often equal configurations are called better.
 """
 
 from collections.abc import Mapping, Sequence

@@ -34,8 +34,9 @@ from hrnn_hpo.study.resolution import Resolution
 
 FORECAST_KEY = "forecast"
 PRIOR_TRIALS = 3  # so many finished trials weigh as much as the forecast
-# Curves as recorded trainings on ml-100k show them (scripts/benchmarks/pruning.py): half of the final score is there
-# at once, the rest comes with a time constant of a fifth of the epochs; scores differ by a tenth and wobble by 3 %.
+# Curves as recorded trainings on ml-100k show them (scripts/benchmarks/search/pruning.py): half of the final score is
+# there at once, the rest comes with a time constant of a fifth of the epochs; scores differ by a tenth and wobble by
+# 3 %.
 DEPTH, RISE, SPREAD, WOBBLE = 0.5, 1 / 5, 0.1, 0.03
 # The standard deviation of a user's difference between two such trainings, as a share of the score: 1.5 on ml-100k
 # where one event is to be found, 1.0 where a tenth of the history is.

@@ -30,7 +30,8 @@ N_STEPS = 16  # of a hyperparameter's range
 MAX_AVERAGED = 60  # trials in an average
 LEAST_ACTIVE = 5  # trials in which a conditional hyperparameter has a part
 SURE = 2.0  # standard errors
-CAUTION = 1.4  # times the process's own deviation: it takes its parameters for known (scripts/benchmarks/answers.py)
+# Times the process's own deviation: it takes its parameters for known (scripts/benchmarks/search/answers.py).
+CAUTION = 1.4
 TOP = 4  # on the console
 
 

@@ -11,7 +11,8 @@ of surrogate.py: a Monte Carlo knowledge gradient of many trials, Frazier, Powel
 3. The best of them by score is what a further study would name beside the present best. Confirmation then chooses, so
    what is gained is the height that the better of both has above the present best.
 
-The statement is the 90 % point of that gain over all draws; scripts/benchmarks/answers.py measures how often it holds.
+The statement is the 90 % point of that gain over all draws; scripts/benchmarks/search/answers.py measures how often it
+holds.
 """
 
 from collections.abc import Mapping, Sequence
