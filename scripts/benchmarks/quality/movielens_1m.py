@@ -11,6 +11,7 @@ Run: .venv/bin/python scripts/benchmarks/quality/movielens_1m.py [--rows 'last-*
     known-0 … known-2  `leave-one-out` again, with a model that reads the time of a request: asked with and without it
     all-0 … all-2      the same, and items start near their neighbours (`item_start: neighbours`)
     all_ties-0 … -2    the same on the shuffled copy, with a new order of ties each epoch too (`shuffle_ties`)
+    users_ties-0 … -2  the same as `all_ties`, but items start near those of the same users (`item_start: users`)
 
 The figures to beat are Amazon's own for its HRNN (aws-samples notebooks): ndcg_at_10 .1142 and mrr_at_25 .0799 on
 `last` (whether seen items were kept is not known: both are given), precision_at_10 .1480 on `tenth` without seen
@@ -47,6 +48,7 @@ KINDS = {  # protocol, number of seeds, patience
     "known": ("leave-one-out", 3, None),
     "all": ("leave-one-out", 3, None),
     "all_ties": ("leave-one-out", 3, None),
+    "users_ties": ("leave-one-out", 3, None),
 }
 AMAZON = {  # kind: (seen items, metric, Amazon's figure, factor to reach)
     "last": [
@@ -65,7 +67,9 @@ CHANGES: dict[str, dict[str, object]] = {
     "known": KNOWN,
     "all": ALL,
     "all_ties": ALL | {"shuffle_ties": True},
+    "users_ties": KNOWN | {"item_start": "users", "shuffle_ties": True},
 }
+SHUFFLED = ("ties", "all_ties", "users_ties")  # are trained on a copy of their own for each seed
 TOLD = "test, request time known"  # the figures of a model that is told when the request is made
 N_EVENTS, N_WITHOUT_NEWEST_TENTH = 1_000_209, 897_450  # the second is Amazon's count too
 
@@ -73,7 +77,7 @@ N_EVENTS, N_WITHOUT_NEWEST_TENTH = 1_000_209, 897_450  # the second is Amazon's 
 def data_of(kind: str, seed: int, data: Path, folder: Path) -> Path:
     """Return the interactions that a row reads, writing those that are made here."""
     interactions = data / "interactions.csv"
-    if kind not in ("last", "ties", "all_ties", "five_core"):
+    if kind not in ("last", "five_core", *SHUFFLED):
         return interactions
     if kind == "five_core":
         return write_copy(interactions, folder / "five-core.csv", five_core)

@@ -52,8 +52,9 @@ class Log:
 
 READS = "**hrnn-hpo** that reads the request time"
 NEAR = f"{READS}, items start near neighbours"
-AT_USERS = "**hrnn-hpo**, items start near those of the same users, ties shuffled each epoch"
 ALSO_TIES = f"{NEAR}, ties shuffled each epoch"
+AT_USERS = "**hrnn-hpo**, items start near those of the same users, ties shuffled each epoch"
+READS_AT_USERS = f"{READS}, items start near those of the same users, ties shuffled each epoch"
 LOGS = {
     "ml-1m": Log(
         "ml-1m",
@@ -78,6 +79,8 @@ LOGS = {
             Ours("movielens_1m", "ties"),
             Ours("movielens_1m", "all_ties", ALSO_TIES),
             Ours("movielens_1m", "all_ties", ALSO_TIES, told=True),
+            Ours("movielens_1m", "users_ties", READS_AT_USERS),
+            Ours("movielens_1m", "users_ties", READS_AT_USERS, told=True),
         ),
         shuffled=True,
         trained="ml-1m-ties",
