@@ -181,9 +181,9 @@ def best_items(
     """
     logits = recommender.saved.model.score_after(outputs, own)
     scores = torch.softmax(logits, dim=1).cpu().numpy()  # (b, V)
-    candidates = scores
+    # Ranked as in evaluation: probabilities near 0 or 1 are equal in float32 where logits are not.
+    candidates = logits.cpu().numpy()
     if recommender.seen == "remove":
-        candidates = scores.copy()
         candidates[past] = -np.inf
     items = top_k(candidates, k)
     return items, np.take_along_axis(scores, np.maximum(items, 0), axis=1)
