@@ -195,7 +195,8 @@ def evaluate(
     The model is one in memory, a model folder or an address in MLflow's registry, `models:/NAME/VERSION`. `data` is
     what it was trained on, given as to `train`; what `train` returned knows it already. `protocol` and `split_seed`
     only confirm what the model was trained with; another one is refused, and so are other data, a model that trained
-    on everything, and a second opening without `again`. `rankings` is a file that gets one line per test user.
+    on everything, and a second opening without `again`. `seen` is remove, keep, or auto, as the model was validated:
+    None is the same. `rankings` is a file that gets one line per test user.
     `rankings_from` are files of lines {"user": id, "items": [best first]}, plain or packed with gzip, whose lists are
     evaluated on the same users under the same rule for seen items; a row has its file's name. `request_time="known"`
     adds the figures of the same model when it is told that each list is asked for at the time of the first truth event;
