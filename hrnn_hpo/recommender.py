@@ -85,8 +85,9 @@ class HRNNRecommender(BaseEstimator):  # type: ignore[misc]
 
         `users` is one user or several, all of the log unless given; one that the log does not have gets the popular
         items. `at` is when they ask, as in `hrnn_hpo.recommend`, for a model that reads `request_time`. Where X had
-        whole numbers for items or users the table has them too, users that are given as they are given. Raises NotFittedError before `fit`, DataError for what is no
-        user and for a time before a user's last event, ConfigError for what is no time or is not read.
+        whole numbers for items, or for users, the table has them too; users that are given stay as they are. Raises
+        NotFittedError before `fit`, DataError for what is no user and for a time before a user's last event,
+        ConfigError for what is no time or is not read.
         """
         check_is_fitted(self, "model_")
         recommender = recommender_of(self.model_)
