@@ -10,7 +10,7 @@ from strategies import dataset_of
 
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.data.synthetic import EPOCH, MINUTE, make_dataset
-from hrnn_hpo.errors import ConfigError
+from hrnn_hpo.errors import ConfigError, RunFailedError
 from hrnn_hpo.evaluation.protocols import rank
 from hrnn_hpo.experiment import save_experiment
 from hrnn_hpo.experiment import test_part as part_of
@@ -114,6 +114,15 @@ def test_scores_that_float32_cannot_tell_apart_keep_their_order_as_in_evaluation
     found = Recommender(SavedModel(None, model, small_configuration(), record, dataset)).recommend("u0")
     assert [entry.item for entry in found] == ["i01", "i03", "i02", "i00"]
     assert [entry.score for entry in found] == [1.0, 0.0, 0.0, 0.0]
+
+
+def test_a_model_without_numbers_for_scores_is_told_and_gives_no_empty_list() -> None:
+    dataset = dataset_of([[0]], n_items=4)
+    model = model_for(dataset)
+    torch.nn.init.constant_(model.item_bias, float("nan"))
+    record = SplitRecord("personalize", 0, dataset.content_hash, "keep")
+    with pytest.raises(RunFailedError, match="scores that are no numbers: its training diverged"):
+        Recommender(SavedModel(None, model, small_configuration(), record, dataset)).recommend("u0")
 
 
 def test_two_recommendations_in_a_row_are_the_same(saved: SavedModel) -> None:
