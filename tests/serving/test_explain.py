@@ -145,7 +145,7 @@ def test_where_nothing_is_recommended_an_item_must_be_named() -> None:
     recommender = Recommender(
         replace(recommender_for().saved, model=model_for(everything), histories=everything), "remove"
     )
-    with pytest.raises(ConfigError, match="User 'u0' has had every item of this model.* Name the item to explain"):
+    with pytest.raises(ConfigError, match=r"User 'u0' has had every item of this model.* Name the item to explain"):
         explain(recommender, "u0")
     assert explain(recommender, "u0", "i01").item == "i01"
 
