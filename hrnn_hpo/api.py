@@ -110,6 +110,7 @@ def train(
     when training diverges.
     """
     target = None if out is None else Path(out)
+    place = Path() if out is None else Path(out).resolve()  # while it is there: `.` is replaced by the model
     configuration = Configuration() if configuration is None else configuration
     if not isinstance(configuration, Configuration):
         raise ConfigError(
@@ -142,7 +143,7 @@ def train(
         fixed_epochs = _fixed_epochs(configuration) if refitting or configuration.protocol == "none" else None
         checkpoint = None
         if target is not None:
-            checkpoint = _checkpoint_file(target, experiment, refitting, objective, fixed_epochs)
+            checkpoint = _checkpoint_file(place, experiment, refitting, objective, fixed_epochs)
         result = run_experiment(
             experiment,
             device=device,
@@ -164,7 +165,7 @@ def train(
     if target is not None:
         trained.save(target)
         # The digest's exact length keeps model `m` from taking the checkpoints of an unfinished `m-large` away.
-        remove_checkpoints(target.parent, f".{glob.escape(target.name)}-{'?' * N_DIGEST}")
+        remove_checkpoints(place.parent, f".{glob.escape(place.name)}-{'?' * N_DIGEST}")
     return trained
 
 
@@ -195,7 +196,8 @@ def evaluate(
     The model is one in memory, a model folder or an address in MLflow's registry, `models:/NAME/VERSION`. `data` is
     what it was trained on, given as to `train`; what `train` returned knows it already. `protocol` and `split_seed`
     only confirm what the model was trained with; another one is refused, and so are other data, a model that trained
-    on everything, and a second opening without `again`. `rankings` is a file that gets one line per test user.
+    on everything, and a second opening without `again`. `seen` is remove, keep, or auto, as the model was validated:
+    None is the same. `rankings` is a file that gets one line per test user.
     `rankings_from` are files of lines {"user": id, "items": [best first]}, plain or packed with gzip, whose lists are
     evaluated on the same users under the same rule for seen items; a row has its file's name. `request_time="known"`
     adds the figures of the same model when it is told that each list is asked for at the time of the first truth event;
@@ -275,6 +277,6 @@ def _count_opening(model: ModelLike, saved: SavedModel) -> None:
 
 
 def _checkpoint_file(out: Path, experiment: Experiment, refit: bool, objective: str, fixed_epochs: int | None) -> Path:
-    """Return where an unfinished run of just this training keeps its state."""
+    """Return where an unfinished run of just this training keeps its state: beside its model's resolved folder."""
     digest = training_digest(experiment, objective, "refit" if refit else "train", fixed_epochs)
     return out.parent / f".{out.name}-{digest[:N_DIGEST]}.checkpoint"

@@ -95,7 +95,8 @@ def open_test_users(
             f"{name}: its test users were opened {record.test_openings} time(s) before; figures are honest once. "
             "Say --again to open them again, and report it."
         )
-    experiment = prepare_experiment(dataset, saved.configuration, seen or record.seen, refit=record.refit)
+    own_way = record.seen if seen in (None, "auto") else seen  # as where the model recommends
+    experiment = prepare_experiment(dataset, saved.configuration, own_way, refit=record.refit)
     part = test_part(experiment)
     _require_disjoint(experiment, name)
     if request_time == "known" and saved.model.request_time is None:

@@ -75,7 +75,9 @@ class HRNNRecommender(BaseEstimator):  # type: ignore[misc]
         self.metrics_ = self.model_.metrics
         self.best_epoch_ = self.model_.result.best_epoch
         self.n_users_, self.n_items_ = dataset.n_users, dataset.n_items
-        self._item_dtype = _whole_numbers(X, given["item"])
+        self._user_dtype, self._item_dtype = (
+            _whole_numbers(X, given[name], _COLUMNS[name]) for name in ("user", "item")
+        )
         return self
 
     def recommend(self, users: Any = None, k: int = 10, at: TimeLike = None) -> pd.DataFrame:
@@ -83,13 +85,15 @@ class HRNNRecommender(BaseEstimator):  # type: ignore[misc]
 
         `users` is one user or several, all of the log unless given; one that the log does not have gets the popular
         items. `at` is when they ask, as in `hrnn_hpo.recommend`, for a model that reads `request_time`. Where X had
-        whole numbers for items the table has them too. Raises NotFittedError before `fit`, DataError for what is no
-        user and for a time before a user's last event, ConfigError for what is no time or is not read.
+        whole numbers for items, or for users, the table has them too; users that are given stay as they are. Raises
+        NotFittedError before `fit`, DataError for what is no user and for a time before a user's last event,
+        ConfigError for what is no time or is not read.
         """
         check_is_fitted(self, "model_")
         recommender = recommender_of(self.model_)
         names = recommender.saved.histories
-        asked = list(names.user_ids.tolist() if users is None else _each(users))
+        everybody = pd.Series(names.user_ids.astype(object), dtype=object).astype(self._user_dtype)
+        asked = list(everybody if users is None else _each(users))
         time = request_seconds(at)
         items, scores = recommender.recommend_many([id_text(user) for user in asked], k, [time] * len(asked))
         found = items >= 0  # (R, k); -1 pads
@@ -129,12 +133,15 @@ def _each(users: Any) -> Iterable[Any]:
     return [users] if isinstance(users, str) or np.ndim(users) == 0 else users
 
 
-def _whole_numbers(X: Any, column: Any) -> Any:
-    """Return the type of a table's column of whole numbers, those of its categories included; else `str`."""
+def _whole_numbers(X: Any, column: Any, usual: Any) -> Any:
+    """Return the type of a table's column of whole numbers, those of its categories included; else `str`.
+
+    The column is the one with our own name, `usual`, unless it is given.
+    """
     if not isinstance(X, pd.DataFrame):
         return str
     labels = [str(label) for label in X.columns]
-    name = str(_COLUMNS["item"] if column is None else column)
+    name = str(usual if column is None else column)
     dtype = X.iloc[:, labels.index(name) if name in labels else int(name) - 1].dtype  # a number counts from 1
     dtype = getattr(dtype, "categories", pd.Index([], dtype=object)).dtype if dtype.name == "category" else dtype
     return getattr(dtype, "numpy_dtype", dtype) if pd.api.types.is_integer_dtype(dtype) else str

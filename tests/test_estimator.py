@@ -169,7 +169,9 @@ def test_recommend_takes_one_user_a_column_or_everybody(fitted: HRNNRecommender,
     pd.testing.assert_frame_equal(fitted.recommend(pd.Series([3]), 2), one)
     pd.testing.assert_frame_equal(fitted.recommend(np.array([3]), 2), one)
     assert fitted.recommend("3", 2)["item"].tolist() == one["item"].tolist()
-    assert len(fitted.recommend(k=1)) == table["userId"].nunique()
+    everybody = fitted.recommend(k=1)
+    assert everybody["user"].dtype == np.int64  # as in the table, like items
+    assert sorted(everybody["user"]) == sorted(table["userId"].unique())
     assert fitted.recommend([], 2).empty
 
 

@@ -21,7 +21,7 @@ from hrnn_hpo.data.fingerprint import with_content_hash
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.data.splits import EvalPart, make_split
 from hrnn_hpo.data.synthetic import make_dataset, markov
-from hrnn_hpo.errors import ConfigError, DataError
+from hrnn_hpo.errors import ConfigError, DataError, RunFailedError
 from hrnn_hpo.evaluation.metrics import METRICS
 from hrnn_hpo.experiment import (
     compare_baselines,
@@ -32,6 +32,7 @@ from hrnn_hpo.experiment import (
     run_experiment,
 )
 from hrnn_hpo.experiment import run as experiment_run
+from hrnn_hpo.model.hrnn import HRNN
 from hrnn_hpo.training.progress import EpochReport
 from hrnn_hpo.training.trainer import fit
 
@@ -54,6 +55,21 @@ def test_a_run_reports_validation_metrics_of_its_best_epoch() -> None:
     assert best.metrics["ndcg_at_10"] == max(report.metrics["ndcg_at_10"] for report in result.history)
     assert set(METRICS) <= set(result.metrics)
     assert result.n_parameters == sum(parameter.numel() for parameter in result.model.parameters())
+
+
+def test_a_model_that_nobody_validates_has_scores_after_its_last_update(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loss is seen before an update: the last one may leave any weights."""
+
+    def diverging(model: HRNN, *given: Any, **named: Any) -> Any:
+        result = fit(model, *given, **named)
+        with torch.no_grad():
+            model.norm.weight.fill_(3e38)
+        return result
+
+    monkeypatch.setattr(experiment_run, "fit", diverging)
+    experiment = prepare_experiment(DATASET, small_configuration("none", epochs=1))
+    with pytest.raises(RunFailedError, match=r"Every score must be a number.*lower learning_rate"):
+        run_experiment(experiment, device="cpu", fixed_epochs=1, validate=False)
 
 
 def test_each_epochs_users_are_told_and_their_mean_is_its_score() -> None:

@@ -60,9 +60,12 @@ def evaluate(
         ),
     ] = "unknown",
     seen: Annotated[
-        Literal["auto", "remove", "keep"] | None,
-        typer.Option("--seen", help="Items of the input in the ranking; the model's own way if unset."),
-    ] = None,
+        Literal["auto", "remove", "keep"],
+        typer.Option(
+            "--seen",
+            help="Whether items of the input may be ranked: remove, keep, or auto, as the model was validated.",
+        ),
+    ] = "auto",
     again: Annotated[bool, typer.Option("--again", help="Open the test users once more; the result says so.")] = False,
     device: options.Device = "auto",
     tracking_uri: options.TrackingUri = None,

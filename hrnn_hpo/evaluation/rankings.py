@@ -132,8 +132,9 @@ def read_rankings(path: Path, dataset: Dataset, part: EvalPart, *, seen: Seen, a
         n_seen += len(new) < len(ranked)
         shown = (listed if seen == "keep" else new)[:LIST_LENGTH]
         n_unknown += shown.count(UNKNOWN)
-        n_short += len(shown) < LIST_LENGTH
-        n_few_new += len(new) < min(LIST_LENGTH, dataset.n_items - len(own))
+        n_new = min(LIST_LENGTH, dataset.n_items - len(own))
+        n_short += len(shown) < (min(LIST_LENGTH, dataset.n_items) if seen == "keep" else n_new)
+        n_few_new += len(new) < n_new
         found.top_items[row, : len(shown)] = shown
         found.new_items[row, : len(new)] = new[:LIST_LENGTH]
     if problems:

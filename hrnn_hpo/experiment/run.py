@@ -16,17 +16,20 @@ from numpy.typing import NDArray
 from hrnn_hpo.config import Configuration
 from hrnn_hpo.cores import default_threads
 from hrnn_hpo.device import Device, resolve_device, undisturbed_caller
-from hrnn_hpo.errors import ConfigError
+from hrnn_hpo.errors import ConfigError, RunFailedError
 from hrnn_hpo.evaluation.metrics import METRICS
 from hrnn_hpo.evaluation.protocols import UserMetric
 from hrnn_hpo.experiment.figures import evaluate_model, popularity_figure
 from hrnn_hpo.experiment.prepared import Experiment
+from hrnn_hpo.model.encode import encode
 from hrnn_hpo.model.hrnn import HRNN
 from hrnn_hpo.settings import nearest
 from hrnn_hpo.training.item_start import item_vectors
 from hrnn_hpo.training.progress import EpochReport
 from hrnn_hpo.training.stopping import Validation
 from hrnn_hpo.training.trainer import fit
+
+N_ASKED = 8  # users whose scores are looked at where nobody validates
 
 
 @dataclass(frozen=True)
@@ -109,6 +112,8 @@ def run_experiment(
             checkpoint=checkpoint,
             fixed_epochs=fixed_epochs,
         )
+        if part is None:
+            _require_numbers(model, experiment)
     return ExperimentResult(
         model=model,
         configuration=configuration.model_copy(
@@ -124,3 +129,20 @@ def run_experiment(
         n_parameters=sum(parameter.numel() for parameter in model.parameters()),
         seconds=time.perf_counter() - began,
     )
+
+
+def _require_numbers(model: HRNN, experiment: Experiment) -> None:
+    """Raise RunFailedError where the last update has left scores that are no numbers: no loss and nobody else sees it.
+
+    Asked for a few training users, since one user's scores have the weights of all.
+    """
+    dataset, some = experiment.dataset, experiment.train.take(np.arange(min(N_ASKED, len(experiment.train.users))))
+    starts = np.asarray(dataset.user_offsets)[some.users]
+    outputs = encode(model, experiment.inputs, starts, np.maximum(some.lengths(dataset), 1))
+    with torch.no_grad():
+        finite = bool(torch.isfinite(model.score(model.readout(outputs))).all())
+    if not finite:
+        raise RunFailedError(
+            "Every score must be a number, but the last update has left some that are none; a lower learning_rate "
+            "usually helps."
+        )

@@ -60,14 +60,15 @@ def explain(
     """Return what counts for an item, the user's best one unless it is named.
 
     `on_progress` is told (events done, events to do). `at` is when recommendations are asked for, in unix seconds;
-    without the last event the gap before it is longer. Raises ConfigError for a user without history and for an item
-    that the model does not know, and what `Recommender.recommend` raises for a time.
+    without the last event the gap before it is longer. Raises ConfigError for a user without history, for one to whom
+    nothing is recommended where no item is named, and for an item that the model does not know, and what
+    `Recommender.recommend` raises for a time.
     """
     history = recommender.history(user_id)
     n = history.n_events
     if n == 0:
         raise ConfigError(f"User {user_id!r} has no history in this model: there is nothing to explain.")
-    chosen = item_id if item_id is not None else recommender.recommend(user_id, 1, at)[0].item
+    chosen = item_id if item_id is not None else _best_item(recommender, user_id, at)
     item = code_of(history.item_ids, chosen)
     if item is None:
         raise ConfigError(f"Item {chosen!r} is not in this model's catalogue.")
@@ -100,6 +101,16 @@ def explain(
             for event, log_without in zip(newest, without, strict=True)
         ],
     )
+
+
+def _best_item(recommender: Recommender, user_id: str, at: int | None) -> str:
+    best = recommender.recommend(user_id, 1, at)
+    if not best:
+        raise ConfigError(
+            f"User {user_id!r} has had every item of this model, and seen items are removed: nothing is recommended. "
+            "Name the item to explain."
+        )
+    return best[0].item
 
 
 def _without(history: Dataset, left_out: NDArray[np.int64]) -> Dataset:

@@ -17,7 +17,7 @@ from hrnn_hpo.data.repeats import OwnItems, own_items_after
 from hrnn_hpo.data.requests import NO_REQUEST_TIME, requests_after
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.data.splits import expand_ranges
-from hrnn_hpo.errors import ConfigError
+from hrnn_hpo.errors import ConfigError, RunFailedError
 from hrnn_hpo.evaluation.protocols import SCORE_BLOCK_BYTES, Seen, top_k
 from hrnn_hpo.model.encode import encode
 from hrnn_hpo.model.folder import SavedModel
@@ -177,13 +177,17 @@ def best_items(
     """Return the `k` best items for outputs (b, H), best first, -1 pads, and their scores, both (b, k).
 
     `own` is what the model mixes in. `past` is (rows, items) of all that the rows had, in any order, which leaves their
-    lists where seen items are removed.
+    lists where seen items are removed. Raises RunFailedError for scores that are no numbers.
     """
     logits = recommender.saved.model.score_after(outputs, own)
     scores = torch.softmax(logits, dim=1).cpu().numpy()  # (b, V)
-    candidates = scores
+    # Ranked as in evaluation: probabilities near 0 or 1 are equal in float32 where logits are not.
+    candidates = logits.cpu().numpy()
+    if np.isnan(candidates.max(initial=0.0)):
+        raise RunFailedError(
+            "The model has scores that are no numbers: its training diverged, at a high learning_rate."
+        )
     if recommender.seen == "remove":
-        candidates = scores.copy()
         candidates[past] = -np.inf
     items = top_k(candidates, k)
     return items, np.take_along_axis(scores, np.maximum(items, 0), axis=1)

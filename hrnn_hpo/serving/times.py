@@ -44,11 +44,13 @@ def unix_seconds(value: Any) -> int:
     return int(value)
 
 
-def context_seconds(value: Any) -> int:
-    """Return `unix_seconds` of a context's value, which may be a number's digits: contexts hold texts.
+def context_seconds(value: Any) -> int | None:
+    """Return `unix_seconds` of a context's value, which may be a number's digits: contexts hold texts. None is unknown.
 
     Eight digits are a day of ISO 8601 (20261126), as where a log is read: as seconds they would be one of 1970.
     """
+    if value is None:  # null, as a field that is left out
+        return None
     if isinstance(value, str) and _DIGITS.fullmatch(value) and not re.fullmatch("[0-9]{8}", value):
         number = float(value)
         value = int(number) if number.is_integer() else number
@@ -56,18 +58,18 @@ def context_seconds(value: Any) -> int:
 
 
 def time_in_context(line: Mapping[str, Any]) -> int | None:
-    """Return when the user of a line asks, by its context, in unix seconds; None where it does not say.
+    """Return when the user of a line asks, by its context, in unix seconds; None where it does not say, or says null.
 
     Raises DataError for a context that holds something else, ConfigError for what is no time.
     """
-    context = line.get(CONTEXT, {})
+    context = line.get(CONTEXT)
+    if context is None:
+        return None
     if not isinstance(context, dict) or context.keys() - {REQUEST_TIME}:
         shown = json.dumps(context, default=str)[:MAX_SHOWN]
         raise DataError(f'"{CONTEXT}" must be an object with the key "{REQUEST_TIME}" alone, but got {shown}.')
-    if REQUEST_TIME not in context:
-        return None
     try:
-        return context_seconds(context[REQUEST_TIME])
+        return context_seconds(context.get(REQUEST_TIME))
     except ValueError as error:
         raise ConfigError(f'"{REQUEST_TIME}" {error}.') from None
 
@@ -77,9 +79,7 @@ def request_seconds(at: TimeLike) -> int | None:
 
     Raises ConfigError for what is no time.
     """
-    if at is None:
-        return None
-    if at == NOW:
+    if isinstance(at, str) and at == NOW:  # an array is equal to it item by item
         return int(time.time())
     try:
         return context_seconds(at)

@@ -38,7 +38,8 @@ class NegativeSampler:
         draws = np.searchsorted(self.cumulative, rng.random(self.n_negatives), side="right")
         items = np.unique(np.minimum(draws, len(self.cumulative) - 1))
         q = self.cumulative[items] - np.where(items > 0, self.cumulative[items - 1], 0.0)
-        return items, np.log(-np.expm1(self.n_negatives * np.log1p(-q))).astype(np.float32)
+        with np.errstate(divide="ignore"):  # the q of a catalogue's only item is 1
+            return items, np.log(-np.expm1(self.n_negatives * np.log1p(-q))).astype(np.float32)
 
 
 @dataclass(frozen=True)

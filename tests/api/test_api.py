@@ -72,6 +72,22 @@ def test_an_interrupted_train_goes_on_when_it_is_started_again(
     assert names(tmp_path) == ["model", "stopped"]
 
 
+def test_a_run_into_the_working_folder_goes_on_too(
+    tmp_path: Path, data: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    with pytest.raises(KeyboardInterrupt):
+        api.train(data, ".", configuration=small_configuration(), device="cpu", on_epoch=stop_after_the_first)
+    epochs: list[int] = []
+    api.train(
+        data, ".", configuration=small_configuration(), device="cpu", on_epoch=lambda one: epochs.append(one.epoch)
+    )
+    assert epochs == [2, 3]
+    assert names(tmp_path / "here") == names(model)
+    assert names(tmp_path) == ["here", "model"]
+
+
 def stop_after_the_first(report: EpochReport) -> None:
     raise KeyboardInterrupt
 

@@ -202,6 +202,12 @@ def test_seen_is_the_models_own_unless_told(model: Path, data: Path) -> None:
     assert api.evaluate(model, data, seen="remove", again=True, device="cpu").seen == "remove"
 
 
+def test_auto_is_what_the_model_was_validated_with_as_where_it_recommends() -> None:
+    dataset = markov(n_users=60)  # full of repeats: of the log `auto` would make keep
+    model = api.train(dataset, configuration=small_configuration(), seen="remove", device="cpu")
+    assert api.evaluate(model, seen="auto").seen == api.recommender_of(model, "auto").seen == "remove"
+
+
 def test_a_custom_metric_goes_through_train_and_evaluate(tmp_path: Path, data: Path) -> None:
     extra = {"share_of_hits": lambda top_items, truth: truth.hits(top_items).mean(axis=1)}
     trained = api.train(

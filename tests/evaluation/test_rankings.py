@@ -86,6 +86,15 @@ def test_seen_items_leave_the_list_and_later_ones_move_up(tmp_path: Path) -> Non
     ]
 
 
+@pytest.mark.parametrize(("seen", "items"), [("keep", ["i02", "i01", "i00"]), ("remove", ["i02", "i01"])])
+def test_a_list_of_all_that_a_small_catalogue_has_is_not_called_short(tmp_path: Path, seen: Any, items: Any) -> None:
+    dataset = dataset_of([[0, 1]], n_items=3)
+    part, path = eval_part_of(dataset), tmp_path / "r.jsonl"
+    assert read_rankings(write(path, line("u0", *items)), dataset, part, seen=seen, apart=True).notes == []
+    [note] = read_rankings(write(path, line("u0", *items[1:])), dataset, part, seen=seen).notes
+    assert "1 lists are shorter than 25" in note
+
+
 def test_unknown_items_keep_their_places_and_other_users_are_left_out(tmp_path: Path) -> None:
     path = write(tmp_path / "r.jsonl", line("u0", "new", "i01"), line("u1", "i03"), line("u2", "i00"), line("x"))
     found = read_rankings(path, LOG, PART, seen="keep")

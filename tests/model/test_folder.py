@@ -1,4 +1,4 @@
-"""The model folder: what comes back, what never enters it, and what is refused."""
+"""The model folder: what comes back, what never enters it, and what it may replace."""
 
 import errno
 import json
@@ -11,19 +11,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from model_folders import CHANGES, FILES, log_of, record_of, saved
 from small_runs import inputs_of, model_for, same_weights, small_configuration
 
-from hrnn_hpo.config import Configuration
 from hrnn_hpo.data.featurize import AS_IT_IS, ValueScale
 from hrnn_hpo.data.schema import Dataset
-from hrnn_hpo.data.splits import Protocol, Split, make_split
+from hrnn_hpo.data.splits import Protocol, make_split
 from hrnn_hpo.data.synthetic import make_dataset
 from hrnn_hpo.errors import ModelError, RunFailedError
 from hrnn_hpo.model import folder as model_folder
 from hrnn_hpo.model.encode import encode
 from hrnn_hpo.model.folder import (
-    SavedModel,
-    SplitRecord,
     count_test_opening,
     keep_model,
     load_model,
@@ -34,28 +32,6 @@ from hrnn_hpo.model.folder import (
 from hrnn_hpo.model.hrnn import HRNN
 from hrnn_hpo.model.inputs import pack
 
-FILES = ["config.yaml", "histories.safetensors", "split.json", "vocabulary.json", "weights.safetensors"]
-CHANGES = {"architecture": "hierarchical", "n_blocks": 2, "recency_mask": True}
-
-
-def log_of(n_users: int = 30, n_events: int = 12) -> Dataset:
-    """Every event has a time of its own, so that each can be looked for in a folder."""
-    return make_dataset(
-        [
-            [
-                (
-                    f"i{(user + step) % 7}é",
-                    1000 * user + step,
-                    "buy" if step % 2 else "view",
-                    float(step),
-                    f"s{step // 4}",
-                )
-                for step in range(n_events)
-            ]
-            for user in range(n_users)
-        ]
-    )
-
 
 @pytest.fixture(scope="module")
 def dataset() -> Dataset:
@@ -65,23 +41,6 @@ def dataset() -> Dataset:
 @pytest.fixture
 def model(dataset: Dataset) -> HRNN:
     return model_for(dataset, **CHANGES)
-
-
-def record_of(split: Split, dataset: Dataset) -> SplitRecord:
-    return SplitRecord(
-        protocol=split.protocol,
-        split_seed=split.seed,
-        data_hash=dataset.content_hash,
-        seen="keep",
-        validation_metrics={"ndcg_at_10": 0.1 + 0.2},
-    )
-
-
-def saved(folder: Path, model: HRNN, dataset: Dataset, protocol: Protocol = "personalize") -> SavedModel:
-    split = make_split(dataset, protocol, 0)
-    configuration: Configuration = small_configuration(protocol, **CHANGES)
-    write_model(folder, keep_model(model, configuration, dataset, split, record_of(split, dataset)))
-    return load_model(folder)
 
 
 def test_a_saved_model_comes_back_bit_for_bit(tmp_path: Path, model: HRNN, dataset: Dataset) -> None:
@@ -278,111 +237,16 @@ def test_a_write_that_fails_leaves_the_older_model_and_nothing_else(
     assert same_weights(load_model(folder).model, model)
 
 
-@pytest.fixture(scope="module")
-def intact(tmp_path_factory: pytest.TempPathFactory, dataset: Dataset) -> Path:
-    folder = tmp_path_factory.mktemp("intact") / "model"
-    saved(folder, model_for(dataset, **CHANGES), dataset)
-    return folder
+@pytest.fixture
+def folder(tmp_path: Path, model: HRNN, dataset: Dataset) -> Path:
+    written = saved(tmp_path / "model", model, dataset).folder
+    assert written is not None
+    return written
 
 
 @pytest.fixture
-def copy(tmp_path: Path, intact: Path) -> Path:
-    return Path(shutil.copytree(intact, tmp_path / "model"))
-
-
-@pytest.mark.parametrize("name", FILES)
-def test_a_missing_file_is_a_model_error(copy: Path, name: str) -> None:
-    (copy / name).unlink()
-    with pytest.raises(ModelError, match=r"is missing|is a damaged model folder"):
-        load_model(copy)
-
-
-@pytest.mark.parametrize("left", [0, 7, 0.5])
-@pytest.mark.parametrize("name", FILES)
-def test_a_torn_file_is_a_model_error(copy: Path, name: str, left: float) -> None:
-    content = (copy / name).read_bytes()
-    (copy / name).write_bytes(content[: int(len(content) * left) if left == 0.5 else int(left)])
-    with pytest.raises(ModelError, match="is a damaged model folder"):
-        load_model(copy)
-
-
-@pytest.mark.parametrize(
-    ("name", "content"),
-    [
-        ("split.json", "[]"),
-        ("split.json", '{"format": 1}'),
-        ("split.json", '{"format": 1, "protocol": "personalize", "unknown": 1}'),
-        ("vocabulary.json", "[]"),
-        ("vocabulary.json", '{"items": ["a"], "users": [], "event_types": []}'),
-        ("vocabulary.json", '{"items": null, "users": null, "event_types": null}'),
-        ("config.yaml", "hyperparameters: {hidden_dimensions: 3}"),
-        ("config.yaml", "hyperparameters: {hidden_dimension: 16}"),
-        ("config.yaml", "- just\n- a list"),
-    ],
-)
-def test_a_file_of_another_content_is_a_model_error(copy: Path, name: str, content: str) -> None:
-    (copy / name).write_text(content)
-    with pytest.raises(ModelError, match="is a damaged model folder"):
-        load_model(copy)
-
-
-def test_a_configuration_cut_at_a_lines_end_is_a_model_error(copy: Path) -> None:
-    lines = (copy / "config.yaml").read_text("utf-8").splitlines(keepends=True)
-    (copy / "config.yaml").write_text("".join(lines[:-1]), "utf-8")
-    with pytest.raises(ModelError, match=r"config\.yaml is not the one"):
-        load_model(copy)
-
-
-@pytest.mark.parametrize("name", FILES)
-def test_a_file_of_another_model_of_the_same_shape_is_a_model_error(copy: Path, tmp_path: Path, name: str) -> None:
-    # As many users, items and kinds of events, under other names and with other items: all of it would load.
-    log = log_of()
-    other = replace(log, items=np.roll(log.items, 1), item_ids=np.array([f"j{item}" for item in range(7)]))
-    split = make_split(other, "personalize", 0)
-    kept = keep_model(
-        model_for(other, seed=1, **CHANGES),
-        small_configuration(seed=1, **CHANGES),
-        other,
-        split,
-        record_of(split, other),
-    )
-    write_model(tmp_path / "other", kept)
-    shutil.copy(tmp_path / "other" / name, copy / name)
-    with pytest.raises(ModelError, match=r"is a damaged model folder \(\S+ is not the one that was written"):
-        load_model(copy)
-
-
-def test_a_folder_that_knows_its_configuration_alone_is_read(copy: Path) -> None:
-    record = json.loads((copy / "split.json").read_text("utf-8"))
-    record["config_sha256"] = record.pop("sha256")["config.yaml"]
-    (copy / "split.json").write_text(json.dumps(record), "utf-8")
-    assert load_model(copy).split.sha256 == {"config.yaml": record["config_sha256"]}
-
-
-def test_a_record_holds_what_is_read_and_an_earlier_one_may_hold_a_train_seed(copy: Path) -> None:
-    record = json.loads((copy / "split.json").read_text("utf-8"))
-    assert "train_seed" not in record
-    (copy / "split.json").write_text(json.dumps(record | {"train_seed": None}), "utf-8")
-    assert load_model(copy).split == read_record(copy)
-
-
-def test_another_format_is_refused_by_its_number(copy: Path) -> None:
-    record = json.loads((copy / "split.json").read_text())
-    (copy / "split.json").write_text(json.dumps({**record, "format": 99}))
-    with pytest.raises(ModelError, match="but got 99"):
-        load_model(copy)
-
-
-def test_a_folder_that_is_none_says_what_writes_one(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"is not a model folder.*hrnn-hpo train"):
-        load_model(tmp_path)
-    with pytest.raises(ModelError, match="is not a model folder"):
-        load_model(tmp_path / "nowhere")
-
-
-@pytest.fixture
-def full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have the disk fill up at split.json, the last file of a folder."""
+def full_disk(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the disk fill up at split.json, the last file of a folder, from now on."""
     write = Path.write_text
 
     def refuse(path: Path, *arguments: Any, **options: Any) -> int:
@@ -395,27 +259,27 @@ def full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("full_disk")
-def test_a_disk_that_fills_up_at_the_last_file_is_a_failed_run_and_leaves_nothing(copy: Path) -> None:
-    saved = load_model(copy)
-    target = copy.parent / "again"
-    before = sorted(copy.parent.iterdir())
+def test_a_disk_that_fills_up_at_the_last_file_is_a_failed_run_and_leaves_nothing(folder: Path) -> None:
+    saved = load_model(folder)
+    target = folder.parent / "again"
+    before = sorted(folder.parent.iterdir())
     with pytest.raises(RunFailedError, match=r"again: the model cannot be written \(.*No space left"):
         write_model(target, saved)
-    assert sorted(copy.parent.iterdir()) == before
+    assert sorted(folder.parent.iterdir()) == before
 
 
 @pytest.mark.usefixtures("full_disk")
-def test_an_opening_that_cannot_be_written_down_is_a_failed_run(copy: Path) -> None:
-    before = read_record(copy)
+def test_an_opening_that_cannot_be_written_down_is_a_failed_run(folder: Path) -> None:
+    before = read_record(folder)
     with pytest.raises(RunFailedError, match=r"split.json: .*opening of the test users.*\(No space left on device\)"):
-        count_test_opening(copy)
-    assert read_record(copy) == before
-    assert sorted(file.name for file in copy.iterdir()) == FILES
+        count_test_opening(folder)
+    assert read_record(folder) == before
+    assert sorted(file.name for file in folder.iterdir()) == FILES
 
 
-def test_openings_of_the_test_data_are_counted(copy: Path) -> None:
-    before = read_record(copy)
+def test_openings_of_the_test_data_are_counted(folder: Path) -> None:
+    before = read_record(folder)
     for _ in range(2):
-        count_test_opening(copy)
-    assert read_record(copy) == replace(before, test_openings=2)
-    assert sorted(file.name for file in copy.iterdir()) == FILES
+        count_test_opening(folder)
+    assert read_record(folder) == replace(before, test_openings=2)
+    assert sorted(file.name for file in folder.iterdir()) == FILES

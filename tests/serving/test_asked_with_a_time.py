@@ -160,13 +160,19 @@ def test_now_is_now() -> None:
     assert before <= found <= time.time()
 
 
-@pytest.mark.parametrize("wrong", ["noon", "", True, -1, 1.7e12, math.nan, "1700000000000", [5], "9" * 5000])
+@pytest.mark.parametrize(
+    "wrong", ["noon", "", True, -1, 1.7e12, math.nan, "1700000000000", [5], "9" * 5000, np.array([5, 6])]
+)
 def test_what_is_no_time_is_refused(wrong: Any) -> None:
     with pytest.raises(ConfigError, match="The time of a request must be unix seconds"):
         request_seconds(wrong)
 
 
 # Batches
+
+
+def line(content: Any) -> bytes:
+    return json.dumps(content).encode()
 
 
 def test_a_batch_line_may_say_when_its_user_asks() -> None:
@@ -187,7 +193,6 @@ def test_a_batch_line_may_say_when_its_user_asks() -> None:
     ("context", "error"),
     [
         ({"REQUEST_TIME": "noon"}, "\"REQUEST_TIME\" must be unix seconds or a time in ISO 8601, but got 'noon'."),
-        ({"REQUEST_TIME": None}, '"REQUEST_TIME" must be unix seconds or a time in ISO 8601, but got None.'),
         ({"REQUEST_TIME": "7"}, "The time of a request must not be before the user's last event, but got 7"),
         ({"DEVICE": "phone"}, '"context" must be an object with the key "REQUEST_TIME" alone, but got {"DEVICE"'),
         ([], '"context" must be an object with the key "REQUEST_TIME" alone, but got [].'),
@@ -199,6 +204,13 @@ def test_a_batch_line_with_a_wrong_time_says_why_and_the_others_are_answered(con
     assert error in bad["error"]
     assert bad["output"] is None
     assert len(good["output"]["scores"]) == 3
+
+
+@pytest.mark.parametrize("context", [None, {}, {"REQUEST_TIME": None}])
+def test_null_is_unknown_for_a_batch_line(context: Any) -> None:
+    answer, plain = answer_lines(reading(), [line({"userId": "u1", "context": context}), line({"userId": "u1"})], 12)
+    assert answer["error"] is None
+    assert answer["output"] == plain["output"]
 
 
 def test_a_batch_line_with_a_time_that_is_not_read_says_so() -> None:
@@ -253,6 +265,13 @@ def test_a_request_says_its_time_or_the_clock_does(url: str) -> None:
     assert ask(f"{url}/recommendations", {"userId": "u1"})[1]["itemList"][0]["score"] == pytest.approx(
         max(by_clock.values()), rel=1e-5
     )
+
+
+@pytest.mark.parametrize("context", [None, {"REQUEST_TIME": None}, {"SESSION_ID": None}])
+def test_null_in_a_request_says_as_much_as_no_time(url: str, context: Any) -> None:
+    answers = [ask(f"{url}/recommendations", {"userId": "u1"} | told) for told in ({"context": context}, {})]
+    assert answers[0][0] == 200
+    assert answers[0][1]["itemList"] == answers[1][1]["itemList"]
 
 
 def test_an_event_ahead_of_the_clock_is_no_error_and_a_session_id_is_read(url: str) -> None:

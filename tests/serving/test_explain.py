@@ -140,6 +140,16 @@ def test_who_has_no_history_and_what_is_no_item_is_said() -> None:
         explain(recommender, "u0", "i99")
 
 
+def test_where_nothing_is_recommended_an_item_must_be_named() -> None:
+    everything = dataset_of([[0, 1, 2]], n_items=3)
+    recommender = Recommender(
+        replace(recommender_for().saved, model=model_for(everything), histories=everything), "remove"
+    )
+    with pytest.raises(ConfigError, match=r"User 'u0' has had every item of this model.* Name the item to explain"):
+        explain(recommender, "u0")
+    assert explain(recommender, "u0", "i01").item == "i01"
+
+
 def test_the_plot_is_an_image_and_a_bad_place_is_told(tmp_path: Path) -> None:
     explanation = explain(recommender_for(), "u0")
     plot(explanation, "What counts", tmp_path / "influence.png")

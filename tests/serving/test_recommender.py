@@ -5,16 +5,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from small_runs import run_small
+from small_runs import model_for, run_small, small_configuration
+from strategies import dataset_of
 
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.data.synthetic import EPOCH, MINUTE, make_dataset
-from hrnn_hpo.errors import ConfigError
+from hrnn_hpo.errors import ConfigError, RunFailedError
 from hrnn_hpo.evaluation.protocols import rank
 from hrnn_hpo.experiment import save_experiment
 from hrnn_hpo.experiment import test_part as part_of
 from hrnn_hpo.model.encode import score_rows
-from hrnn_hpo.model.folder import SavedModel, load_model
+from hrnn_hpo.model.folder import SavedModel, SplitRecord, load_model
 from hrnn_hpo.serving.recommender import Recommender
 
 
@@ -101,6 +102,27 @@ def test_a_test_users_list_is_the_one_that_evaluation_ranks(saved: SavedModel, d
     for user, items in zip(part.users, ranked, strict=True):
         expected = dataset.item_ids[items[items >= 0]].tolist()
         assert [entry.item for entry in recommender.recommend(str(dataset.user_ids[user]))] == expected
+
+
+def test_scores_that_float32_cannot_tell_apart_keep_their_order_as_in_evaluation() -> None:
+    dataset = dataset_of([[0]], n_items=4)
+    model = model_for(dataset)
+    with torch.no_grad():
+        model.item_embedding[:-1] = 0.0
+        model.item_bias.copy_(torch.tensor([-200.0, 0.0, -150.0, -120.0]))  # exp(-120) is 0 in float32
+    record = SplitRecord("personalize", 0, dataset.content_hash, "keep")
+    found = Recommender(SavedModel(None, model, small_configuration(), record, dataset)).recommend("u0")
+    assert [entry.item for entry in found] == ["i01", "i03", "i02", "i00"]
+    assert [entry.score for entry in found] == [1.0, 0.0, 0.0, 0.0]
+
+
+def test_a_model_without_numbers_for_scores_is_told_and_gives_no_empty_list() -> None:
+    dataset = dataset_of([[0]], n_items=4)
+    model = model_for(dataset)
+    torch.nn.init.constant_(model.item_bias, float("nan"))
+    record = SplitRecord("personalize", 0, dataset.content_hash, "keep")
+    with pytest.raises(RunFailedError, match="scores that are no numbers: its training diverged"):
+        Recommender(SavedModel(None, model, small_configuration(), record, dataset)).recommend("u0")
 
 
 def test_two_recommendations_in_a_row_are_the_same(saved: SavedModel) -> None:

@@ -30,6 +30,11 @@ def test_items_that_nobody_took_can_be_negatives_too() -> None:
     assert items.tolist() == [0, 1, 2, 3]
 
 
+def test_the_only_item_of_a_catalogue_is_its_own_negative_without_a_warning() -> None:
+    items, log_q = NegativeSampler(np.array([7]), 3, 0.5).draw(np.random.default_rng(0))
+    assert (items.tolist(), log_q.tolist()) == ([0], [0.0])
+
+
 def test_enough_negatives_make_the_sampled_loss_the_full_one() -> None:
     dataset = dataset_of([[0, 1, 2, 3, 4]])
     model = model_for(dataset, n_negatives=1)
