@@ -1,5 +1,6 @@
 """`hrnn-hpo recommend`: the best items for one user."""
 
+import math
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,6 +10,7 @@ from hrnn_hpo.cli import options
 from hrnn_hpo.cli.output import console, print_json, print_table, results
 
 N_EXPLAINED = 20
+LARGEST_FACTOR = 1000.0  # of a change that is told in percent
 
 
 def recommend(
@@ -113,7 +115,7 @@ def _print_explanation(explanation: Any) -> None:
                 str(event.session),
                 event.item,
                 event.probability_without,
-                f"{event.probability_without / explanation.probability - 1:+.1%}",
+                _change(event.influence),
             ]
             for event in strongest
         ],
@@ -124,3 +126,10 @@ def _print_explanation(explanation: Any) -> None:
         results.print(
             f"Nothing of the score comes from repeats: the item is in none of the last {OWN_EVENTS:,} events."
         )
+
+
+def _change(influence: float) -> str:
+    """Return what leaving an event out does to a score, by logarithms: scores may round to 0."""
+    if -influence > math.log(LARGEST_FACTOR):
+        return f"10^{-influence / math.log(10):.0f} times"
+    return f"{math.expm1(-influence):+.1%}"
