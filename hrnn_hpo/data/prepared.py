@@ -37,6 +37,7 @@ from hrnn_hpo.files import unwritable
 
 __all__ = [
     "disk_wish",
+    "files_of",
     "is_prepared",
     "load_dataset",
     "load_prepared",
@@ -96,6 +97,13 @@ def prepare(
         return _prepare(source, options, out, on_step)
     except OSError as error:
         raise unwritable(out or cache_folder(), error, DataError) from error
+
+
+def files_of(source: Any) -> list[Path]:
+    """Return the files that a source names; none for tables, data sets and prepared folders."""
+    if not isinstance(source, str | Path | list | tuple) or _prepared_path(source) is not None:
+        return []
+    return [file.path for file in find_source(source).files if file.path is not None]
 
 
 def disk_wish(source: SourceLike, out: Path | None = None) -> str:
