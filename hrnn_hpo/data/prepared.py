@@ -91,9 +91,9 @@ def prepare(
     options = read_options(options, **fields)
     if out is not None:
         out = Path(out)
-        if out.exists() and not is_prepared(out) and not (out.is_dir() and not any(out.iterdir())):
-            raise DataError(f"{out}: must be a prepared folder, empty or new, but holds something else.")
     try:
+        if out is not None and out.exists() and not is_prepared(out) and not (out.is_dir() and not any(out.iterdir())):
+            raise DataError(f"{out}: must be a prepared folder, empty or new, but holds something else.")
         return _prepare(source, options, out, on_step)
     except OSError as error:
         raise unwritable(out or cache_folder(), error, DataError) from error

@@ -109,6 +109,14 @@ def test_prepare_writes_a_folder_that_is_data_again(source: Path, tmp_path: Path
     assert json.loads(described.stdout)["content_hash"] == load_prepared(out).content_hash
 
 
+def test_a_folder_with_an_impossible_name_is_wrong_usage(source: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for out in (tmp_path / ("n" * 300), tmp_path / "file" / "prepared"):
+        result = runner.invoke(app, ["data", "prepare", str(source), "--out", str(out)])
+        assert result.exit_code == 2
+        assert f"error: {out}: cannot be written (" in result.stderr
+
+
 def test_fetch_prints_the_terms_and_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(datasets, "fetch", lambda name, to: to)
     result = runner.invoke(app, ["data", "fetch", "ml-100k", "--to", str(tmp_path / "out")])
