@@ -68,10 +68,12 @@ SeenOfModel = Annotated[
 ]
 # None stands for the configuration's own entry.
 Protocol = Annotated[
-    Protocols | None, typer.Option("--protocol", help="Who trains, validates and tests. Default: personalize.")
+    Protocols | None,
+    typer.Option("--protocol", help="Who trains, validates and tests. Default: that of --config, else personalize."),
 ]
 SplitSeed = Annotated[
-    int | None, typer.Option("--split-seed", min=0, help="Draws the validation and test users. Default: 0.")
+    int | None,
+    typer.Option("--split-seed", min=0, help="Draws the validation and test users. Default: that of --config, else 0."),
 ]
 Storage = Annotated[
     str | None,

@@ -103,6 +103,15 @@ def test_times_beyond_the_calendar_are_shown_with_a_hint() -> None:
     assert figures["last_time"] == "978300760000000 (beyond the calendar: are these seconds?)"
 
 
+def test_the_largest_values_and_times_are_shown_whole() -> None:
+    log = make_dataset([[("a", 0, None, -3e38), ("b", 1, None, 3e38), ("c", 2**63 - 1, None, 3e38)]])
+    figures = describe(log)
+    assert list(figures.event_value_quantiles.values()) == pytest.approx([-3e38, 0.0, 3e38, 3e38, 3e38], abs=1e32)
+    written = StringIO()
+    Console(width=200, file=written).print(render(figures))
+    assert written.getvalue().count(str(2**63 - 1)) == 2  # the last time, and the last tenth's day
+
+
 def test_the_plot_is_a_picture(dataset: Dataset, tmp_path: Path) -> None:
     path = plot(describe(dataset), tmp_path / "deep" / "lengths.png")
     assert path.read_bytes().startswith(b"\x89PNG")
