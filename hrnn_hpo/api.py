@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from hrnn_hpo.config import Configuration, Hyperparameters
-from hrnn_hpo.data.prepared import load_dataset
+from hrnn_hpo.data.prepared import files_of, load_dataset
 from hrnn_hpo.data.reading.options import read_options
 from hrnn_hpo.data.reading.source import SourceLike
 from hrnn_hpo.data.schema import Dataset, id_text
@@ -219,6 +219,8 @@ def evaluate(
         dataset = read_data(model.experiment.dataset, **reading)
     else:
         raise ConfigError(f"{name_of(saved)}: `data` must be given, since the model does not hold its test events.")
+    if rankings is not None and _is_one_of(Path(rankings), files_of(data)):
+        raise ConfigError(f"{rankings}: the rankings must go to another file than the log.")
     return open_test_users(
         saved,
         dataset,
@@ -265,6 +267,13 @@ def read_data(data: DataLike, **reading: Any) -> Dataset:
 def _open(model: ModelLike, device: Device) -> SavedModel:
     """Return a model wherever it is; one in memory stays on the device that trained it."""
     return model.saved if isinstance(model, TrainedModel) else open_model(model, resolve_device(device))
+
+
+def _is_one_of(path: Path, files: Sequence[Path]) -> bool:
+    try:
+        return any(file.samefile(path) for file in files)
+    except OSError:  # there is no such file yet, or none can be
+        return False
 
 
 def _count_opening(model: ModelLike, saved: SavedModel) -> None:

@@ -48,6 +48,12 @@ def write_text(path: Path, text: str) -> None:
         raise unwritable(path, error) from error
 
 
+def require_html(path: Path, what: str) -> None:
+    """Raise ConfigError for the name of an HTML file that ends otherwise: a log in its place would be lost."""
+    if path.suffix.lower() not in (".html", ".htm") and not _is_stream(path):
+        raise ConfigError(f"{path}: {what} is an HTML file, so its name must end in .html.")
+
+
 def unwritable(path: Path, error: OSError, kind: type[HRNNError] = ConfigError) -> HRNNError:
     """Return the error of a file that could not be written: RunFailedError where the disk is full, else a `kind`."""
     failed = RunFailedError if error.errno in _GAVE_OUT else kind

@@ -34,10 +34,11 @@ def new_figure(width: float, height: float) -> "Figure":
 
 
 def save(figure: "Figure", file: Path, dpi: int) -> Path:
-    """Write a figure, as PNG or what the file's ending says, and return the file.
+    """Write a figure, as what the file's ending says, as PNG without one, and return the file.
 
     Raises OSError for a file that cannot be written and ValueError for an ending that names no kind of picture.
     """
     with whole_file(file) as draft:
-        figure.savefig(draft, dpi=dpi)
+        # Told the kind: where a name has no ending Matplotlib would write to another name.
+        figure.savefig(draft, dpi=dpi, format=file.suffix.removeprefix(".").lower() or "png")
     return file

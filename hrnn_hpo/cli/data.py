@@ -91,7 +91,13 @@ def describe(
     from hrnn_hpo.data.describing.picture import plot as draw
     from hrnn_hpo.data.describing.text import render
     from hrnn_hpo.data.prepared import load_with_report
+    from hrnn_hpo.files import require_html, require_writable
 
+    if out is not None:
+        require_html(out, "a page")
+    for file in (out, plot):  # before hours of reading
+        if file is not None:
+            require_writable(file)
     dataset, report = load_with_report(reading.one_or_many(data), options)
     description = figures_of(dataset, session_gap)
     if out is not None:
@@ -186,7 +192,7 @@ def schema(
     from hrnn_hpo.data.reading.suggest import schema_of_file
 
     options = reading.options_of(columns=columns, no_header=no_header, separator=separator, no_quotes=no_quotes)
-    found, notes = schema_of_file(file, options)
+    found, notes = schema_of_file(reading.one_or_many([file]), options)
     for note in notes:
         print_warning(note)
     print_json(found)

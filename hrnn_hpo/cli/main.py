@@ -34,6 +34,9 @@ class _CleanErrors(TyperGroup):
             where = f"{error.filename}: " if error.filename is not None else ""
             print_error(f"{where}{error.strerror or error}.")
             raise typer.Exit(RunFailedError.exit_code) from None
+        except MemoryError as error:  # as a full disk
+            print_error(f"this machine has not enough memory ({str(error).rstrip('.') or 'nothing more is known'}).")
+            raise typer.Exit(RunFailedError.exit_code) from None
         except KeyboardInterrupt:
             print_error("interrupted.")
             raise typer.Exit(INTERRUPTED) from None

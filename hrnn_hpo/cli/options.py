@@ -10,6 +10,19 @@ import typer
 
 from hrnn_hpo.study.request.request import StudyRequest, duration_seconds, option_name
 
+
+def named(text: str) -> str:
+    """Return what names a log; an empty text, as of an unset variable of the shell, would be the working folder."""
+    if not text:
+        raise typer.BadParameter("must name a log, but got an empty text: is a variable of the shell unset?")
+    return text
+
+
+def log_path(text: str) -> Path:
+    """Return the path of a log that an argument names."""
+    return Path(named(text))
+
+
 Protocols = Literal["personalize", "personalize-last", "leave-one-out", "newest-tenth", "temporal", "none"]
 
 Data = Annotated[
@@ -18,6 +31,7 @@ Data = Annotated[
         metavar="DATA",
         help="CSV, JSON lines or Parquet, packed or not: a file, a quoted pattern, a folder with interactions.csv or "
         "with part files; or a prepared folder.",
+        parser=log_path,
         show_default=False,
     ),
 ]
@@ -54,10 +68,12 @@ SeenOfModel = Annotated[
 ]
 # None stands for the configuration's own entry.
 Protocol = Annotated[
-    Protocols | None, typer.Option("--protocol", help="Who trains, validates and tests. Default: personalize.")
+    Protocols | None,
+    typer.Option("--protocol", help="Who trains, validates and tests. Default: that of --config, else personalize."),
 ]
 SplitSeed = Annotated[
-    int | None, typer.Option("--split-seed", min=0, help="Draws the validation and test users. Default: 0.")
+    int | None,
+    typer.Option("--split-seed", min=0, help="Draws the validation and test users. Default: that of --config, else 0."),
 ]
 Storage = Annotated[
     str | None,

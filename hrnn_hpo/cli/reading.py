@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from hrnn_hpo.cli.options import named
 from hrnn_hpo.data.reading.options import FILTERS, ReadOptions, option_name, read_options
 
 
@@ -97,4 +98,5 @@ def options_of(**told: Any) -> ReadOptions:
 
 def one_or_many(data: list[str]) -> Any:
     """Return a single DATA as it is, several as a list."""
-    return data[0] if len(data) == 1 else data
+    logs = [named(text) for text in data]
+    return logs[0] if len(logs) == 1 else logs

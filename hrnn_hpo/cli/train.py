@@ -22,7 +22,10 @@ def train(
     ] = None,
     protocol: options.Protocol = None,
     split_seed: options.SplitSeed = None,
-    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Draws weights, batches and dropout.")] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option("--seed", min=0, help="Draws weights, batches and dropout. Default: that of --config, else 0."),
+    ] = None,
     n_threads: Annotated[
         int | None, typer.Option("--threads", min=1, help="CPU threads. Default: all cores, at most OMP_NUM_THREADS.")
     ] = None,

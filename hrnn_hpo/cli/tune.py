@@ -142,7 +142,14 @@ def tune(
 def worker(
     study: options.Study,
     data: Annotated[
-        Path, typer.Option("--data", metavar="DATA", help="The study's data, on this machine.", show_default=False)
+        Path,
+        typer.Option(
+            "--data",
+            metavar="DATA",
+            help="The study's data, on this machine.",
+            parser=options.log_path,
+            show_default=False,
+        ),
     ],
     device: options.Device = "auto",
     n_threads: options.Threads = None,

@@ -37,6 +37,7 @@ from hrnn_hpo.files import unwritable
 
 __all__ = [
     "disk_wish",
+    "files_of",
     "is_prepared",
     "load_dataset",
     "load_prepared",
@@ -90,12 +91,19 @@ def prepare(
     options = read_options(options, **fields)
     if out is not None:
         out = Path(out)
-        if out.exists() and not is_prepared(out) and not (out.is_dir() and not any(out.iterdir())):
-            raise DataError(f"{out}: must be a prepared folder, empty or new, but holds something else.")
     try:
+        if out is not None and out.exists() and not is_prepared(out) and not (out.is_dir() and not any(out.iterdir())):
+            raise DataError(f"{out}: must be a prepared folder, empty or new, but holds something else.")
         return _prepare(source, options, out, on_step)
     except OSError as error:
         raise unwritable(out or cache_folder(), error, DataError) from error
+
+
+def files_of(source: Any) -> list[Path]:
+    """Return the files that a source names; none for tables, data sets and prepared folders."""
+    if not isinstance(source, str | Path | list | tuple) or _prepared_path(source) is not None:
+        return []
+    return [file.path for file in find_source(source).files if file.path is not None]
 
 
 def disk_wish(source: SourceLike, out: Path | None = None) -> str:

@@ -42,11 +42,14 @@ def simulate(
     best hit rate at 1 is a little above .5, of popularity a few percent. Rows are nearly in the order of time. The same
     numbers and seed give the same file. The file appears when it is whole; memory does not grow with `n_events`.
 
-    Raises ConfigError for numbers below 1 and for other endings, DataError when the file cannot be written.
+    Raises ConfigError for numbers below 1 or beyond reason and for other endings, DataError when the file cannot be
+    written.
     """
-    for name, number in (("events", n_events), ("users", n_users), ("items", n_items)):
+    for name, number, most in (("events", n_events, 10**12), ("users", n_users, 10**9), ("items", n_items, 10**9)):
         if number < 1:
             raise ConfigError(f"`--{name} >= 1` must hold, but got {number}.")
+        if number > most:  # of more items, the numbers below would leave 64 bits
+            raise ConfigError(f"`--{name} <= {most:,}` must hold, but got {number:,}.")
     out = Path(out)
     ending = next((ending for ending in reversed(_ENDINGS) if out.name.endswith(ending)), None)
     if ending is None:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.data.sessions import session_starts
 from hrnn_hpo.errors import ConfigError
+from hrnn_hpo.files import unwritable
 from hrnn_hpo.pictures import drawing, new_figure, save
 from hrnn_hpo.serving.recommender import Recommender, code_of, log_of_events, scored_at_once
 
@@ -148,7 +149,9 @@ def plot(explanation: Explanation, title: str, file: Path) -> None:
     try:
         with drawing():
             save(_figure(explanation, title), file, dpi=100)
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise unwritable(file, error) from error
+    except ValueError as error:
         raise ConfigError(f"{file}: the plot cannot be written ({error}).") from error
 
 

@@ -32,7 +32,7 @@ def unix_seconds(value: Any) -> int:
     """
     if isinstance(value, str):
         try:
-            value = datetime.fromisoformat(value)
+            value = datetime.fromisoformat(re.sub(" ?UTC$", "Z", value))  # as `data describe` writes times
         except ValueError:
             raise ValueError(f"must be unix seconds or a time in ISO 8601, but got {value[:80]!r}") from None
     if isinstance(value, datetime) and value == value:  # pandas' NaT is a datetime, and not itself

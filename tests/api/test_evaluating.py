@@ -240,6 +240,16 @@ def test_rankings_that_cannot_be_written_leave_the_test_users_closed(
     assert len((tmp_path / "rankings.jsonl").read_text().splitlines()) == 6
 
 
+def test_rankings_take_no_logs_place(tmp_path: Path, data: Path, model: Path) -> None:
+    log = data / "interactions.csv"
+    before = log.read_bytes()
+    for source in (data, log, str(data), [log]):
+        with pytest.raises(ConfigError, match="the rankings must go to another file than the log"):
+            api.evaluate(model, source, rankings=log, device="cpu")
+    assert log.read_bytes() == before
+    assert read_record(model).test_openings == 0
+
+
 def test_a_disk_that_is_full_in_the_end_loses_no_figure(
     tmp_path: Path, data: Path, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -61,6 +61,45 @@ def test_describe_writes_a_page(source: Path, tmp_path: Path) -> None:
     assert "<svg" in (tmp_path / "log.html").read_text(encoding="utf-8")
 
 
+def test_a_page_takes_no_logs_place(source: Path, tmp_path: Path) -> None:
+    log = source / "interactions.csv"
+    before = log.read_bytes()
+    for name in (log, tmp_path / "page"):
+        result = runner.invoke(app, ["data", "describe", str(log), "--out", str(name)])
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert "a page is an HTML file, so its name must end in .html" in result.stderr
+    assert log.read_bytes() == before
+
+
+def test_places_that_cannot_be_written_are_told_before_the_log_is_read(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for option, name in (("--out", "page.html"), ("--plot", "plot.png")):
+        result = runner.invoke(app, ["data", "describe", "nothing.csv", option, str(tmp_path / "file" / name)])
+        assert result.exit_code == 2
+        assert "cannot be written" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["data", "describe", ""],
+        ["data", "prepare", "", "--out", "prepared"],
+        ["data", "schema", ""],
+        ["train", "", "--out", "model"],
+        ["evaluate", "model", ""],
+        ["worker", "study", "--data", ""],
+    ],
+    ids=" ".join,
+)
+def test_an_empty_name_is_no_log(command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a path it would be the working folder, and every CSV file in it a part of the log."""
+    monkeypatch.chdir(write_csv(markov(n_users=30, n_items=10, n_events=5), tmp_path / "here"))
+    result = runner.invoke(app, command)
+    assert result.exit_code == 2
+    assert "must name a log, but got an empty text" in " ".join(result.stderr.split())
+    assert sorted(file.name for file in Path.cwd().iterdir()) == ["interactions.csv", "items.csv"]
+
+
 def test_prepare_writes_a_folder_that_is_data_again(source: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     result = runner.invoke(app, ["data", "prepare", str(source), "--out", str(out), "--json"])
@@ -68,6 +107,14 @@ def test_prepare_writes_a_folder_that_is_data_again(source: Path, tmp_path: Path
     assert json.loads(result.stdout)["content_hash"] == load_prepared(out).content_hash
     described = runner.invoke(app, ["data", "describe", str(out), "--json"])
     assert json.loads(described.stdout)["content_hash"] == load_prepared(out).content_hash
+
+
+def test_a_folder_with_an_impossible_name_is_wrong_usage(source: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for out in (tmp_path / ("n" * 300), tmp_path / "file" / "prepared"):
+        result = runner.invoke(app, ["data", "prepare", str(source), "--out", str(out)])
+        assert result.exit_code == 2
+        assert f"error: {out}: cannot be written (" in result.stderr
 
 
 def test_fetch_prints_the_terms_and_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

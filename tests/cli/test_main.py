@@ -104,6 +104,12 @@ def test_a_disk_that_refuses_is_a_message_with_its_place() -> None:
     assert answer.stderr == "error: /full/file: No space left on device.\n"
 
 
+def test_too_little_memory_is_a_run_that_failed() -> None:
+    answer = CliRunner().invoke(failing(MemoryError("Unable to allocate 7 TiB")), ["fail"])
+    assert answer.exit_code == 1
+    assert answer.stderr == "error: this machine has not enough memory (Unable to allocate 7 TiB).\n"
+
+
 @pytest.mark.parametrize("error", [BrokenPipeError(errno.EPIPE, "Broken pipe"), OSError("no number")])
 def test_a_reader_that_has_gone_and_an_error_without_a_reason_are_not_ours_to_tell(error: OSError) -> None:
     assert "error:" not in CliRunner().invoke(failing(error), ["fail"]).stderr

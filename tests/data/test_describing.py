@@ -21,7 +21,7 @@ from hrnn_hpo.data.describing.picture import plot
 from hrnn_hpo.data.describing.text import render
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.data.synthetic import make_dataset
-from hrnn_hpo.errors import DataError
+from hrnn_hpo.errors import DataError, RunFailedError
 from hrnn_hpo.pages.page import table
 
 
@@ -103,12 +103,30 @@ def test_times_beyond_the_calendar_are_shown_with_a_hint() -> None:
     assert figures["last_time"] == "978300760000000 (beyond the calendar: are these seconds?)"
 
 
+def test_the_largest_values_and_times_are_shown_whole() -> None:
+    log = make_dataset([[("a", 0, None, -3e38), ("b", 1, None, 3e38), ("c", 2**63 - 1, None, 3e38)]])
+    figures = describe(log)
+    assert list(figures.event_value_quantiles.values()) == pytest.approx([-3e38, 0.0, 3e38, 3e38, 3e38], abs=1e32)
+    written = StringIO()
+    Console(width=200, file=written).print(render(figures))
+    assert written.getvalue().count(str(2**63 - 1)) == 2  # the last time, and the last tenth's day
+
+
 def test_the_plot_is_a_picture(dataset: Dataset, tmp_path: Path) -> None:
     path = plot(describe(dataset), tmp_path / "deep" / "lengths.png")
     assert path.read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_plot_without_an_ending_is_a_png_of_that_name(dataset: Dataset, tmp_path: Path) -> None:
+    assert plot(describe(dataset), tmp_path / "lengths").read_bytes().startswith(b"\x89PNG")
+    assert [file.name for file in tmp_path.iterdir()] == ["lengths"]
+
+
 def test_a_plot_that_cannot_be_written_is_refused(dataset: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(RunFailedError, match=r"/dev/full: cannot be written \(No space left on device\)"):
+        plot(describe(dataset), Path("/dev/full"))
+    with pytest.raises(DataError, match=r"cannot be written \(Is a directory\)"):
+        plot(describe(dataset), tmp_path)
     with pytest.raises(DataError, match=r"lengths\.xyz: the picture cannot be written"):
         plot(describe(dataset), tmp_path / "lengths.xyz")
 

@@ -48,6 +48,11 @@ def test_pieces_join_without_a_seam(tmp_path: Path) -> None:
 def test_wrong_numbers_and_places_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="`--events >= 1` must hold, but got 0"):
         simulate(tmp_path / "log.csv", n_events=0)
+    for name in ("n_users", "n_items"):
+        with pytest.raises(ConfigError, match=r"` must hold, but got 99,999,999,999"):
+            simulate(tmp_path / "log.csv", **{**SMALL, name: 99_999_999_999})
+    with pytest.raises(ConfigError, match="`--events <= 1,000,000,000,000` must hold"):
+        simulate(tmp_path / "log.csv", n_events=10**20)
     with pytest.raises(ConfigError, match=r"log\.txt: must end with \.csv, \.csv\.gz, \.parquet"):
         simulate(tmp_path / "log.txt")
     (tmp_path / "file").touch()

@@ -131,6 +131,7 @@ def test_a_time_before_the_users_last_event_is_refused() -> None:
         ("0" * 5000, 0),
         ("1700000000.9", 1_700_000_000),  # as `date +%s.%N` writes it
         ("1970-01-02", 86_400),
+        ("1970-01-02 00:00:01 UTC", 86_401),  # as `data describe` shows it
         ("19700102", 86_400),  # the same day, and not a second of August 1970
         ("1970-01-01T02:00+02:00", 0),
         (datetime(1970, 1, 1, 1), 3600),

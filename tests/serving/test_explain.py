@@ -14,7 +14,7 @@ from strategies import dataset_of
 
 from hrnn_hpo.data.repeats import own_items_after
 from hrnn_hpo.data.schema import Dataset
-from hrnn_hpo.errors import ConfigError
+from hrnn_hpo.errors import ConfigError, RunFailedError
 from hrnn_hpo.model.folder import SavedModel, SplitRecord
 from hrnn_hpo.model.repeats import SCALE
 from hrnn_hpo.serving import explain as explaining
@@ -156,3 +156,5 @@ def test_the_plot_is_an_image_and_a_bad_place_is_told(tmp_path: Path) -> None:
     assert image.imread(tmp_path / "influence.png").std() > 0.01  # something is drawn
     with pytest.raises(ConfigError, match="cannot be written"):
         plot(explanation, "What counts", tmp_path / "influence.txt")
+    with pytest.raises(RunFailedError, match="/dev/full: cannot be written"):
+        plot(explanation, "What counts", Path("/dev/full"))

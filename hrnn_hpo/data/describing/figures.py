@@ -111,7 +111,7 @@ def describe(dataset: Dataset, session_gap: int = 1800) -> Description:
     same_user = users[1:] == users[:-1]
     ties = same_user & (np.diff(dataset.timestamps) == 0)
     values = None if dataset.event_values is None else np.asarray(dataset.event_values)
-    known = np.empty(0, dtype=np.float32) if values is None else values[~np.isnan(values)]
+    known = np.empty(0) if values is None else values[~np.isnan(values)].astype(np.float64)  # differences overflow
     repeats = repeat_share(dataset)
     return Description(
         name=dataset.name,

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from hrnn_hpo.data.describing.figures import Description
 from hrnn_hpo.errors import DataError
+from hrnn_hpo.files import unwritable
 from hrnn_hpo.pictures import drawing, new_figure, save
 
 if TYPE_CHECKING:
@@ -19,7 +20,9 @@ def plot(description: Description, path: Path) -> Path:
     try:
         with drawing():
             return save(_figure(description), path, dpi=150)
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise unwritable(path, error, DataError) from error
+    except ValueError as error:
         raise DataError(f"{path}: the picture cannot be written ({error}).") from error
 
 

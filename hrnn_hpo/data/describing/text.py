@@ -66,7 +66,7 @@ def tables_of(description: Description) -> list[tuple[str, list[str], list[list[
     ]
     tenths = [
         [
-            time_text(t.first_timestamp)[:10],
+            time_text(t.first_timestamp).split()[0],
             f"{t.n_events:,}",
             f"{t.n_users:,}",
             f"{t.n_new_users:,}",

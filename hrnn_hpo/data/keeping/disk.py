@@ -20,9 +20,13 @@ def disk_needed(source: Source) -> int:
 def disk_free(folder: Path) -> int:
     """Return the free bytes where a folder is, or will be."""
     there = folder.absolute()
-    while not there.exists():
-        there = there.parent
-    return shutil.disk_usage(there).free
+    while True:
+        try:
+            return shutil.disk_usage(there).free
+        except OSError:  # not there yet, or a name that none can have: who writes there will tell
+            if there == there.parent:
+                raise
+            there = there.parent
 
 
 def size_text(n_bytes: float) -> str:

@@ -66,10 +66,8 @@ def column_names(file: LogFile, types: Mapping[str, str]) -> list[str]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    if file.kind != "parquet":
-        return list(types)
     try:
-        names = [str(name) for name in pq.read_schema(file.path).names]
+        names = _names(file.frame) if file.kind == "frame" else [str(name) for name in pq.read_schema(file.path).names]
     except (pa.ArrowException, OSError, ValueError):
         return list(types)
     return names if len(names) == len(types) else list(types)
@@ -232,17 +230,23 @@ def arrow_table(frame: Any, wanted: set[str], row_column: str) -> Any:
     """
     import pyarrow as pa
 
-    # `columns` of an Arrow table are arrays.
-    names = [str(name) for name in (frame.column_names if hasattr(frame, "column_names") else frame.columns)]
+    names = _names(frame)
     n_rows = frame.num_rows if hasattr(frame, "num_rows") else len(frame)
     columns: dict[str, Any] = {}
     for place, name in enumerate(names):
         if names.count(name) > 1 and name in wanted:
             raise DataError(f"DataFrame: column names must be unique, but {name!r} stands {names.count(name)} times.")
         is_wanted = name in wanted or str(place + 1) in wanted
-        columns[name] = _column(frame, place, name) if is_wanted else pa.nulls(n_rows)
+        # One that stands twice keeps its place: columns may be asked for by their numbers.
+        inner = name if name not in columns else f"{name} ({place + 1})"
+        columns[inner] = _column(frame, place, name) if is_wanted else pa.nulls(n_rows)
     columns[row_column] = pa.array(range(0)) if n_rows == 0 else _counted(n_rows)
     return pa.table(columns)
+
+
+def _names(frame: Any) -> list[str]:
+    # `columns` of an Arrow table are arrays.
+    return [str(name) for name in (frame.column_names if hasattr(frame, "column_names") else frame.columns)]
 
 
 def _column(frame: Any, place: int, name: str) -> Any:
@@ -250,25 +254,51 @@ def _column(frame: Any, place: int, name: str) -> Any:
 
     if not hasattr(frame, "iloc"):  # polars or Arrow
         table = frame if isinstance(frame, pa.Table) else pa.table(frame)
-        return table.column(place)
+        return _plain(table.column(place), name)
     series = frame.iloc[:, place]
     if getattr(series.dtype, "tz", None) is not None:
         series = series.dt.tz_convert(None)  # the same moments, in UTC
+    if hasattr(series, "sparse"):
+        series = series.sparse.to_dense()
     try:
-        return pa.Table.from_pandas(series.to_frame("cells"), preserve_index=False).column(0)
-    except (pa.ArrowException, OverflowError, TypeError):  # also of sparse columns
+        column = pa.Table.from_pandas(series.to_frame("cells"), preserve_index=False).column(0)
+    except UnicodeEncodeError:
+        row, value = next((row, value) for row, value in enumerate(series.tolist()) if _is_no_text(value))
+        raise DataError(f"DataFrame, iloc {row}: {name} must be UTF-8 text, but got {value!a}.") from None
+    except (pa.ArrowException, OverflowError, TypeError):
         return _mixed(series, name)
+    return _plain(column, name)
+
+
+def _plain(column: Any, name: str) -> Any:
+    """Return a column of Arrow as DuckDB reads it. Raises DataError where it would read something else."""
+    import pyarrow as pa
+
+    if pa.types.is_float16(column.type):
+        return column.cast(pa.float32())
+    if isinstance(column.type, pa.ExtensionType):  # of a pandas period DuckDB sees its number: days since 1970
+        hint = ", which .dt.to_timestamp() makes of them" if "period" in column.type.extension_name else ""
+        raise DataError(f"DataFrame: {name} must hold text, numbers or times{hint}, but its type is {column.type}.")
+    return column
+
+
+def _is_no_text(value: Any) -> bool:
+    return isinstance(value, str) and any("\ud800" <= character <= "\udfff" for character in value)
 
 
 def _mixed(series: Any, name: str) -> Any:
     """Return whole numbers and texts side by side as text; refuse any other mixture, with its first row."""
     import numpy as np
     import pyarrow as pa
+    from pandas import isna
+    from pandas.api.types import is_scalar
 
     texts: list[str | None] = []
     for row, value in enumerate(series.tolist()):
-        if value is None or value != value:  # NaN differs from itself
+        if is_scalar(value) and isna(value):  # of arrays, None is known for each entry
             texts.append(None)
+        elif _is_no_text(value):
+            raise DataError(f"DataFrame, iloc {row}: {name} must be UTF-8 text, but got {value!a}.")
         elif isinstance(value, str):
             texts.append(value)
         elif isinstance(value, int | np.integer) and not isinstance(value, bool):

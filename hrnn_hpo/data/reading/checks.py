@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from hrnn_hpo.data.reading.cells import one_row
 from hrnn_hpo.data.reading.options import ReadOptions
+from hrnn_hpo.data.reading.problems import as_keywords
+from hrnn_hpo.data.reading.source import FRAME
 from hrnn_hpo.errors import DataError
 
 if TYPE_CHECKING:
@@ -26,9 +28,10 @@ def refuse_days(connection: "DuckDBPyConnection", options: ReadOptions, name: st
         "AND try_strptime(CAST(seconds AS VARCHAR), '%Y%m%d') IS NOT NULL), min(seconds), max(seconds) FROM staged",
     )
     if row[0]:
+        hint = "--timestamps iso, or --timestamps seconds if they are seconds all the same"
         raise DataError(
             f"{name}: TIMESTAMP must be unix seconds, but all values are days such as {row[1]} (YYYYMMDD); give "
-            "--timestamps iso, or --timestamps seconds if they are seconds all the same."
+            f"{as_keywords(hint) if name == FRAME else hint}."
         )
 
 

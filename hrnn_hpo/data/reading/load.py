@@ -35,7 +35,7 @@ from hrnn_hpo.data.reading.cells import (
 )
 from hrnn_hpo.data.reading.header import EmptyFileError, Layout, explain_missing, find_layout, read_names
 from hrnn_hpo.data.reading.options import READ_COLUMNS, ReadOptions
-from hrnn_hpo.data.reading.problems import Problem, Problems
+from hrnn_hpo.data.reading.problems import Problem, Problems, as_keywords
 from hrnn_hpo.data.reading.records import Rules, good_rows
 from hrnn_hpo.data.reading.rules import MICROSECONDS, rules_of, split_sql, time_sql, whole_time_sql
 from hrnn_hpo.data.reading.source import LogFile, Source, begins_blank
@@ -168,7 +168,7 @@ class _Loader:
             else:
                 names = read_names(file, self.options)
         except duckdb.Error as error:
-            self.problems.add(Problem(file.place, f"cannot be read as Parquet: {_first_line(error)}"))
+            self.problems.add(Problem(file.place, _unreadable(file, error)))
             return None
         except EmptyFileError as error:
             if len(self.source.of(file.role)) == 1:
@@ -242,7 +242,7 @@ class _Loader:
             n_rows, n_broken = self._insert(number, file, layout, cells, rules)
         except duckdb.Error as error:
             if file.kind in ("parquet", "frame"):
-                self.problems.add(Problem(file.place, f"cannot be read as Parquet: {_first_line(error)}"))
+                self.problems.add(Problem(file.place, _unreadable(file, error)))
                 return 1
             n_rows, n_broken = 1, 1
         if not n_broken:
@@ -356,11 +356,17 @@ class _Loader:
                 says, hint = rule.says, rule.hint
                 if name in cells.times:
                     says, hint = "must be a time from 1970 on", ""
+                if file.kind == "frame":
+                    hint = as_keywords(hint)
                 self.problems.add(
                     Problem(
                         file.place, says, n, file.row_word, name, value, hint, rule.unit and name not in cells.times
                     )
                 )
+
+
+def _unreadable(file: LogFile, error: Exception) -> str:
+    return f"cannot be read{' as Parquet' if file.kind == 'parquet' else ''}: {_first_line(error)}"
 
 
 def _first_line(error: Exception) -> str:

@@ -78,7 +78,7 @@ def _moment(value: Any) -> Any:
     if hasattr(value, "item") and not isinstance(value, date):
         value = value.item()  # NumPy's numbers and times; those to the nanosecond give a number of them
     if isinstance(value, str):
-        text = value.strip()
+        text = re.sub(" ?UTC$", "Z", value.strip())  # as `data describe` writes times
         if re.fullmatch(r"[0-9]{9,}", text) or re.fullmatch("[0-9]{1,3}", text):
             value = int(text)
         else:

@@ -4,6 +4,7 @@ In the mode `skip` the same problems become lines of rejects.csv. Finding them i
 """
 
 import csv
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
@@ -94,6 +95,11 @@ class Problems:
         self._writer.writerow(
             (problem.place, problem.row, problem.column, problem.says, "" if problem.value is None else problem.value)
         )
+
+
+def as_keywords(hint: str) -> str:
+    """Return a hint with options as a program gives them: `timestamps='iso'` for `--timestamps iso`."""
+    return re.sub(r"--(\w+) (\w+)", r"\1='\2'", hint)
 
 
 def shorten(cell: str) -> str:

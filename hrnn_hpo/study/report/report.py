@@ -14,8 +14,8 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from hrnn_hpo import __version__
-from hrnn_hpo.errors import ConfigError, StudyError
-from hrnn_hpo.files import write_text
+from hrnn_hpo.errors import StudyError
+from hrnn_hpo.files import require_html, write_text
 from hrnn_hpo.pages.page import Html, chart, element, folded, page, section, table
 from hrnn_hpo.search.parameter import Parameter
 from hrnn_hpo.search.space import SearchSpace
@@ -78,8 +78,7 @@ def report(study: str, out: Path, *, storage: str | None = None) -> Path:
     Raises StudyError for a study that the storage does not hold, or where no trial has begun, ConfigError for a file
     that is not to be HTML.
     """
-    if out.suffix.lower() not in (".html", ".htm"):
-        raise ConfigError(f"{out}: a report is an HTML file, so its name must end in .html.")
+    require_html(out, "a report")
     database = open_storage(storage)
     label = storage_label(database)
     text = render_report(load_study(study, database), storage=label, storage_asked=label if storage else None)

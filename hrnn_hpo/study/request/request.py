@@ -220,10 +220,11 @@ class StudyRequest(Settings):
     ] = None
     device: Annotated[
         Literal["auto", "cpu", "cuda", "mps"],
-        Field(description="Where to compute; auto takes a GPU if there is one."),
+        Field(description="Where to compute; auto, the default, takes a GPU if there is one."),
     ] = "auto"
     launcher: Annotated[
-        Launcher, Field(description="Where workers run: processes of this machine, or tasks of a Ray cluster.")
+        Launcher,
+        Field(description="Where workers run: processes of this machine, the default, or tasks of a Ray cluster."),
     ] = "local"
     ray_address: Annotated[
         str | None,

@@ -106,6 +106,25 @@ def test_floats_that_are_whole_labels_lose_their_point() -> None:
     assert load_dataset(pa.table(columns)).event_type_names == ("7",)
 
 
+def test_short_floats_and_sparse_columns_are_numbers() -> None:
+    frame = pd.DataFrame({"USER_ID": ["u"] * 3, "ITEM_ID": ["a"] * 3, "TIMESTAMP": [1, 2, 3]})
+    for values in (np.array([1.5, 0, np.nan], dtype=np.float16), pd.arrays.SparseArray([1.5, 0, np.nan])):
+        dataset = load_dataset(frame.assign(EVENT_VALUE=values))
+        assert dataset.event_values is not None
+        np.testing.assert_array_equal(dataset.event_values, [1.5, 0, np.nan])
+
+
+def test_columns_that_differ_by_case_and_columns_that_stand_twice_keep_their_places() -> None:
+    frame = pd.DataFrame(
+        [["x", "u", "a", 1], ["x", "v", "b", 2]], columns=["user_id", "USER_ID", "ITEM_ID", "TIMESTAMP"]
+    )
+    assert load_dataset(frame).user_ids.tolist() == ["u", "v"]
+    assert load_dataset(frame, user="user_id").user_ids.tolist() == ["x"]
+    twice = pd.DataFrame([[0, 0, "u", "a", 1], [0, 0, "v", "b", 2]], columns=["n", "n", "who", "what", "when"])
+    dataset = load_dataset(twice, user=3, item=4, time=5)
+    assert (dataset.user_ids.tolist(), dataset.item_ids.tolist()) == (["u", "v"], ["a", "b"])
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -131,6 +150,23 @@ def test_floats_that_are_whole_labels_lose_their_point() -> None:
         ),
         ({"userId": [1, 2.5, "x", 4]}, "DataFrame, iloc 1: userId must hold values of one type, but got 2.5 (float)"),
         ({"movieId": [b"a", b"b", b"c", b"d"]}, "but its type is BLOB"),
+        (
+            {"movieId": pd.Series([1, "x", pd.NA, "y"], dtype=object)},
+            "DataFrame, iloc 2: ITEM_ID must have 1 to 256 characters",
+        ),
+        ({"movieId": pd.Series([[1], "x", None, "y"], dtype=object)}, "iloc 0: movieId must hold values of one type"),
+        ({"movieId": pd.Series([np.ones(2), "x", "y", 2], dtype=object)}, "iloc 0: movieId must hold values of one"),
+        (
+            {"userId": pd.Series(["a", "\ud800", "b", "c"], dtype=object)},
+            "DataFrame, iloc 1: userId must be UTF-8 text, but got '\\ud800'.",
+        ),
+        ({"userId": pd.Series(["a", 1, "\ud800", "c"], dtype=object)}, "iloc 2: userId must be UTF-8 text"),
+        (
+            {"ts": pd.period_range("2020-01-01", periods=4)},
+            "DataFrame: ts must hold text, numbers or times, which .dt.to_timestamp() makes of them, but its type is",
+        ),
+        ({"ts": [1.7e12] * 4}, "; timestamps='milliseconds', or microseconds, or seconds says what they are."),
+        ({"ts": [20200101, 20200102, 20200103, 20200104]}, "give timestamps='iso', or timestamps='seconds' if"),
         ({"ts": [True, False, True, True]}, "TIMESTAMP (column 'ts') must hold times, whole numbers or text"),
     ],
 )
