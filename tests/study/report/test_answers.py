@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from hrnn_hpo.cli.main import app
 from hrnn_hpo.data.schema import Dataset
-from hrnn_hpo.search.space import SearchSpace, load_space
+from hrnn_hpo.search.space import SearchSpace, load_space, space_from_content
 from hrnn_hpo.study.optuna_quiet import optuna_quiet
 from hrnn_hpo.study.record import new_record, read_record, write_record
 from hrnn_hpo.study.report.answers import Answers, answers_of, try_answers
@@ -171,6 +171,23 @@ def test_a_trial_that_diverged_does_not_hide_what_matters(wide: SearchSpace) -> 
 
     found = answers(planted(wide, score, 60, noise=0.01))
     assert effect_of(found, "learning_rate").finding == "matters"
+
+
+def test_where_most_scores_are_equal_the_lower_ones_count(wide: SearchSpace) -> None:
+    found = answers(planted(wide, lambda params: 0.1 if params["learning_rate"] > 0.012 else 0.3, 40, noise=0.0))
+    flat = effect_of(found, "learning_rate").flat
+    assert flat is not None
+    assert float(flat[1]) < 0.02
+
+
+def test_choices_that_are_numbers_are_told_one_by_one() -> None:
+    content = {"kind": "algorithm", "type": "categorical", "choices": [16, 32, 64], "default": 32}
+    rate = {"kind": "training", "type": "continuous", "range": [0.0003, 0.03], "log": True, "default": 0.003}
+    parameters = {"hidden_dimension": content, "learning_rate": rate}
+    space = space_from_content({"name": "numbers", "parameters": parameters, "fix": {}}, "numbers")
+    effect = effect_of(answers(planted(space, lambda _: 0.3, 40, noise=0.02)), "hidden_dimension")
+    assert effect.flat == [16, 32, 64]
+    assert effect.sentence() == "hidden_dimension does not matter among 16, 32, 64"
 
 
 def test_the_same_trials_give_the_same_answer_in_little_time(wide: SearchSpace) -> None:
