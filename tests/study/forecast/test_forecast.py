@@ -8,7 +8,7 @@ from typing import Any
 
 import optuna
 import pytest
-from shop import GOOD
+from shop import GOOD, clashing
 
 from hrnn_hpo.cli.progress import plan_lines
 from hrnn_hpo.data.schema import Dataset
@@ -185,6 +185,11 @@ def test_a_measured_epoch_is_positive_and_larger_models_take_longer(log: Dataset
     small, large = seconds(), seconds(hidden_dimension=256)
     assert 0 < small.defaults_epoch_seconds < large.defaults_epoch_seconds < 60
     assert 0 < small.setup_seconds < 60
+
+
+def test_draws_that_break_a_rule_between_hyperparameters_are_not_measured(log: Dataset, space: SearchSpace) -> None:
+    found = measure(log, clashing(space), record_for(log, clashing(space)), device="cpu", n_threads=1)
+    assert found.epoch_seconds > 0
 
 
 def test_a_short_first_epoch_only_warms_up(log: Dataset, space: SearchSpace, monkeypatch: pytest.MonkeyPatch) -> None:
