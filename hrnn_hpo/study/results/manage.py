@@ -11,6 +11,7 @@ from hrnn_hpo.study.attributes import CONFIRMS, STOP_KEY
 from hrnn_hpo.study.confirm.runs import companion_of
 from hrnn_hpo.study.folders import files_keys_of
 from hrnn_hpo.study.record import KEY, beside, read_record
+from hrnn_hpo.study.request.widening import finish_widening
 from hrnn_hpo.study.run.recovery import recover
 from hrnn_hpo.study.run.trial_files import drop_all_files, drop_files
 from hrnn_hpo.study.storage.database import has_study, load_study, open_storage, study_names
@@ -39,6 +40,7 @@ def delete_study(study: str, *, storage: str | None = None, tracking_uri: str | 
     Raises StudyError while trials are running, and for the study that holds another one's confirmation.
     """
     database = open_storage(storage)
+    finish_widening(study, database)  # else the copy of one that was cut off would come back under this name
     found = _named(study, database)
     both = _with_companion(found, database)
     for one in both:
