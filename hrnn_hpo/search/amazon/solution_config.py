@@ -211,8 +211,9 @@ class _Reader:
         limits: list[int | None] = []
         for key, most in zip(keys, (MAX_TRAINING_JOBS, MAX_PARALLEL_JOBS), strict=True):
             said = content.get(key)
-            is_count = isinstance(said, str) and said.strip().isdecimal() and len(said) < _MOST_DIGITS
-            number = int(said) if is_count else said
+            number = said
+            if isinstance(said, str) and said.strip().isdecimal() and len(said) < _MOST_DIGITS:
+                number = int(said)
             if said is None:
                 limits.append(None)
             elif isinstance(number, bool) or not isinstance(number, int) or not 1 <= number <= most:

@@ -240,10 +240,14 @@ def _in_search(first: Entrant, second: Entrant) -> InSearch | None:
         difference = scores
     if difference < 0:
         first, second, ours, theirs, difference = second, first, theirs, ours, -difference
+    found = paired_difference(ours, theirs)
     return InSearch(
         ahead=first.entry.study,
         behind=second.entry.study,
-        **{**paired_difference(ours, theirs), "difference": difference},
+        difference=difference,
+        low=found["low"],
+        high=found["high"],
+        p=found["p"],
         n_users=len(ours),
         n_trials=(first.entry.n_trials, second.entry.n_trials),
     )
@@ -260,6 +264,7 @@ def _test_pairs(entrants: Sequence[Entrant]) -> list[OnTestUsers]:
         if first.test_figures is not None and second.test_figures is not None:
             (users, ours), (others, theirs) = first.test_figures, second.test_figures
             if len(users) and np.array_equal(users, others):
-                told = replace(told, **{**paired_difference(ours, theirs), "difference": told.difference})
+                pair = paired_difference(ours, theirs)
+                told = replace(told, low=pair["low"], high=pair["high"], p=pair["p"])
         found.append(told)
     return found

@@ -172,7 +172,8 @@ def _call_off(companion: Study) -> None:
     asked = [*asked_for(companion), *asked_for(companion, again=True)]
     wanted = {(one.role, one.trial, one.repeat) for one in asked}
     for run in companion.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
-        if CANDIDATE in run.user_attrs and (run.user_attrs.get(ROLE), *run_key(run)) not in wanted:
+        half_done = WITHDRAWN in run.user_attrs  # by a process that died here
+        if CANDIDATE in run.user_attrs and (half_done or (run.user_attrs.get(ROLE), *run_key(run)) not in wanted):
             companion._storage.set_trial_user_attr(run._trial_id, WITHDRAWN, True)  # first: it is not a lost one then
             companion._storage.set_trial_state_values(run._trial_id, TrialState.FAIL)
 
