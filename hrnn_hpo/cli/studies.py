@@ -63,6 +63,7 @@ def status(study: options.Study, storage: options.Storage = None, json: options.
 def confirmation_line(found: dict[str, Any]) -> str:
     """Return how far a confirmation is, of what `status --json` has of it, or its verdict."""
     now = f"; now {', '.join(found['running'])}" if found["running"] else ""
+    now += f"; the worker of {', '.join(found['lost'])} is gone" if found.get("lost") else ""
     confirming = f"{found['n_runs_done']} of {found['n_runs']} runs done{now}"
     if found["n_screening_runs_done"] < found["n_screening_runs"]:  # the defaults are confirmed meanwhile
         screening = f"{found['n_screening_runs_done']} of {found['n_screening_runs']} runs done"

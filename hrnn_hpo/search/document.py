@@ -13,6 +13,7 @@ from hrnn_hpo.plain_data import PlainLoader
 
 Key = tuple[str, ...]
 _MAX_DEPTH = 12  # the format needs five; an alias that contains itself has no end
+_MAX_VALUES = 100_000  # a space has hundreds; aliases of aliases may stand for billions
 
 
 @dataclass
@@ -33,6 +34,7 @@ class Document:
     content: dict[str, Any]
     problems: Problems
     lines: dict[Key, int] = field(default_factory=dict)
+    n_values: int = 0  # read so far, aliases written out
 
     def problem(self, key: Key, text: str) -> None:
         """Add a problem of one key: `file:line: key: text`."""
@@ -77,6 +79,9 @@ def read_document(path: Path, problems: Problems) -> Document | None:
 def _plain(node: yaml.Node, key: Key, document: Document, loader: PlainLoader) -> Any:
     if len(key) > _MAX_DEPTH:
         raise yaml.MarkedYAMLError(problem="nested too deep", problem_mark=node.start_mark)
+    document.n_values += 1
+    if document.n_values > _MAX_VALUES:
+        raise yaml.MarkedYAMLError(problem="more values than a space has", problem_mark=node.start_mark)
     if isinstance(node, yaml.SequenceNode):
         return [_plain(child, (*key, str(index)), document, loader) for index, child in enumerate(node.value)]
     if not isinstance(node, yaml.MappingNode):

@@ -89,11 +89,11 @@ def _read_weights(parameter: Parameter, said: Any) -> tuple[Prior | None, list[s
     else:
         return None, [f"weights: a mapping such as {{a: 3, b: 1}} must stand here, but got {show(said)}."]
     for weight in values:
-        is_number = isinstance(weight, int | float) and not isinstance(weight, bool)
-        if not is_number or not math.isfinite(weight) or weight < 0:
+        if type_problem(float, weight) or weight < 0:
             problems.append(f"weights: a number of 0 or more must stand here, but got {show(weight)}.")
-    if not problems and not sum(values) > 0:
-        problems.append("weights: one of them must be more than 0.")
+    if not problems and not 0 < sum(values) < math.inf:
+        rule = "must be more than 0" if not any(values) else "is too large: their sum must be a number"
+        problems.append(f"weights: one of them {rule}.")
     return (None, problems) if problems else (Prior(weights=tuple(map(float, values))), [])
 
 

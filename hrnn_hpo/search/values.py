@@ -4,6 +4,7 @@ Which values a study may take stands in parameter.
 """
 
 import math
+import sys
 from functools import cache
 from typing import Any, get_args
 
@@ -39,6 +40,10 @@ def type_problem(wanted: type, value: Any) -> str | None:
     if isinstance(value, bool) is (wanted is bool) and isinstance(value, accepted):
         if isinstance(value, float) and not math.isfinite(value):
             return f"a finite number must stand here, but got {value}."
+        if (
+            wanted is float and isinstance(value, int) and abs(value) > sys.float_info.max
+        ):  # a whole number that no float holds
+            return f"a number up to {sys.float_info.max:.3g} must stand here, but got a larger one."
         return None
     noun = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}[wanted]
     return f"{noun} must stand here, but got {show(value)}{number_hint(value) or '.'}"

@@ -22,6 +22,7 @@ ADVANCE = "advance"  # in the midst of an epoch: "furthest", [epochs done, targe
 CANDIDATE = "candidate"  # the trial that is trained again
 RUN_INDEX = "repeat"  # which of its runs, from 0
 TRAIN_SEED = "train_seed"  # of the run's split
+WITHDRAWN = "withdrawn"  # of a run that was queued, and called off before it began
 FIGURES = "figures"  # the validation users' figures, as text
 CONFIRMS, CONFIRMS_UID = "confirms", "confirms_uid"  # in a confirmation's study: name and uid of the one it confirms
 CONFIRMATION = "confirmation"  # what a confirmation found

@@ -16,7 +16,7 @@ from hrnn_hpo.data.reading.source import SourceLike
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.data.splits import REDRAWN, SINGLE_TRUTH, Split, make_split
 from hrnn_hpo.errors import ConfigError, HRNNError, StudyError
-from hrnn_hpo.evaluation.metrics import COVERAGE
+from hrnn_hpo.evaluation.metrics import COVERAGE, METRICS
 from hrnn_hpo.experiment import resolve_device
 from hrnn_hpo.search.amazon.solution_file import solution_filters
 from hrnn_hpo.study.confirm.agenda import confirmation_runs, screening_runs
@@ -159,7 +159,8 @@ def _resolution(
 ) -> Resolution | None:
     """Return what a confirmation can tell on this data; None where it has no users to tell by.
 
-    The deviations are those of the study's own confirmation where it has one, else assumed.
+    The deviations are those of the study's own confirmation where it has one, else assumed: of a metric of one's own,
+    whose unit may be any, nothing is.
     """
     redrawn = record.protocol in REDRAWN
     judged = split.validation if redrawn else split.held_back
@@ -167,9 +168,12 @@ def _resolution(
         return None
     confirmation = read_confirmation(study) if study is not None else None
     known = confirmation.resolution if confirmation is not None else None
+    if known is None and record.objective not in METRICS:
+        return None
     n_pool = REDRAWN_POOL * len(judged) if redrawn else len(judged)
     design = Design(len(judged), n_pool, n_challengers)
     prior = PRIOR_OF_ONE_EVENT if record.protocol in SINGLE_TRUTH else PRIOR
     spread = prior if known is None else known.spread
     seen = detectable_gain(design, spread, n_seeds)
-    return resolution(record.objective, design, spread, n_seeds, [gain for gain in (seen / 2, GOAL) if gain < seen])
+    gains = (seen / 2, GOAL) if record.objective in METRICS else (seen / 2,)
+    return resolution(record.objective, design, spread, n_seeds, [gain for gain in gains if gain < seen])

@@ -107,10 +107,10 @@ def resolution(
 
 def detectable_gain(design: Design, spread: Spread, n_seeds: int) -> float:
     """Return the gain that is called better with POWER, the challenger being as good as that and no other one."""
-    most = 1.0
+    most = spread.total or 1.0  # a metric of one's own has a unit of its own
     while power(design, spread, n_seeds, most) < POWER:
         most *= 4.0
-    return float(brentq(lambda gain: power(design, spread, n_seeds, gain) - POWER, 0.0, most, xtol=1e-7))
+    return float(brentq(lambda gain: power(design, spread, n_seeds, gain) - POWER, 0.0, most, xtol=1e-7 * most))
 
 
 def seeds_for(design: Design, spread: Spread, gain: float) -> int | None:

@@ -186,12 +186,13 @@ class Tracker:
         """Return the ids of the runs below a run."""
         return [run.info.run_id for run in self._children(parent) or []]
 
-    def closed_children(self, parent: str, tag: str) -> set[str] | None:
-        """Return the values of a tag over the ended runs below a run; None when the store failed."""
+    def closed_children(self, parent: str, tag: str) -> dict[str, str] | None:
+        """Return the ended runs below a run, {value of a tag: the tag `state`}; None when the store failed."""
         found = self._children(parent)
         if found is None:
             return None
-        return {run.data.tags[tag] for run in found if tag in run.data.tags and run.info.status != "RUNNING"}
+        ended = [run.data.tags for run in found if tag in run.data.tags and run.info.status != "RUNNING"]
+        return {tags[tag]: tags.get("state", "") for tags in ended}
 
     def _children(self, parent: str) -> list[Any] | None:
         below = query({"mlflow.parentRunId": parent})

@@ -31,6 +31,10 @@ PARAMETERS = {
         "(`log: false` turns an inherited one off).",
     ),
     "a step of zero": (BPTT + "range: [2, 32], step: 0}", ":2: parameters.bptt.step: `step > 0` must hold, but got 0."),
+    "an endless step": (
+        LEARNING_RATE + "range: [0.001, 0.1], step: 1" + "0" * 400 + "}",
+        ":2: parameters.learning_rate.step: a number up to 1.8e+308 must stand here, but got a larger one.",
+    ),
     "half a step": (
         BPTT + "range: [2, 32], step: 0.5}",
         ":2: parameters.bptt.step: a whole number must stand here, but got 0.5.",

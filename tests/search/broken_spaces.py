@@ -149,6 +149,12 @@ FILES = {
         ":2: is not valid YAML: merge keys (<<) are not part of the format, use `extends`.",
     ),
     "an alias into itself": ("fix: &f {bptt: *f}", ":1: is not valid YAML: nested too deep."),
+    "aliases of aliases": (
+        "\n".join(
+            ["a0: &a0 x", *(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 8)), "fix: {bptt: *a7}"]
+        ),
+        ":1: is not valid YAML: more values than a space has.",
+    ),
     "a date that is none": ("name: 2020-13-45", ": is not valid YAML: month must be in 1..12."),
     "two documents": (
         "extends: hrnn\n---\nextends: hrnn",

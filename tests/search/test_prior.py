@@ -79,6 +79,8 @@ def test_a_wrong_prior_of_a_number_names_the_rule(tmp_path: Path, prior: str, me
         ("{weights: {0.0: 0, 0.9: 0}}", "weights: one of them must be more than 0"),
         ("{weights: {'[0.9': 2}}", r"weights: \[0.9 is none of 0.0, 0.9"),
         ("{weights: {0.90: 2, 0.9: 1}}", "weights: 0.90 and 0.9 are one choice, 0.9; keep one"),
+        ("{weights: [1" + "0" * 400 + ", 1]}", "weights: a number of 0 or more must stand here, but got 10"),
+        ("{weights: [1.0e+308, 1.0e+308]}", "weights: one of them is too large: their sum must be a number"),
         ("{weights: [1]}", "weights: one for each of 0.0, 0.9 must stand here, but got 1"),
         ("{weights: 3}", r"weights: a mapping such as \{a: 3, b: 1\} must stand here, but got 3"),
         ("{center: 0.9}", "center is no key of this prior: choices have weights"),

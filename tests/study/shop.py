@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from hrnn_hpo.search.space import SearchSpace, space_from_content
+
 SPACE = """extends: aws-hrnn
 recipe: null
 parameters:
@@ -12,3 +14,12 @@ parameters:
 fix: {bptt: 16, recency_mask: false}
 """
 GOOD: dict[str, Any] = {"hidden_dimension": 24, "learning_rate": 0.02}
+
+
+def clashing(space: SearchSpace) -> SearchSpace:
+    """Return the space with averaged weights in every other configuration, which sampled negatives forbid."""
+    content = space.content()
+    choices = {"kind": "training", "type": "categorical", "choices": [0.0, 0.9], "default": 0.0}
+    content["parameters"]["weight_averaging"] = choices
+    content["fix"]["n_negatives"] = 5
+    return space_from_content(content, "clashing")

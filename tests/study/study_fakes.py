@@ -155,9 +155,10 @@ class FakeTracker:
     def child_runs(self, parent: str) -> list[str]:
         return [run for run, entry in self.runs.items() if entry["parent"] == parent]
 
-    def closed_children(self, parent: str, tag: str) -> set[str] | None:
+    def closed_children(self, parent: str, tag: str) -> dict[str, str] | None:
         children = [entry for entry in self.runs.values() if entry["parent"] == parent and tag in entry["tags"]]
-        return {entry["tags"][tag] for entry in children if entry["status"] != "RUNNING"}
+        ended = [entry["tags"] for entry in children if entry["status"] != "RUNNING"]
+        return {tags[tag]: tags["state"] for tags in ended}
 
     def by_role(self, role: str) -> list[dict[str, Any]]:
         return [entry for entry in self.runs.values() if entry["tags"].get("role") == role]

@@ -18,6 +18,7 @@ from hrnn_hpo.study.folders import checkpoint_file, study_folder, trial_folder
 from hrnn_hpo.study.record import KEY, uid_of
 from hrnn_hpo.study.request.request import study_request
 from hrnn_hpo.study.results.manage import clean_up, delete_study
+from hrnn_hpo.study.results.sync import sync
 from hrnn_hpo.study.storage.database import load_study, open_storage, study_names
 from hrnn_hpo.study.tune import tune
 
@@ -168,3 +169,14 @@ def test_cleaning_up_leaves_the_studies_of_other_software_alone(home: Path) -> N
     (home / "checkpoints" / "theirs" / "0").mkdir(parents=True)
     assert clean_up() == ["theirs"]
     assert (home / "checkpoints" / "theirs" / "0").is_dir()
+
+
+@pytest.mark.usefixtures("home", "tracker")
+def test_failed_trials_of_other_software_are_not_queued_again() -> None:
+    storage = open_storage(create=True)
+    theirs = optuna.create_study(study_name="theirs", storage=storage)
+    theirs.add_trial(optuna.trial.create_trial(state=optuna.trial.TrialState.FAIL))
+    clean_up()
+    with pytest.raises(StudyError, match="was not made by hrnn-hpo"):
+        sync("theirs")
+    assert [trial.state.name for trial in theirs.get_trials()] == ["FAIL"]

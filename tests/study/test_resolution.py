@@ -123,3 +123,9 @@ def test_it_is_told_in_a_sentence() -> None:
 def test_it_comes_back_from_plain_values() -> None:
     found = resolution("ndcg_at_10", REDRAWN, SPREAD, 5, [0.03])
     assert resolution_from(asdict(found)) == found
+
+
+def test_a_detectable_gain_has_the_unit_of_the_deviations() -> None:
+    design = Design(n_users=100, n_pool=900)
+    usual, tiny = (detectable_gain(design, Spread(0.06 * unit, 0.003 * unit, 0.1 * unit), 5) for unit in (1.0, 1e-6))
+    assert tiny == pytest.approx(1e-6 * usual, rel=1e-4)

@@ -19,6 +19,7 @@ from hrnn_hpo.settings import nearest
 
 _MAX_ENTRIES = 100
 _MAX_INTEGER = 1_000_000
+_MOST_DIGITS = 20  # of a count of jobs, which has two: Python reads no endless ones
 # DescribeSolution of older solutions calls them training.bptt and data.recency_mask.
 _PREFIXES = ("training.", "data.")
 
@@ -210,7 +211,9 @@ class _Reader:
         limits: list[int | None] = []
         for key, most in zip(keys, (MAX_TRAINING_JOBS, MAX_PARALLEL_JOBS), strict=True):
             said = content.get(key)
-            number = int(said) if isinstance(said, str) and said.strip().isdecimal() else said
+            number = said
+            if isinstance(said, str) and said.strip().isdecimal() and len(said) < _MOST_DIGITS:
+                number = int(said)
             if said is None:
                 limits.append(None)
             elif isinstance(number, bool) or not isinstance(number, int) or not 1 <= number <= most:

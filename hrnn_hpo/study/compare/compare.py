@@ -22,7 +22,7 @@ from typing import Any, Literal
 import numpy as np
 
 from hrnn_hpo.errors import ConfigError
-from hrnn_hpo.evaluation.significance import bootstrap_interval, holm, paired_test
+from hrnn_hpo.evaluation.significance import holm, paired_difference
 from hrnn_hpo.study.compare.evidence import Entrant, Entry, Evidence, read_entrant, require_same_data
 from hrnn_hpo.study.compare.pairs import Difference, compare_runs
 from hrnn_hpo.study.confirm.verdict import ALPHA, NEGLIGIBLE
@@ -240,14 +240,14 @@ def _in_search(first: Entrant, second: Entrant) -> InSearch | None:
         difference = scores
     if difference < 0:
         first, second, ours, theirs, difference = second, first, theirs, ours, -difference
-    low, high = bootstrap_interval(ours - theirs, 0)
+    found = paired_difference(ours, theirs)
     return InSearch(
         ahead=first.entry.study,
         behind=second.entry.study,
         difference=difference,
-        low=low,
-        high=high,
-        p=paired_test(ours, theirs),
+        low=found["low"],
+        high=found["high"],
+        p=found["p"],
         n_users=len(ours),
         n_trials=(first.entry.n_trials, second.entry.n_trials),
     )
@@ -264,7 +264,7 @@ def _test_pairs(entrants: Sequence[Entrant]) -> list[OnTestUsers]:
         if first.test_figures is not None and second.test_figures is not None:
             (users, ours), (others, theirs) = first.test_figures, second.test_figures
             if len(users) and np.array_equal(users, others):
-                low, high = bootstrap_interval(ours - theirs, 0)
-                told = replace(told, low=low, high=high, p=paired_test(ours, theirs))
+                pair = paired_difference(ours, theirs)
+                told = replace(told, low=pair["low"], high=pair["high"], p=pair["p"])
         found.append(told)
     return found

@@ -21,7 +21,7 @@ from hrnn_hpo.study.confirm.intervals import crossed_intervals
 from hrnn_hpo.study.confirm.leaderboard import Leaderboard, read_leaderboard
 from hrnn_hpo.study.confirm.runs import companion_of
 from hrnn_hpo.study.confirm.test_part import figures_on_test_users
-from hrnn_hpo.study.confirm.verdict import RunScores
+from hrnn_hpo.study.confirm.verdict import RunScores, side_by_side
 from hrnn_hpo.study.confirmation import Confirmation, Contender
 from hrnn_hpo.study.record import StudyRecord, read_record
 from hrnn_hpo.study.seeds import ordinals, split_seed_of_run
@@ -116,14 +116,8 @@ def require_same_data(entrants: list[Entrant]) -> None:
 
 def interval_of_mean(runs: list[RunScores]) -> tuple[float, float] | tuple[None, None]:
     """Return the 95 % interval of a configuration's mean over users and runs, or over runs alone; None by one user."""
-    if len(runs[0].users):
-        users = np.concatenate([run.users for run in runs])
-        index = np.repeat(np.arange(len(runs)), [len(run.users) for run in runs])
-        values = np.concatenate([run.figures for run in runs])
-    else:
-        users = index = np.arange(len(runs))
-        values = np.array([run.score for run in runs])
-    [interval] = crossed_intervals(values[None], users, index, level=0.95)
+    figures, users, index = side_by_side([runs])
+    [interval] = crossed_intervals(figures, users, index, level=0.95)
     return interval or (None, None)
 
 

@@ -27,7 +27,7 @@ from scipy.stats import norm, ttest_ind
 
 from hrnn_hpo.evaluation.significance import N_RESAMPLES, paired_test
 from hrnn_hpo.study.confirm.intervals import crossed_intervals
-from hrnn_hpo.study.confirm.verdict import RunScores
+from hrnn_hpo.study.confirm.verdict import RunScores, side_by_side
 
 Pairing = Literal["run", "user", "none"]
 MAX_DRAWS = 100_000_000  # the bootstrap of very many users takes fewer resamples
@@ -70,13 +70,7 @@ def compare_runs(ours: Runs, theirs: Runs, *, level: float, n_resamples: int = N
 def _paired_by_run(
     pairs: list[tuple[RunScores, RunScores]], with_users: bool, level: float, n_resamples: int
 ) -> Difference:
-    if with_users:
-        users = np.concatenate([one.users for one, _ in pairs])
-        runs = np.repeat(np.arange(len(pairs)), [len(one.users) for one, _ in pairs])
-        first, second = (np.concatenate([pair[side].figures for pair in pairs]) for side in (0, 1))
-    else:
-        users = runs = np.arange(len(pairs))
-        first, second = (np.array([pair[side].score for pair in pairs]) for side in (0, 1))
+    (first, second), users, runs = side_by_side([[one for one, _ in pairs], [other for _, other in pairs]])
     differences = first - second
     [interval] = crossed_intervals(differences[None], users, runs, level=level)
     low, high = interval if interval is not None else (-math.inf, math.inf)  # one user says nothing of others

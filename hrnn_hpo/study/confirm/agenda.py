@@ -11,7 +11,7 @@ from typing import Literal
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from hrnn_hpo.study.attributes import CANDIDATE, ROLE, RUN_INDEX
+from hrnn_hpo.study.attributes import CANDIDATE, ROLE, RUN_INDEX, WITHDRAWN
 from hrnn_hpo.study.confirm.screening import RunKey, Screening, screen
 from hrnn_hpo.study.storage.stale_trials import is_lost
 from hrnn_hpo.study.trials import last_attempts
@@ -92,17 +92,21 @@ def due(companion: Study, *, again: bool = False) -> list[Due]:
     The defaults are confirmed whoever is chosen: their runs come behind a round of screening, for whom it leaves idle.
     With `again`, runs that failed are asked for once more.
     """
+    runs = {SCREENING: screening_runs(companion), CONFIRMING: confirmation_runs(companion)}
+    there = {(role, *run_key(run)) for role, those in runs.items() for run in those if not again or _is_kept(run)}
+    return [one for one in asked_for(companion, again=again) if (one.role, one.trial, one.repeat) not in there]
+
+
+def asked_for(companion: Study, *, again: bool = False) -> list[Due]:
+    """Return the runs that the results so far ask for, those of a confirmation also where they are done."""
     agenda = read_agenda(companion)
     if agenda is None:
         return []
-    runs = {SCREENING: screening_runs(companion), CONFIRMING: confirmation_runs(companion)}
-    there = {(role, *run_key(run)) for role, those in runs.items() for run in those if not again or _is_kept(run)}
     standing = agenda.standing(companion, again=again)
     wanted = [Due("screening", *key) for key in standing.runs]
     # All configurations of one seed first: a confirmation that is looked at half-way is balanced.
     trials = [trial for trial in dict.fromkeys(contest(agenda, standing)) if trial not in agenda.out]
-    wanted += [Due("confirmation", trial, repeat) for repeat in range(agenda.n_seeds) for trial in trials]
-    return [one for one in wanted if (one.role, one.trial, one.repeat) not in there]
+    return wanted + [Due("confirmation", trial, repeat) for repeat in range(agenda.n_seeds) for trial in trials]
 
 
 def contest(agenda: Agenda, standing: Screening) -> list[int]:
@@ -127,6 +131,6 @@ def _is_kept(run: FrozenTrial) -> bool:
 
 
 def _runs(companion: Study, *, screening: bool) -> list[FrozenTrial]:
-    ours = [run for run in last_attempts(companion) if CANDIDATE in run.user_attrs]
+    ours = [run for run in last_attempts(companion) if CANDIDATE in run.user_attrs and WITHDRAWN not in run.user_attrs]
     chosen = [run for run in ours if (run.user_attrs.get(ROLE) == SCREENING) == screening]
     return list({run_key(run): run for run in chosen}.values())

@@ -26,7 +26,7 @@ from hrnn_hpo.study.confirm.figures import from_text
 from hrnn_hpo.study.confirm.runs import runs_left
 from hrnn_hpo.study.confirm.screening import mean_so_far
 from hrnn_hpo.study.confirm.settings import Settings
-from hrnn_hpo.study.confirm.verdict import RunScores, judge
+from hrnn_hpo.study.confirm.verdict import RunScores, judge, side_by_side
 from hrnn_hpo.study.confirmation import EARLIER_VERSION, Confirmation, Screened
 from hrnn_hpo.study.record import StudyRecord
 from hrnn_hpo.study.resolution import REDRAWN_POOL, Design, Resolution, detectable_gain, resolution, spread_of
@@ -115,10 +115,8 @@ def _resolution(scored: Mapping[int, list[RunScores]], found: Confirmation, reco
     challengers = [scored[one.trial] for one in found.contenders if one.trial != found.defaults]
     if not len(theirs[0].users):
         return None
-    users = np.concatenate([run.users for run in theirs])
-    runs = np.repeat(np.arange(len(theirs)), [len(run.users) for run in theirs])
-    figures = [np.concatenate([run.figures for run in side]) for side in (theirs, *challengers)]
-    spread = spread_of(np.stack(figures[1:]) - figures[0], users, runs)
+    figures, users, runs = side_by_side([theirs, *challengers])
+    spread = spread_of(figures[1:] - figures[0], users, runs)
     if spread is None:
         return None
     n_users = len(theirs[0].users)

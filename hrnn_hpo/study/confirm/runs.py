@@ -13,7 +13,7 @@ from typing import Any
 import optuna
 from optuna.storages import RDBStorage
 from optuna.study import Study
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from hrnn_hpo.config import Configuration
 from hrnn_hpo.study.attributes import (
@@ -26,14 +26,17 @@ from hrnn_hpo.study.attributes import (
     STOP_KEY,
     SUMMARY,
     TRAIN_SEED,
+    WITHDRAWN,
 )
 from hrnn_hpo.study.confirm.agenda import (
     SCREENING,
     Agenda,
     Due,
+    asked_for,
     confirmation_runs,
     due,
     n_to_come,
+    run_key,
     screening_runs,
     write_agenda,
 )
@@ -76,12 +79,19 @@ def _belongs(companion: Study, study: Study) -> bool:
 def begin_confirmation(study: Study, record: StudyRecord, storage: RDBStorage, settings: Settings) -> Study | None:
     """Return the companion study with every run queued that is certain by now; None where nothing is to confirm.
 
-    Runs that were done for an earlier confirmation stay, and their configurations stay in the contest.
+    Runs that were done for an earlier confirmation stay, and their configurations stay in the contest. Those that are
+    queued and not asked for any more are called off; with `--confirm 0` that is all of them.
     """
     trials = last_attempts(study)
     defaults = defaults_trial(trials)
-    numbers = how_many(settings, count_trials(trials).done, record, companion_of(study, storage))
+    before = companion_of(study, storage)
+    numbers = how_many(settings, count_trials(trials).done, record, before)
     k = numbers.confirmed
+    if settings.k == 0 and before is not None and defaults is not None:
+        with holding(study.study_name, storage, "begin"), holding(before.study_name, storage, "start"):
+            write_agenda(before, Agenda(defaults.number, [], None, k=0, n_seeds=0, stay=[], out=[]))
+            _call_off(before)
+        return None
     challengers = _challengers(trials, defaults, k)
     if defaults is None or SUMMARY not in defaults.user_attrs or not challengers:
         if settings.k:
@@ -111,6 +121,7 @@ def begin_confirmation(study: Study, record: StudyRecord, storage: RDBStorage, s
         with holding(name, storage, "start"):  # as whoever looks for work in it
             write_agenda(companion, agenda)
             # A run that failed for a reason of its own is tried again by the next command, until the verdict is there.
+            _call_off(companion)
             _queue(companion, due(companion, again=True), study, record)
             n_runs = len(confirmation_runs(companion)) + len(screening_runs(companion)) + sum(n_to_come(companion))
             write_budget(companion, Budget(n_runs, sampler="random", pruner="none"))
@@ -151,6 +162,20 @@ def _queue(companion: Study, wanted: list[Due], study: Study, record: StudyRecor
     trials = {trial.number: trial for trial in last_attempts(study)}
     for one in wanted:
         companion.enqueue_trial({}, user_attrs=_attributes(trials[one.trial], one, record))
+
+
+def _call_off(companion: Study) -> None:
+    """Withdraw the queued runs that the agenda does not ask for. The start lock must be held: none of them begins.
+
+    What it asks for where the runs that failed are left as they are stays too: it may be needed when they have run.
+    """
+    asked = [*asked_for(companion), *asked_for(companion, again=True)]
+    wanted = {(one.role, one.trial, one.repeat) for one in asked}
+    for run in companion.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
+        half_done = WITHDRAWN in run.user_attrs  # by a process that died here
+        if CANDIDATE in run.user_attrs and (half_done or (run.user_attrs.get(ROLE), *run_key(run)) not in wanted):
+            companion._storage.set_trial_user_attr(run._trial_id, WITHDRAWN, True)  # first: it is not a lost one then
+            companion._storage.set_trial_state_values(run._trial_id, TrialState.FAIL)
 
 
 def _attributes(trial: FrozenTrial, run: Due, record: StudyRecord) -> dict[str, Any]:

@@ -65,6 +65,25 @@ class RunScores:
     figures: NDArray[np.float64]  # (R,) their mean is the score
 
 
+def side_by_side(
+    configurations: Sequence[Sequence[RunScores]],
+) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
+    """Return figures (C, N) of C configurations on the same users of the same runs, and user and run of each, (N,).
+
+    For a metric without a figure per user they are the runs' scores, each run being a user of its own.
+    """
+    first = configurations[0]
+    for other in configurations[1:]:
+        for one, another in zip(first, other, strict=True):
+            assert np.array_equal(one.users, another.users), "paired runs have the same users"
+    if not len(first[0].users):
+        units = np.arange(len(first))
+        return np.array([[run.score for run in ran] for ran in configurations]), units, units
+    users = np.concatenate([run.users for run in first])
+    runs = np.repeat(np.arange(len(first)), [len(run.users) for run in first])
+    return np.stack([np.concatenate([run.figures for run in ran]) for ran in configurations]), users, runs
+
+
 def rank_by_confirmed_mean(means: Mapping[int, float]) -> list[int]:
     """Return trials by confirmed mean, best first; of equals the earlier one, so that the defaults stay."""
     return sorted(means, key=lambda trial: (-means[trial], trial))
@@ -163,19 +182,7 @@ def _compare(
     challengers: Sequence[Sequence[RunScores]], theirs: Sequence[RunScores], level: float, seed: int, n_resamples: int
 ) -> list[dict[str, Any]]:
     """Return difference, interval and p-value of each challenger against the defaults."""
-    if not challengers:
-        return []
-    for ours in challengers:
-        for one, other in zip(ours, theirs, strict=True):
-            assert np.array_equal(one.users, other.users), "paired runs have the same users"
-    if len(theirs[0].users):
-        users = np.concatenate([run.users for run in theirs])
-        runs = np.repeat(np.arange(len(theirs)), [len(run.users) for run in theirs])
-        figures = [np.concatenate([run.figures for run in side]) for side in (theirs, *challengers)]
-    else:
-        users = runs = np.arange(len(theirs))
-        figures = [np.array([run.score for run in side]) for side in (theirs, *challengers)]
-    defaults, *others = figures
+    (defaults, *others), users, runs = side_by_side([theirs, *challengers])
     differences = np.stack(others) - defaults  # (challengers, N)
     intervals = crossed_intervals(differences, users, runs, level=level)
     return [

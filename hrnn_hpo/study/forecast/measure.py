@@ -10,6 +10,7 @@ import optuna
 from optuna.samplers import RandomSampler
 
 from hrnn_hpo.data.schema import Dataset
+from hrnn_hpo.errors import HRNNError
 from hrnn_hpo.experiment import Device, prepare_experiment, run_experiment
 from hrnn_hpo.search.space import SearchSpace, Value
 from hrnn_hpo.study.optuna_quiet import optuna_quiet
@@ -57,7 +58,10 @@ def measure(
     with optuna_quiet():
         study = optuna.create_study(sampler=RandomSampler(seed=0))
     draws = [space.varied(space.suggest(study.ask())) for _ in range(N_DRAWS)] if space.searched else []
-    ratios = [run(draw, SLICE * epoch_seconds).head() / head for draw in draws]
+    ratios = []
+    for draw in draws:
+        with contextlib.suppress(HRNNError):  # one that breaks a rule between hyperparameters fails as a trial, too
+            ratios.append(run(draw, SLICE * epoch_seconds).head() / head)
     return Measure(
         epoch_seconds=epoch_seconds * (statistics.mean(ratios) if ratios else 1.0) + validation,
         defaults_epoch_seconds=epoch_seconds + validation,

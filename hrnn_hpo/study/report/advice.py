@@ -11,7 +11,7 @@ from hrnn_hpo.search.files import list_spaces
 from hrnn_hpo.search.space import SearchSpace, load_space
 from hrnn_hpo.study.record import StudyRecord
 from hrnn_hpo.study.report.importance import importances
-from hrnn_hpo.study.trials import best_trial, last_attempts
+from hrnn_hpo.study.trials import last_attempts, winner_trial
 
 MIN_TRIALS_FOR_ADVICE = 4  # complete ones; before, the best value lies where it does by chance
 
@@ -22,10 +22,10 @@ def advice_of(study: Study, record: StudyRecord, shares: Mapping[str, float] | N
     `shares` are the importances, where the caller has them already.
     """
     trials = last_attempts(study)
-    best = best_trial(trials)
-    if best is None or sum(trial.state == TrialState.COMPLETE for trial in trials) < MIN_TRIALS_FOR_ADVICE:
+    winner = winner_trial(study)
+    if winner is None or sum(trial.state == TrialState.COMPLETE for trial in trials) < MIN_TRIALS_FOR_ADVICE:
         return []
-    return advise(named_space(record), best.params, importances(study) if shares is None else shares)
+    return advise(named_space(record), winner.params, importances(study) if shares is None else shares)
 
 
 def named_space(record: StudyRecord) -> SearchSpace:

@@ -45,7 +45,8 @@ class Effect:
     winner: Value | None  # None where it has no part in the winner
     gain: float | None = None  # the winner's value in place of the default's; None where they are the same
     error: float | None = None  # its standard error
-    flat: list[Value] | None = None  # [from, to] of a number, the choices of a choice: where it does not matter
+    flat: list[Value] | None = None  # [from, to] of a range, the choices of a choice: where it does not matter
+    among: bool = False  # whether `flat` are choices, which may be numbers
 
     def sentence(self) -> str:
         """Return it in words."""
@@ -63,7 +64,7 @@ class Effect:
         """Return where it does not matter, in words; nothing where that cannot be told."""
         if self.flat is None:
             return ""
-        if isinstance(self.flat[0], bool | str):
+        if self.among:
             return "among " + ", ".join(map(show, self.flat))
         return f"between {_short(self.flat[0])} and {_short(self.flat[1])}"
 
@@ -130,8 +131,10 @@ def _effect(
     gain, error = (None, None) if at == start else (float(-away[start]), float(errors[start]))
     flat = _flat(parameter, grid, at, np.abs(away) + SURE * errors <= surrogate.noise)
     if gain is not None and error is not None and abs(gain) >= SURE * error:
-        return Effect(name, "matters", default, chosen, gain, error, flat)
-    return Effect(name, "cannot be told" if flat is None else "does not matter", default, chosen, gain, error, flat)
+        finding: Finding = "matters"
+    else:
+        finding = "cannot be told" if flat is None else "does not matter"
+    return Effect(name, finding, default, chosen, gain, error, flat, parameter.type == "categorical")
 
 
 def averaged(space: SearchSpace, name: str, configurations: Sequence[Mapping[str, Any]]) -> list[dict[str, Value]]:

@@ -32,7 +32,7 @@ def commands(
     told: list[tuple[str, Any]] = [
         ("--space", space.name if space.path is not None else OWN_SPACE),
         ("--study", f"{name}-again"),
-        ("--n-trials", count_trials(list(trials)).done),
+        ("--n-trials", count_trials(list(trials)).done or None),  # where none is done, as many as `tune` says
         ("--protocol", record.protocol),
         ("--split-seed", record.split_seed),
         *(("--objective", name) for name in record.objectives),

@@ -97,7 +97,8 @@ def fit(
     rows = encode(space, [configurations[i] for i in chosen])
     values = np.asarray(scores, dtype=np.float64)[chosen]
     low, high = np.quantile(values, [0.25, 0.75])
-    values = np.maximum(values, min(low - 1.5 * (high - low), kept))
+    if high > low:  # where most scores are equal every other one would be an outlier
+        values = np.maximum(values, min(low - 1.5 * (high - low), kept))
     mean_score, scale = float(values.mean()), float(values.std()) or 1.0
     n_columns = rows.shape[1]
     typical = TYPICAL * math.sqrt(n_columns)

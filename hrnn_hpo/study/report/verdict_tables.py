@@ -21,7 +21,7 @@ from hrnn_hpo.study.confirm.leaderboard import (
 from hrnn_hpo.study.confirm.test_part import openings, outdated
 from hrnn_hpo.study.confirmation import Confirmation, sentences
 from hrnn_hpo.study.record import StudyRecord
-from hrnn_hpo.study.trials import read_confirmation
+from hrnn_hpo.study.trials import defaults_trial, last_attempts, read_confirmation
 
 
 def verdict(study: Study, record: StudyRecord, best: FrozenTrial | None) -> Html:
@@ -30,7 +30,7 @@ def verdict(study: Study, record: StudyRecord, best: FrozenTrial | None) -> Html
     n_openings = openings(study)
     confirmation = read_confirmation(study)
     told = sentences(confirmation) if confirmation is not None else []
-    told.append(_words(board, record, best, confirmed=confirmation is not None))
+    told.append(_words(study, board, record, best, confirmed=confirmation is not None))
     texts = [element("p", told[0], "verdict"), *(element("p", text) for text in told[1:])]
     texts += [element("p", text, "warning") for text in _warnings(study, board, record, n_openings)]
     times = {0: "have not been looked at", 1: "have been looked at once"}
@@ -171,7 +171,9 @@ def _apart_note(known: Sequence[str]) -> str | None:
     )
 
 
-def _words(board: Leaderboard | None, record: StudyRecord, best: FrozenTrial | None, *, confirmed: bool) -> str:
+def _words(
+    study: Study, board: Leaderboard | None, record: StudyRecord, best: FrozenTrial | None, *, confirmed: bool
+) -> str:
     objective = record.objective
     if best is None:
         return "No trial is complete yet."
@@ -183,9 +185,11 @@ def _words(board: Leaderboard | None, record: StudyRecord, best: FrozenTrial | N
     tuned, defaults = board.metrics.get(WINNER, {}).get(objective), board.metrics.get(DEFAULTS, {}).get(objective)
     if tuned is None or defaults is None:
         return f"No comparison with the defaults is recorded. Best is trial {best.number} with {value}."
-    if board.metrics[WINNER] == board.metrics[DEFAULTS] and confirmed:
+    trial = defaults_trial(last_attempts(study))
+    defaults_won = trial is not None and trial.number == board.winner  # others may have their figures, of few users
+    if defaults_won and confirmed:
         return f"The defaults themselves won. {objective} on {board.n_test_users} test users: {tuned:.4f}."
-    if board.metrics[WINNER] == board.metrics[DEFAULTS]:
+    if defaults_won:
         return (
             f"Tuning found nothing better: the defaults won on the validation users, after {board.n_done} trials. "
             f"{objective} on {board.n_test_users} test users: {tuned:.4f}."

@@ -20,7 +20,7 @@ from scipy.stats import spearmanr
 
 from hrnn_hpo.config import Configuration
 from hrnn_hpo.data.schema import Dataset
-from hrnn_hpo.errors import HRNNError, StudyError
+from hrnn_hpo.errors import ConfigError, HRNNError, StudyError
 from hrnn_hpo.evaluation.protocols import UserMetric
 from hrnn_hpo.experiment import Device, prepare_experiment, run_experiment, training_digest
 from hrnn_hpo.search.space import SearchSpace, Value
@@ -109,12 +109,16 @@ def check_fidelity(
         for number in range(len(found.whole), N_COMPARED):
             scores: list[Score] = []
             for side, fraction in (("part", record.user_fraction), ("whole", None)):
-                configuration = record.configuration(
-                    space.resolve(points[number]),
-                    seed=trial_seed(record.seed, number, stream=PART_OF_USERS_STREAM),
-                    n_threads=n_threads,
-                    user_fraction=fraction,
-                )
+                try:
+                    configuration = record.configuration(
+                        space.resolve(points[number]),
+                        seed=trial_seed(record.seed, number, stream=PART_OF_USERS_STREAM),
+                        n_threads=n_threads,
+                        user_fraction=fraction,
+                    )
+                except ConfigError as error:  # a rule between hyperparameters, by which a trial would fail
+                    scores.append(_last(error))
+                    continue
                 place = folder / "compared" / f"{number}-{side}"
                 scores.append(_score(dataset, configuration, record, device, place, extra_metrics))
             found = replace(found, part=[*found.part, scores[0]], whole=[*found.whole, scores[1]])
@@ -148,9 +152,13 @@ def _score(
             extra_metrics=extra_metrics,
         )
     except (HRNNError, RuntimeError, MemoryError) as error:  # what fails a trial
-        _log.warning("One of the compared configurations cannot be trained, and ranks last: %s", error)
-        return None
+        return _last(error)
     return result.metrics[record.objective]
+
+
+def _last(error: Exception) -> Score:
+    _log.warning("One of the compared configurations cannot be trained, and ranks last: %s", error)
+    return None
 
 
 def _points(space: SearchSpace, seed: int) -> list[dict[str, Value]]:

@@ -14,6 +14,7 @@ from hrnn_hpo.files import write_text
 from hrnn_hpo.search.amazon.personalize import left_out, solution_config_from
 from hrnn_hpo.study.confirm.refit import confirmed_configuration
 from hrnn_hpo.study.record import read_record
+from hrnn_hpo.study.seeds import original_number
 from hrnn_hpo.study.storage.database import load_study, open_storage
 from hrnn_hpo.study.trials import last_attempts, read_confirmation, winner_trial
 
@@ -25,6 +26,8 @@ def export(
     study: str, out: Path, format: Format | None = None, *, trial: int | None = None, storage: str | None = None
 ) -> Path:
     """Write the configuration of a study's winner (or of the trial asked for) and return the file.
+
+    A trial that went on under another number goes by either, since MLflow names it by its first one.
 
     The winner is the confirmed one, the best of the search where nothing was confirmed. Its best_epoch is then the
     median of the confirmation's runs, for `train --refit` and `--protocol none`; with validation users `train` finds
@@ -72,7 +75,8 @@ def _chosen(study: Study, number: int | None) -> FrozenTrial:
         if winner is None:
             raise StudyError(f"Study {study.study_name!r} has no complete trial yet: there is nothing to export.")
         return winner
-    numbered = {one.number: one for one in last_attempts(study) if one.state.name == "COMPLETE"}
+    complete = [one for one in last_attempts(study) if one.state.name == "COMPLETE"]
+    numbered = {original_number(one): one for one in complete} | {one.number: one for one in complete}
     if number not in numbered:
         raise StudyError(f"Trial {number} of study {study.study_name!r} is not complete, or does not exist.")
     return numbered[number]

@@ -11,7 +11,8 @@ from hrnn_hpo.study.attributes import CONFIRMS, STOP_KEY
 from hrnn_hpo.study.confirm.runs import companion_of
 from hrnn_hpo.study.folders import files_keys_of
 from hrnn_hpo.study.record import KEY, beside, read_record
-from hrnn_hpo.study.run.recovery import Recovery
+from hrnn_hpo.study.request.widening import finish_widening
+from hrnn_hpo.study.run.recovery import recover
 from hrnn_hpo.study.run.trial_files import drop_all_files, drop_files
 from hrnn_hpo.study.storage.database import has_study, load_study, open_storage, study_names
 from hrnn_hpo.study.storage.user_figures import drop_figures, studies_with_figures
@@ -39,10 +40,11 @@ def delete_study(study: str, *, storage: str | None = None, tracking_uri: str | 
     Raises StudyError while trials are running, and for the study that holds another one's confirmation.
     """
     database = open_storage(storage)
+    finish_widening(study, database)  # else the copy of one that was cut off would come back under this name
     found = _named(study, database)
     both = _with_companion(found, database)
     for one in both:
-        Recovery(one.study_name, database).run()
+        recover(one, database)
     running = sum(count_trials(one.get_trials(deepcopy=False)).running for one in both)
     if running:
         stop = shlex.join(["hrnn-hpo", "studies", "stop", study])
@@ -63,10 +65,11 @@ def clean_up(*, storage: str | None = None) -> list[str]:
     there = {key for name in names for key in files_keys_of(load_study(name, database))}
     for key in set(kept) - there:
         drop_figures(database, key)
-    for name in names:
-        Recovery(name, database).run()
-        drop_files(load_study(name, database))
-    return [name for name in names if CONFIRMS not in load_study(name, database).user_attrs]
+    studies = [load_study(name, database) for name in names]
+    for study in studies:
+        recover(study, database)
+        drop_files(study)
+    return [study.study_name for study in studies if CONFIRMS not in study.user_attrs]
 
 
 def _named(name: str, storage: RDBStorage) -> Study:

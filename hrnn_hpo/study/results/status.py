@@ -7,11 +7,12 @@ from typing import Any
 
 from optuna.storages import RDBStorage
 from optuna.study import Study
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from hrnn_hpo.study.attributes import CANDIDATE, RUN_INDEX, WORKER, standard_error_of
 from hrnn_hpo.study.confirm.agenda import confirmation_runs, n_to_come, screening_runs
 from hrnn_hpo.study.confirm.runs import companion_of
+from hrnn_hpo.study.confirm.settings import wanted_settings
 from hrnn_hpo.study.confirm.test_part import openings
 from hrnn_hpo.study.forecast.forecast import seconds_per_trial
 from hrnn_hpo.study.record import KEY, read_record
@@ -117,6 +118,14 @@ def _confirmation(study: Study, storage: RDBStorage) -> dict[str, Any] | None:
     runs, screening = confirmation_runs(companion), screening_runs(companion)
     to_screen, to_confirm = n_to_come(companion)
     found = read_confirmation(study)
+    if found is None and wanted_settings(study, None, None).k == 0:  # called off
+        return None
+    under_way = [
+        (run, f"{verb} {_run_name(run)}")
+        for verb, those in (("screening", screening), ("confirming", runs))
+        for run in those
+        if run.state == TrialState.RUNNING
+    ]
     facts = ("verdict", "doubt", "winner", "optimism", "n_seeds", "look", "alpha")
     return {
         **{name: getattr(found, name) if found is not None else None for name in facts},
@@ -124,10 +133,10 @@ def _confirmation(study: Study, storage: RDBStorage) -> dict[str, Any] | None:
         "n_runs": len(runs) + to_confirm,
         "n_screening_runs_done": sum(run.state.is_finished() for run in screening),
         "n_screening_runs": len(screening) + to_screen,
-        "running": [
-            f"{verb} trial {run.user_attrs[CANDIDATE]}, run {run.user_attrs[RUN_INDEX] + 1}"
-            for verb, those in (("screening", screening), ("confirming", runs))
-            for run in those
-            if run.state == TrialState.RUNNING
-        ],
+        "running": [name for run, name in under_way if not is_dead(run.user_attrs.get(WORKER))],
+        "lost": [name for run, name in under_way if is_dead(run.user_attrs.get(WORKER))],
     }
+
+
+def _run_name(run: FrozenTrial) -> str:
+    return f"trial {run.user_attrs[CANDIDATE]}, run {run.user_attrs[RUN_INDEX] + 1}"

@@ -9,7 +9,7 @@ from hrnn_hpo.study.confirm.leaderboard import read_leaderboard
 from hrnn_hpo.study.confirm.runs import companion_of
 from hrnn_hpo.study.record import read_record
 from hrnn_hpo.study.results.to_mlflow import track_results
-from hrnn_hpo.study.run.recovery import Recovery
+from hrnn_hpo.study.run.recovery import recover
 from hrnn_hpo.study.storage.database import load_study, open_storage
 from hrnn_hpo.study.track.study_runs import StudyRuns
 from hrnn_hpo.study.trials import count_trials, last_attempts
@@ -24,14 +24,16 @@ def sync(study: str, *, storage: str | None = None, tracking_uri: str | None = N
     """
     database = open_storage(storage)
     found = load_study(study, database)
-    Recovery(study, database).run()
+    record, companion = read_record(found), companion_of(found, database)
+    for one in (found, companion):
+        if one is not None:
+            recover(one, database)
     tracker = Tracker(tracking_uri)
-    shown = StudyRuns(tracker, study, read_record(found))
+    shown = StudyRuns(tracker, study, record)
     shown.open_parent(found)
     trials = [trial for trial in last_attempts(found) if trial.state != TrialState.WAITING]
     for trial in trials:
         shown.write_trial(trial)
-    companion = companion_of(found, database)
     runs = [*screening_runs(companion), *confirmation_runs(companion)] if companion is not None else []
     runs = [run for run in runs if run.state != TrialState.WAITING]
     for run in runs:

@@ -14,11 +14,13 @@ import optuna
 from optuna.exceptions import OptunaError
 from optuna.samplers import RandomSampler
 from optuna.storages import BaseStorage, fail_stale_trials
+from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from hrnn_hpo.processes import is_gone
-from hrnn_hpo.study.attributes import WORKER
+from hrnn_hpo.study.attributes import CONFIRMS, WORKER
 from hrnn_hpo.study.optuna_quiet import experimental_allowed
+from hrnn_hpo.study.record import KEY
 from hrnn_hpo.study.storage.stale_trials import retry_lost_trials
 
 UNCLAIMED_SECONDS = 60  # from a trial's creation to its worker's name lies the sampler's work alone
@@ -59,6 +61,15 @@ class Recovery:
         # Killed between Optuna's creating the trial and its first heartbeat: no clock of another machine is asked.
         first_seen = self._unclaimed.setdefault(trial.number, time.monotonic())
         return time.monotonic() - first_seen > UNCLAIMED_SECONDS
+
+
+def recover(study: Study, storage: BaseStorage) -> None:
+    """Fail and requeue what has lost its worker in a study of ours; those of other software stay as they are.
+
+    Theirs have no worker's name and no traceback in their trials: each one that failed would look like a lost one.
+    """
+    if KEY in study.user_attrs or CONFIRMS in study.user_attrs:
+        Recovery(study.study_name, storage).run()
 
 
 def _machine() -> str:

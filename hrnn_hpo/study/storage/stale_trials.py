@@ -11,7 +11,7 @@ from optuna.storages import RetryHeartbeatStaleTrialCallback
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from hrnn_hpo.study.attributes import ADVANCE, CONFIGURATION, FAILURE, STARTS, WORKER, epochs_of
+from hrnn_hpo.study.attributes import ADVANCE, CONFIGURATION, FAILURE, STARTS, WITHDRAWN, WORKER, epochs_of
 from hrnn_hpo.study.optuna_quiet import experimental_allowed
 from hrnn_hpo.study.trials import last_attempts
 
@@ -51,9 +51,9 @@ def retry_lost_trials(study: Study) -> None:
 def is_lost(trial: FrozenTrial) -> bool:
     """Return whether a study's last attempt at a trial was stopped, or lost its worker: it has yet to be queued again.
 
-    What failed for a reason of its own has a traceback.
+    What failed for a reason of its own has a traceback; what was withdrawn is not to go on.
     """
-    stopped_or_dead = "traceback" not in trial.user_attrs.get(FAILURE, {})
+    stopped_or_dead = "traceback" not in trial.user_attrs.get(FAILURE, {}) and WITHDRAWN not in trial.user_attrs
     return trial.state == TrialState.FAIL and stopped_or_dead and not _gets_nowhere(trial)
 
 

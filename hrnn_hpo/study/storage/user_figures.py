@@ -5,6 +5,7 @@ read whole. Trials go by their place in the study, which retries and continuatio
 """
 
 import math
+import struct
 import zlib
 
 import numpy as np
@@ -32,7 +33,10 @@ from hrnn_hpo.study.storage.retrying import retried
 
 MOST_BYTES = 2_000_000  # of a trial's figures, before they are compressed
 _BYTES = 2  # of a float16: a figure in [0, 1] to three digits
-_LARGEST = float(np.finfo(np.float16).max)  # a metric of one's own may pass it
+# A metric of one's own may be larger than a float16 can be, or lose its digits there: then a power of 2 stands before
+# the figures, behind a byte with which no compressed text begins.
+_SCALED, _SCALE = b"s", struct.Struct("<d")
+_USUAL = 2.0**-7, float(np.finfo(np.float16).max)  # between which the largest figure needs none
 _TABLE = Table(
     "hrnn_hpo_user_figures",
     MetaData(),
@@ -54,8 +58,7 @@ class UserFigures:
     def write(self, place: int, epoch: int, figures: NDArray[np.floating]) -> None:
         """Keep an epoch's figures, (R,); of more users than fit every second, third, … one, always the same."""
         every = math.ceil(len(figures) / self._most_users)
-        kept = np.clip(figures[::every], -_LARGEST, _LARGEST).astype(np.float16)
-        content = zlib.compress(kept.tobytes(), 1)
+        content = _packed(figures[::every])
         row = {"study": self._study, "trial": place, "epoch": epoch, "figures": content}
 
         def replace() -> None:
@@ -77,7 +80,7 @@ class UserFigures:
                 return found
 
         content = retried(find)()
-        return None if content is None else np.frombuffer(zlib.decompress(content), np.float16).astype(np.float64)
+        return None if content is None else _unpacked(content)
 
     def standard_error(self, place: int, epoch: int, n_users: int) -> float | None:
         """Return the standard error of the mean of an epoch's figures over `n_users`, some of which may be kept.
@@ -90,6 +93,22 @@ class UserFigures:
 
     def _is(self, place: int, epoch: int) -> ColumnElement[bool]:
         return and_(_TABLE.c.study == self._study, _TABLE.c.trial == place, _TABLE.c.epoch == epoch)
+
+
+def _packed(figures: NDArray[np.floating]) -> bytes:
+    largest = float(np.nanmax(np.abs(figures), initial=0.0))
+    if largest == 0.0 or _USUAL[0] <= largest <= _USUAL[1]:
+        return zlib.compress(figures.astype(np.float16).tobytes(), 1)
+    scale = 2.0 ** math.floor(math.log2(largest))
+    return _SCALED + _SCALE.pack(scale) + zlib.compress((figures / scale).astype(np.float16).tobytes(), 1)
+
+
+def _unpacked(content: bytes) -> NDArray[np.float64]:
+    scale = 1.0
+    if content.startswith(_SCALED):
+        (scale,) = _SCALE.unpack_from(content, len(_SCALED))
+        content = content[len(_SCALED) + _SCALE.size :]
+    return np.frombuffer(zlib.decompress(content), np.float16).astype(np.float64) * scale
 
 
 def create_table(storage: RDBStorage) -> None:

@@ -25,6 +25,7 @@ from hrnn_hpo.study.run.loop import Callback, Loop
 from hrnn_hpo.study.run.observer import Observer, Silent
 from hrnn_hpo.study.run.trial import Objective, TrialContext
 from hrnn_hpo.study.storage.database import load_study, open_storage
+from hrnn_hpo.study.storage.locks import holding
 from hrnn_hpo.study.storage.user_figures import UserFigures, create_table
 from hrnn_hpo.study.track.study_runs import StudyRuns
 from hrnn_hpo.tracking import Tracker, git_commit
@@ -90,7 +91,8 @@ def work(
     )
     with signals_ask(control, "stopping after this epoch; again stops at once"):
         reason = run_here(found, database, budget.n_trials, context)
-    companion = companion_of(found, database)
+    with holding(study, database, "begin"):  # whoever begins a confirmation holds this until its runs are queued
+        companion = companion_of(found, database)
     if parent is not None or control.ended or companion is None or not runs_left(companion):
         return reason
     return work(

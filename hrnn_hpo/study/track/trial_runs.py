@@ -90,11 +90,11 @@ class TrialRuns:
         return run
 
     def repair(self, trials: Iterable[FrozenTrial]) -> None:
-        """Write again the ended trials whose runs missed something or were never closed, by whichever process.
+        """Write again the ended trials whose runs missed something, or tell of another end or none, whoever ran them.
 
         A trial that waits to go on, and whose run still seems to be running since its process died, is shown to wait.
         """
-        closed: dict[str, set[str] | None] = {}
+        closed: dict[str, dict[str, str] | None] = {}
         for trial in trials:
             if trial.state == TrialState.RUNNING or not (trial.state.is_finished() or RUN in trial.user_attrs):
                 continue
@@ -103,11 +103,13 @@ class TrialRuns:
                 closed[key] = None if self.parent is None else self._tracker.closed_children(self.parent, key)
             known = closed[key]
             unclosed = known is not None and value not in known
+            # Stopped or pruned, it went on while the store was away.
+            outdated = known is not None and known.get(value) != trial.state.name.lower()
             if trial.state == TrialState.WAITING:
                 run = self._find_child(trial) if unclosed else None
                 if run is not None:
                     self._write_end(run, trial)
-            elif unclosed or trial.user_attrs.get(RUN) in self._tracker.behind:
+            elif outdated or trial.user_attrs.get(RUN) in self._tracker.behind:
                 self.write_trial(trial)
 
     def _write_end(self, run: str, trial: FrozenTrial) -> None:

@@ -122,6 +122,11 @@ CASES: dict[str, tuple[Any, str]] = {
         'hpoResourceConfig.maxNumberOfTrainingJobs: a whole number from 1 to 40 (in quotes: "40") must stand here, '
         "but got '41'.",
     ),
+    "endlessly many trials": (
+        {"hpoConfig": {"hpoResourceConfig": {"maxNumberOfTrainingJobs": "9" * 5000}}},
+        'hpoResourceConfig.maxNumberOfTrainingJobs: a whole number from 1 to 40 (in quotes: "40") must stand here, '
+        f"but got '{'9' * 5000}'.",
+    ),
     "too many workers": (
         {"hpoConfig": {"hpoResourceConfig": {"maxParallelTrainingJobs": "11"}}},
         'hpoResourceConfig.maxParallelTrainingJobs: a whole number from 1 to 10 (in quotes: "10") must stand here, '

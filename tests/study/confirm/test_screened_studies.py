@@ -20,6 +20,7 @@ from hrnn_hpo.study.confirm.runs import runs_left
 from hrnn_hpo.study.confirm.screening import screen
 from hrnn_hpo.study.confirmation import Confirmation, confirmation_from, sentences
 from hrnn_hpo.study.plan import plan
+from hrnn_hpo.study.request.budget import Budget, write_budget
 from hrnn_hpo.study.results.manage import delete_study
 from hrnn_hpo.study.results.status import status
 from hrnn_hpo.study.results.sync import sync
@@ -132,6 +133,26 @@ def test_any_number_of_workers_screens_to_the_same_winner_and_none_leaves_betwee
     assert facts(together) == facts(alone)
     assert helpers.left == [0, 0, 0]
     assert len(companion().trials) == 10
+
+
+@pytest.mark.usefixtures("tracker", "fake_figures")
+def test_a_worker_that_comes_while_a_confirmation_begins_waits_until_it_has(
+    log: Dataset, space: SearchSpace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[threading.Thread] = []
+    ended: list[str] = []
+
+    def begin(found: Study, budget: Budget) -> None:
+        threads.append(threading.Thread(target=lambda: ended.append(work(log, "four"))))
+        threads[-1].start()
+        threads[-1].join(1.0)
+        write_budget(found, budget)
+
+    monkeypatch.setattr("hrnn_hpo.study.confirm.runs.write_budget", begin)
+    found = verdict_of(searched(log, space, confirm=1, confirm_seeds=2, screen=0))
+    for thread in threads:
+        thread.join()
+    assert (len(found.contenders), ended) == (2, ["all confirmation runs are done"])
 
 
 @pytest.mark.usefixtures("tracker")

@@ -5,15 +5,18 @@ from optuna.study import Study
 from optuna.trial import Trial, TrialState
 from screened import searched
 
+from hrnn_hpo.cli.studies import confirmation_line
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.errors import RunFailedError
 from hrnn_hpo.search.space import SearchSpace
-from hrnn_hpo.study.attributes import CONFIGURATION, FAILURE, ROLE, TRAIN_SEED
+from hrnn_hpo.study.attributes import CONFIGURATION, FAILURE, ROLE, TRAIN_SEED, WORKER
 from hrnn_hpo.study.confirm.agenda import Due, confirmation_runs, due, run_key, screening_runs
 from hrnn_hpo.study.confirm.runs import begin_confirmation, queue_due, runs_left
-from hrnn_hpo.study.confirm.settings import Numbers, Settings, how_many
+from hrnn_hpo.study.confirm.settings import Numbers, Settings, how_many, remember_settings
 from hrnn_hpo.study.record import read_record
-from hrnn_hpo.study.run.recovery import Recovery
+from hrnn_hpo.study.results.status import status
+from hrnn_hpo.study.results.sync import sync
+from hrnn_hpo.study.run.recovery import Recovery, this_worker
 from hrnn_hpo.study.storage.database import load_study, open_storage
 
 
@@ -38,6 +41,10 @@ def finish_next(found: Study, value: float | None, *, lost: bool = False) -> tup
     found.optimize(run, n_trials=1, catch=(RunFailedError,))
     done = found.trials[taken[0]]
     return done.user_attrs[ROLE], *run_key(done)
+
+
+def order(found: Study) -> list[tuple[str, int, int]]:
+    return [(run.user_attrs[ROLE], *run_key(run)) for run in found.trials]
 
 
 def waiting(found: Study) -> list[tuple[str, int, int]]:
@@ -117,3 +124,50 @@ class TestQueue:
         assert how_many(Settings(), 40, record, found) == Numbers(3, 0)
         assert how_many(Settings(screen=4), 40, record, found) == Numbers(2, 4)
         assert not screening_runs(begin(Settings(k=1, n_seeds=2)))
+
+    def test_a_screening_that_is_called_off_is_neither_run_nor_counted(self, log: Dataset, space: SearchSpace) -> None:
+        searched(log, space, confirm=0)
+        remember_settings(load_study("four", open_storage()), 1, 2, None, 0)
+        found = begin(Settings(k=1, n_seeds=2, screen=4))
+        best = finish_next(found, 0.1)[1]
+        begin(Settings(k=1, n_seeds=2, screen=0))
+        assert waiting(found) == [("confirmation", trial, run) for trial in (0, best) for run in (0, 1)]
+        assert runs_left(found) == 4
+        told = status("four").confirmation
+        assert told is not None
+        assert (told["n_screening_runs_done"], told["n_screening_runs"]) == (1, 1)
+        Recovery(found.study_name, open_storage()).run()
+        assert len(waiting(found)) == 4  # what was called off is no lost run
+        begin(Settings(k=1, n_seeds=2, screen=4))
+        assert sum(role == "screening" for role, _, _ in waiting(found)) == 3
+
+    def test_fewer_seeds_call_off_the_runs_of_the_others(self, log: Dataset, space: SearchSpace) -> None:
+        searched(log, space, confirm=0)
+        found = begin(Settings(k=1, n_seeds=3, screen=0))
+        assert len(waiting(found)) == 6
+        assert {run for _, _, run in waiting(begin(Settings(k=1, n_seeds=2, screen=0)))} == {0, 1}
+
+    def test_without_confirmation_nothing_is_left_to_run(self, log: Dataset, space: SearchSpace) -> None:
+        searched(log, space, confirm=0)
+        found = begin(Settings(k=1, n_seeds=2, screen=4))
+        study = load_study("four", open_storage())
+        assert begin_confirmation(study, read_record(study), open_storage(), Settings(k=0)) is None
+        assert waiting(found) == []
+        assert runs_left(found) == 0
+        assert status("four").confirmation is None
+        assert len(waiting(begin(Settings(k=1, n_seeds=2, screen=4)))) == 4 + 2
+
+    def test_a_run_whose_worker_is_gone_is_told_from_those_at_work(self, log: Dataset, space: SearchSpace) -> None:
+        searched(log, space, confirm=0)
+        remember_settings(load_study("four", open_storage()), 1, 2, None, 0)
+        found = begin(Settings(k=1, n_seeds=2, screen=0))
+        for worker in (this_worker(), {**this_worker(), "pid": 2**22 + 1}):  # Linux has no such process
+            with pytest.warns(UserWarning, match="Heartbeat"):
+                found.ask().set_user_attr(WORKER, worker)
+        told = status("four").confirmation
+        assert told is not None
+        at_work, gone = ([f"confirming trial {trial}, run 1"] for trial in dict.fromkeys(t for _, t, _ in order(found)))
+        assert (told["running"], told["lost"]) == (at_work, gone)
+        assert confirmation_line(told).endswith(f"now {at_work[0]}; the worker of {gone[0]} is gone")
+        sync("four")
+        assert found.trials[1].state == TrialState.FAIL  # and it is queued again

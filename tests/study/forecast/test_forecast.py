@@ -6,9 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import optuna
 import pytest
-from shop import GOOD
+from shop import GOOD, clashing
 
 from hrnn_hpo.cli.progress import plan_lines
 from hrnn_hpo.data.schema import Dataset
@@ -22,6 +23,7 @@ from hrnn_hpo.study.plan import plan
 from hrnn_hpo.study.record import StudyRecord, new_record
 from hrnn_hpo.study.resolution import PRIOR, PRIOR_OF_ONE_EVENT, detectable_gain
 from hrnn_hpo.study.run.continuing import take_up
+from hrnn_hpo.study.run.observer import Silent
 from hrnn_hpo.study.storage.database import load_study, open_storage
 from hrnn_hpo.study.tune import tune
 from hrnn_hpo.training import trainer
@@ -185,6 +187,26 @@ def test_a_measured_epoch_is_positive_and_larger_models_take_longer(log: Dataset
     small, large = seconds(), seconds(hidden_dimension=256)
     assert 0 < small.defaults_epoch_seconds < large.defaults_epoch_seconds < 60
     assert 0 < small.setup_seconds < 60
+
+
+@pytest.mark.usefixtures("tracker", "fake_experiment")
+def test_nothing_is_assumed_of_the_deviations_of_a_metric_of_ones_own(log: Dataset, space: SearchSpace) -> None:
+    plans: list[Forecast] = []
+
+    class Keeps(Silent):
+        def planned(self, forecast: Forecast) -> None:
+            plans.append(forecast)
+
+    mine = {"mine": lambda top_items, truth: np.zeros(len(top_items))}
+    for name, metrics in (("mine", mine), ("ndcg_at_10", None)):
+        asked = {"space": space, "objective": name, "extra_metrics": metrics}
+        tune(log, study=name, n_trials=4, confirm=0, observer=Keeps(), **asked)
+    assert [one.resolution is None for one in plans] == [True, False]
+
+
+def test_draws_that_break_a_rule_between_hyperparameters_are_not_measured(log: Dataset, space: SearchSpace) -> None:
+    found = measure(log, clashing(space), record_for(log, clashing(space)), device="cpu", n_threads=1)
+    assert found.epoch_seconds > 0
 
 
 def test_a_short_first_epoch_only_warms_up(log: Dataset, space: SearchSpace, monkeypatch: pytest.MonkeyPatch) -> None:

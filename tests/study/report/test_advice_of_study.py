@@ -5,10 +5,13 @@ from typing import Any
 
 import pytest
 import yaml
+from confirmations import confirmation_of
 from optuna.study import Study
 
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.search.space import SearchSpace, load_space
+from hrnn_hpo.study.attributes import CONFIRMATION
+from hrnn_hpo.study.confirmation import Contender
 from hrnn_hpo.study.record import read_record
 from hrnn_hpo.study.report.advice import advice_of, named_space, next_space_text
 from hrnn_hpo.study.report.report import render_report
@@ -40,6 +43,14 @@ def test_a_best_value_at_a_border_asks_for_a_wider_range(log: Dataset, narrow: S
     [advice] = advice_of(stored(), read_record(stored()), {})
     assert advice.name == "hidden_dimension"
     assert "upper end of [8, 30]" in advice.text
+
+
+def test_after_a_confirmation_its_winner_is_the_best_value(log: Dataset, narrow: SearchSpace) -> None:
+    tune(log, study="s", space=narrow, n_trials=5, pruner="none", enqueue=[AT_THE_BORDER])
+    figures = {"search_value": 0.3, "scores": [0.2, 0.2], "mean": 0.2, "best_epoch": 3}
+    found = confirmation_of([Contender(trial=trial, **figures) for trial in (0, 1)], winner=0)
+    stored().set_user_attr(CONFIRMATION, found.content())
+    assert advice_of(stored(), read_record(stored()), {}) == []  # the defaults lie within
 
 
 def test_a_hyperparameter_without_effect_is_to_be_fixed_at_the_best_value(log: Dataset, narrow: SearchSpace) -> None:

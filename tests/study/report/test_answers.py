@@ -16,13 +16,13 @@ from typer.testing import CliRunner
 
 from hrnn_hpo.cli.main import app
 from hrnn_hpo.data.schema import Dataset
-from hrnn_hpo.search.space import SearchSpace, load_space
+from hrnn_hpo.search.space import SearchSpace, load_space, space_from_content
 from hrnn_hpo.study.optuna_quiet import optuna_quiet
 from hrnn_hpo.study.record import new_record, read_record, write_record
 from hrnn_hpo.study.report.answers import Answers, answers_of, try_answers
 from hrnn_hpo.study.report.effects import Effect
 from hrnn_hpo.study.report.outlook import across, near
-from hrnn_hpo.study.report.surrogate import encode, n_needed
+from hrnn_hpo.study.report.surrogate import encode, fit, n_needed
 from hrnn_hpo.study.storage.database import create_study, open_storage
 from hrnn_hpo.study.tune import tune
 
@@ -171,6 +171,26 @@ def test_a_trial_that_diverged_does_not_hide_what_matters(wide: SearchSpace) -> 
 
     found = answers(planted(wide, score, 60, noise=0.01))
     assert effect_of(found, "learning_rate").finding == "matters"
+
+
+def test_where_most_scores_are_equal_the_lower_ones_count(wide: SearchSpace) -> None:
+    drawn = [wide.varied({}), *across(wide, 39, 0)]
+    scores = [0.1 if values["learning_rate"] > 0.012 else 0.3 for values in drawn]
+    assert 0 < scores.count(0.1) < 10
+    learned = fit(wide, drawn, scores, kept=0.3)
+    [low], _ = learned.predict([learned.encode([wide.varied({"learning_rate": 0.02})])])
+    assert low < 0.2
+
+
+def test_choices_that_are_numbers_are_told_one_by_one() -> None:
+    sizes = {"kind": "algorithm", "type": "categorical", "choices": [16, 32, 64], "default": 32}
+    rate = {"kind": "training", "type": "continuous", "range": [0.0003, 0.03], "log": True, "default": 0.003}
+    parameters = {"hidden_dimension": sizes, "learning_rate": rate}
+    space = space_from_content({"name": "numbers", "parameters": parameters, "fix": {}}, "numbers")
+    study = planted(space, lambda params: 0.3 + 0.1 * float(np.log10(params["learning_rate"] / 0.003)), 60, noise=0.05)
+    effect = effect_of(answers(study), "hidden_dimension")
+    assert effect.flat == [16, 64]
+    assert effect.sentence() == "hidden_dimension does not matter among 16, 64"
 
 
 def test_the_same_trials_give_the_same_answer_in_little_time(wide: SearchSpace) -> None:

@@ -176,6 +176,15 @@ def test_defaults_that_win_are_no_success_of_tuning(finished: Study) -> None:
     assert "Tuning found nothing better" in words(render_report(stored()))
 
 
+def test_a_winner_with_the_figures_of_the_defaults_is_not_called_the_defaults(finished: Study) -> None:
+    open_test(finished, 0.25, 0.25, finished.best_trial.number)
+    shown = words(render_report(stored()))
+    assert "Tuned is equal to the defaults on the test users" in shown
+    confirm(finished, "undecided", winner=4)
+    open_test(finished, 0.25, 0.25, 4)
+    assert "The defaults themselves won" not in words(render_report(stored()))
+
+
 def confirm(study: Study, verdict: str, winner: int, defaults: int = 0) -> None:
     compared = {"difference": 0.031, "low": 0.012, "high": 0.052, "p": 0.002, "p_holm": 0.004}
     scores = {"search_value": 0.31, "scores": [0.25, 0.27], "mean": 0.26, "best_epoch": 3}
@@ -293,6 +302,7 @@ def test_a_study_whose_trials_all_failed_still_shows_why(space: SearchSpace) -> 
     assert "No trial is complete yet." in shown
     assert "out of memory" in shown
     assert "hrnn-hpo train" not in shown
+    assert "--n-trials" not in shown  # `tune` refuses 0
 
 
 def test_a_thousand_long_trials_stay_under_5_mb() -> None:

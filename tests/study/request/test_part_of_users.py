@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from shop import clashing
 
 from hrnn_hpo.config import Configuration
 from hrnn_hpo.data.featurize import some_users
@@ -125,6 +126,19 @@ def test_an_interrupted_comparison_goes_on_and_a_failed_training_ranks_last(
     assert found.rank_correlation == 1.0
     assert scores == []
     searched(shop, shop_space, n_trials=4, user_fraction=None)  # goes on without comparing again
+
+
+def test_a_configuration_that_breaks_a_rule_ranks_last_too(
+    shop: Dataset, shop_space: SearchSpace, tracker: Any, scores: list[tuple[float | None, float | None]]
+) -> None:
+    space = clashing(shop_space)
+    fit = [n for n, values in enumerate(part_of_users._points(space, 0)) if not values["weight_averaging"]]
+    assert 1 < len(fit) < N_COMPARED
+    scores += [pair for n in fit for pair in ((0.5, 0.1 + n), (None, 0.2 + n))]
+    searched(shop, space, n_trials=1)
+    found = read_fidelity(load_study("s", open_storage()))
+    assert found is not None
+    assert [n for n, score in enumerate(found.whole) if score is not None] == fit
 
 
 def test_test_users_stay_closed_where_nothing_was_confirmed(

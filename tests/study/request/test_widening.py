@@ -9,6 +9,7 @@ from typing import Any
 import optuna
 import pytest
 from optuna.trial import TrialState
+from study_fakes import KilledError, dies
 
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.errors import StudyError
@@ -16,6 +17,7 @@ from hrnn_hpo.search.space import SearchSpace, space_from_content
 from hrnn_hpo.study.attributes import WORKER
 from hrnn_hpo.study.record import KEY, in_space, read_record
 from hrnn_hpo.study.request import widening
+from hrnn_hpo.study.results.manage import delete_study
 from hrnn_hpo.study.run.recovery import this_worker
 from hrnn_hpo.study.storage.database import load_study, open_storage, study_names
 from hrnn_hpo.study.storage.locks import holding
@@ -190,6 +192,21 @@ def test_a_process_that_dies_while_widening_loses_nothing(
     tune(log, study="s", space=wide, n_trials=6)
     assert facts(load_study("s", storage))[:4] == before
     assert study_names(storage) == ["s"]
+
+
+@pytest.mark.parametrize("dies_at", ["_delete", "_take_name"])
+def test_a_deleted_study_does_not_come_back_from_the_copy_of_a_widening_that_was_cut_off(
+    log: Dataset, space: SearchSpace, monkeypatch: pytest.MonkeyPatch, dies_at: str
+) -> None:
+    tune(log, study="s", space=space, n_trials=2)
+    storage = open_storage()
+    wide = in_space(read_record(load_study("s", storage)), changed(space, "hidden_dimension", range=[8, 512]))
+    with monkeypatch.context() as patched:
+        patched.setattr(widening, dies_at, dies)
+        with pytest.raises(KilledError):
+            widening.widen("s", storage, wide)
+    delete_study("s")
+    assert study_names(storage) == []
 
 
 def test_a_widening_that_another_process_is_at_is_waited_for(

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,16 @@ def test_another_trial_can_be_asked_for(log: Dataset, space: SearchSpace, tmp_pa
     with pytest.raises(StudyError, match="Trial 9"):
         export("s", tmp_path / "9.yaml", trial=9)
     assert not (tmp_path / "9.yaml").exists()
+
+
+def test_a_trial_that_went_on_goes_by_its_first_number_too(
+    log: Dataset, space: SearchSpace, tmp_path: Path, fake_experiment: Any
+) -> None:
+    fake_experiment.before_epoch = lambda run, epoch: (run, epoch) == (0, 2) and signal.raise_signal(signal.SIGINT)
+    tune(log, study="s", space=space, n_trials=1)
+    tune(log, study="s", n_trials=1)
+    first, second = (load_configuration(export("s", tmp_path / f"{n}.yaml", trial=n)) for n in (0, 1))
+    assert first == second
 
 
 def test_an_exported_configuration_can_be_tried_by_another_study(

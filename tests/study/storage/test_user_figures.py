@@ -58,8 +58,18 @@ def test_a_trial_keeps_at_most_two_megabytes(storage: RDBStorage) -> None:
 def test_figures_of_a_metric_of_ones_own_may_be_large_or_missing(storage: RDBStorage) -> None:
     figures = UserFigures(storage, "uid", "s", 4)
     figures.write(0, 1, np.array([1e6, -1e6, np.nan, 0.5]))
-    np.testing.assert_array_equal(figures.read(0, 1), [65504.0, -65504.0, np.nan, 0.5])
-    assert figures.standard_error(0, 1, 4) == pytest.approx(np.std([65504.0, -65504.0, 0.5], ddof=1) / 2)
+    np.testing.assert_allclose(figures.read(0, 1), [1e6, -1e6, np.nan, 0.5], rtol=1e-3)
+    assert figures.standard_error(0, 1, 4) == pytest.approx(np.std([1e6, -1e6, 0.5], ddof=1) / 2, rel=1e-3)
+
+
+def test_figures_of_a_metric_of_ones_own_may_be_tiny(storage: RDBStorage) -> None:
+    figures = UserFigures(storage, "uid", "s", 4)
+    figures.write(0, 1, np.array([1e-9, 3e-9, 0.0]))
+    np.testing.assert_allclose(figures.read(0, 1), [1e-9, 3e-9, 0.0], rtol=1e-3)
+    figures.write(0, 2, np.zeros(3))
+    figures.write(0, 3, np.full(3, np.nan))
+    np.testing.assert_array_equal(figures.read(0, 2), np.zeros(3))
+    assert figures.standard_error(0, 3, 3) is None
 
 
 def test_figures_of_a_study_are_dropped_alone(storage: RDBStorage) -> None:

@@ -39,6 +39,20 @@ def test_a_stopped_trial_reads_as_stopped_and_later_as_complete(
     assert "[trial 1](#/run-1)" in tracker.by_role("study")[0]["description"]  # its last attempt, in its only run
 
 
+def test_a_stopped_trial_that_ended_while_the_store_was_away_is_completed_by_the_next_command(
+    log: Dataset, space: SearchSpace, tracker: FakeTracker, fake_experiment: Any
+) -> None:
+    stop(fake_experiment, times=1)
+    tune(log, study="s", space=space, n_trials=1)
+    tracker.down = True
+    tune(log, study="s", n_trials=1)
+    tracker.down = False
+    tracker.behind.clear()  # known to the process that ended
+    tune(log, study="s", n_trials=1)
+    [run] = tracker.by_role("trial")
+    assert (run["status"], run["tags"]["state"], sorted(run["metrics"])) == ("FINISHED", "complete", [1, 2, 3, 4, 5])
+
+
 def test_a_trial_that_was_cut_off_at_once_is_shown_to_wait_until_it_goes_on(
     log: Dataset, space: SearchSpace, tracker: FakeTracker, fake_experiment: Any
 ) -> None:
