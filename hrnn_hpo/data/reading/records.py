@@ -107,6 +107,33 @@ class _Lines:
         del self._taken[1:]
 
 
+def _unpadded(lines: _Lines, separator: str) -> Iterator[str]:
+    """Yield lines without one blank before a quoted cell and those behind it, which DuckDB passes over."""
+    blank, inner, end = "" if separator == " " else " ?", '(?:[^"]|"")*', rf"(?=[{re.escape(separator)}\r\n]|\Z)"
+    behind = blank.replace("?", "*")
+    begun = re.compile(rf'{blank}(?P<open>"{inner})\Z|{blank}(?P<closed>"{inner}"){behind}{end}')
+    ended = re.compile(rf'(?P<closed>{inner}"){behind}{end}')
+    other = re.compile(rf"[^{re.escape(separator)}\r\n]*")
+    inside = False
+    for line in lines:
+        inside = inside and lines.n_taken() > 1  # a new record begins outside, whatever became of the last one
+        if '"' not in line:
+            yield line
+            continue
+        parts, place = [], 0
+        while place < len(line):
+            cell = (ended if inside else begun).match(line, place)
+            if inside and cell is None:  # it goes on, or is broken, as the reader will say
+                break
+            inside = cell is not None and cell.groupdict().get("open") is not None
+            plain = cell or other.match(line, place)
+            assert plain
+            parts.append(next((text for text in plain.groupdict().values() if text is not None), plain[0]))
+            parts.append(line[plain.end() : plain.end() + 1])  # the separator, or the end of the line
+            place = plain.end() + 1
+        yield "".join(parts) + line[place:]
+
+
 class _TooLongError(Exception):
     pass
 
@@ -127,7 +154,7 @@ def _csv_records(file: LogFile, options: ReadOptions) -> Iterator[Record]:
                 reader: Iterator[list[str]] = (line.rstrip("\r\n").split(separator) for line in lines)
             else:
                 reader = csv.reader(
-                    lines,
+                    _unpadded(lines, separator) if quotes else lines,
                     delimiter=separator,
                     quoting=csv.QUOTE_MINIMAL if quotes else csv.QUOTE_NONE,
                     strict=quotes,
