@@ -19,6 +19,7 @@ from hrnn_hpo.data.reading.rules import Rule
 from hrnn_hpo.data.reading.source import LogFile
 from hrnn_hpo.plain_data import load_json
 
+_INNER = '(?:[^"]|"")*'  # of a quoted cell
 MAX_LINE_BYTES = 2_000_000  # DuckDB's own limit; a longer line is a file that was damaged
 _NO_QUOTES = "where a double quote is no more than a character, give --no-quotes"
 _UTF8 = "write the file as UTF-8, for example with iconv -f cp1252 -t utf-8"
@@ -107,31 +108,42 @@ class _Lines:
         del self._taken[1:]
 
 
-def _unpadded(lines: _Lines, separator: str) -> Iterator[str]:
-    """Yield lines without one blank before a quoted cell and those behind it, which DuckDB passes over."""
-    blank, inner, end = "" if separator == " " else " ?", '(?:[^"]|"")*', rf"(?=[{re.escape(separator)}\r\n]|\Z)"
-    behind = blank.replace("?", "*")
-    begun = re.compile(rf'{blank}(?P<open>"{inner})\Z|{blank}(?P<closed>"{inner}"){behind}{end}')
-    ended = re.compile(rf'(?P<closed>{inner}"){behind}{end}')
-    other = re.compile(rf"[^{re.escape(separator)}\r\n]*")
-    inside = False
-    for line in lines:
-        inside = inside and lines.n_taken() > 1  # a new record begins outside, whatever became of the last one
+class _Unpadded:
+    """Lines without one blank before a quoted cell and those behind it, which DuckDB passes over.
+
+    No generator: after the last line there may be more, when some were put back.
+    """
+
+    def __init__(self, lines: _Lines, separator: str) -> None:
+        self._lines = lines
+        self._inside = False  # of a quoted cell that began on an earlier line
+        blank, behind = ("", "") if separator == " " else (" ?", " *")
+        end = rf"(?=[{re.escape(separator)}\r\n]|\Z)"
+        self._begun = re.compile(rf'{blank}(?P<open>"{_INNER})\Z|{blank}(?P<closed>"{_INNER}"){behind}{end}')
+        self._ended = re.compile(rf'(?P<closed>{_INNER}"){behind}{end}')
+        self._other = re.compile(rf"[^{re.escape(separator)}\r\n]*")
+
+    def __iter__(self) -> "_Unpadded":
+        return self
+
+    def __next__(self) -> str:
+        line = next(self._lines)
+        if self._lines.n_taken() == 1:  # a new record begins outside, whatever became of the last one
+            self._inside = False
         if '"' not in line:
-            yield line
-            continue
+            return line
         parts, place = [], 0
         while place < len(line):
-            cell = (ended if inside else begun).match(line, place)
-            if inside and cell is None:  # it goes on, or is broken, as the reader will say
+            cell = (self._ended if self._inside else self._begun).match(line, place)
+            if self._inside and cell is None:  # it goes on, or is broken, as the reader will say
                 break
-            inside = cell is not None and cell.groupdict().get("open") is not None
-            plain = cell or other.match(line, place)
-            assert plain
-            parts.append(next((text for text in plain.groupdict().values() if text is not None), plain[0]))
-            parts.append(line[plain.end() : plain.end() + 1])  # the separator, or the end of the line
-            place = plain.end() + 1
-        yield "".join(parts) + line[place:]
+            self._inside = cell is not None and cell.groupdict().get("open") is not None
+            found = cell or self._other.match(line, place)
+            assert found
+            parts.append(next((text for text in found.groupdict().values() if text is not None), found[0]))
+            parts.append(line[found.end() : found.end() + 1])  # the separator, or the end of the line
+            place = found.end() + 1
+        return "".join(parts) + line[place:]
 
 
 class _TooLongError(Exception):
@@ -154,7 +166,7 @@ def _csv_records(file: LogFile, options: ReadOptions) -> Iterator[Record]:
                 reader: Iterator[list[str]] = (line.rstrip("\r\n").split(separator) for line in lines)
             else:
                 reader = csv.reader(
-                    _unpadded(lines, separator) if quotes else lines,
+                    _Unpadded(lines, separator) if quotes else lines,
                     delimiter=separator,
                     quoting=csv.QUOTE_MINIMAL if quotes else csv.QUOTE_NONE,
                     strict=quotes,

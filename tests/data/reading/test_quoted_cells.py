@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hrnn_hpo.data.prepared import load_prepared, prepare
-from hrnn_hpo.data.reading.records import _Lines, _unpadded
+from hrnn_hpo.data.reading.records import _Lines, _Unpadded
 
 inner = st.lists(st.sampled_from(["a", "b", '""', ",", ";", "\t", " ", "\n"]), max_size=4).map("".join)
 quoted = st.tuples(st.sampled_from(["", " "]), inner, st.sampled_from(["", " ", "   "])).map(
@@ -34,7 +34,7 @@ def test_blanks_around_quotes_are_passed_over_as_duckdb_does(
     ).fetchall()
     lines = _Lines(io.StringIO(text, newline=""))
     found = []
-    reader = csv.reader(_unpadded(lines, separator), delimiter=separator, strict=True)
+    reader = csv.reader(_Unpadded(lines, separator), delimiter=separator, strict=True)
     while lines.begin() and (row := next(reader, None)) is not None:
         found.append(tuple(row))
     assert found == theirs
