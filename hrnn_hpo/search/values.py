@@ -40,9 +40,8 @@ def type_problem(wanted: type, value: Any) -> str | None:
     if isinstance(value, bool) is (wanted is bool) and isinstance(value, accepted):
         if isinstance(value, float) and not math.isfinite(value):
             return f"a finite number must stand here, but got {value}."
-        if (
-            wanted is float and isinstance(value, int) and abs(value) > sys.float_info.max
-        ):  # a whole number that no float holds
+        # Whole numbers have no end, floats do.
+        if wanted is float and isinstance(value, int) and abs(value) > sys.float_info.max:
             return f"a number up to {sys.float_info.max:.3g} must stand here, but got a larger one."
         return None
     noun = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}[wanted]

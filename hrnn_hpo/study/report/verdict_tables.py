@@ -186,8 +186,7 @@ def _words(
     if tuned is None or defaults is None:
         return f"No comparison with the defaults is recorded. Best is trial {best.number} with {value}."
     trial = defaults_trial(last_attempts(study))
-    # Others may have the defaults' figures, of few users. Trial 0 is the defaults where none is marked.
-    defaults_won = board.winner == (trial.number if trial is not None else 0)
+    defaults_won = trial is not None and trial.number == board.winner  # others may have their figures, of few users
     if defaults_won and confirmed:
         return f"The defaults themselves won. {objective} on {board.n_test_users} test users: {tuned:.4f}."
     if defaults_won:
