@@ -1,7 +1,8 @@
-"""What all tests share: Hypothesis without a clock, one thread, a cache that is not the user's, an MLflow store."""
+"""What all tests share: Hypothesis without a clock, one thread, Ctrl-C, a cache of their own, an MLflow store."""
 
 import os
 import shutil
+import signal
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -13,6 +14,8 @@ from hypothesis import settings
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # inputs are tiny; set before NumPy and PyTorch are loaded
 settings.register_profile("hrnn", deadline=None)  # a busy machine is slow, not wrong
 settings.load_profile("hrnn")
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell has it for what it runs in the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)
