@@ -25,6 +25,7 @@ TRAIN_SEED = "train_seed"  # of the run's split
 WITHDRAWN = "withdrawn"  # of a run that was queued, and called off before it began
 FIGURES = "figures"  # the validation users' figures, as text
 CONFIRMS, CONFIRMS_UID = "confirms", "confirms_uid"  # in a confirmation's study: name and uid of the one it confirms
+WIDENS = "widens"  # in the copy of a study that is to take its place in a wider space: the study's name
 CONFIRMATION = "confirmation"  # what a confirmation found
 STOP_KEY = "stop_requested"  # by `studies stop`
 _EPOCH = "epoch_"

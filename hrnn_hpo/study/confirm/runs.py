@@ -46,6 +46,7 @@ from hrnn_hpo.study.request.budget import Budget, write_budget
 from hrnn_hpo.study.seeds import CONFIRMATION_STREAM, SCREENING_STREAM, split_seed_of_run, trial_seed
 from hrnn_hpo.study.storage.database import create_study, has_study, load_study
 from hrnn_hpo.study.storage.locks import holding
+from hrnn_hpo.study.storage.names import is_ours, require_names_beside
 from hrnn_hpo.study.trials import best_trials, count_trials, defaults_trial, last_attempts, read_confirmation
 
 _log = logging.getLogger(__name__)
@@ -64,10 +65,12 @@ def companion_of(study: Study, storage: RDBStorage) -> Study | None:
 
 
 def _belongs(companion: Study, study: Study) -> bool:
-    """Return whether a confirmation is that of just this study, and not of an earlier one of its name.
+    """Return whether a study is the confirmation of just this one, and not of an earlier one of its name.
 
     Version 0.1.0 wrote down the name alone; its runs are newer than the study that they confirm.
     """
+    if CONFIRMS not in companion.user_attrs:  # another program's
+        return False
     uid = companion.user_attrs.get(CONFIRMS_UID)
     if uid is not None:
         return bool(uid == uid_of(study))
@@ -99,8 +102,9 @@ def begin_confirmation(study: Study, record: StudyRecord, storage: RDBStorage, s
         return None
     with holding(study.study_name, storage, "begin"):
         name = companion_name(study.study_name)
-        if has_study(name, storage) and companion_of(study, storage) is None:  # of a study that is gone
-            optuna.delete_study(study_name=name, storage=storage)
+        require_names_beside(study.study_name, storage)
+        if has_study(name, storage) and is_ours(load_study(name, storage)) and companion_of(study, storage) is None:
+            optuna.delete_study(study_name=name, storage=storage)  # of a study that is gone
         companion = create_study(name, storage)
         companion.set_user_attr(CONFIRMS, study.study_name)
         companion.set_user_attr(CONFIRMS_UID, record.uid)

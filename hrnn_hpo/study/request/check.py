@@ -29,7 +29,7 @@ from hrnn_hpo.study.propose.pruners import (
     make_pruner,
 )
 from hrnn_hpo.study.propose.samplers import SAMPLERS, make_sampler, name_of
-from hrnn_hpo.study.record import KEY, StudyRecord, check_same, in_space, new_record, read_record, require_comparable
+from hrnn_hpo.study.record import StudyRecord, check_same, in_space, new_record, read_record, require_comparable
 from hrnn_hpo.study.request.budget import Budget
 from hrnn_hpo.study.request.enqueue import enqueued
 from hrnn_hpo.study.request.part_of_users import N_COMPARED
@@ -37,6 +37,7 @@ from hrnn_hpo.study.request.request import PrunerLike, SamplerLike, StudyRequest
 from hrnn_hpo.study.request.warm_start import warm_start
 from hrnn_hpo.study.request.widening import widened, widening_notes
 from hrnn_hpo.study.storage.database import has_study, load_study
+from hrnn_hpo.study.storage.names import is_empty, require_names_beside
 
 DEFAULT_N_TRIALS = 40  # the most training jobs that Amazon's service ran for one solution
 DEFAULT_SPACE_OF_SOLUTIONS = "aws-hrnn"
@@ -67,6 +68,8 @@ def check_request(
     `data` is the data's name for messages and commands, `metrics` those that the caller adds. Raises ConfigError,
     SpaceError or DataError for what cannot be done, StudyError for what contradicts the study.
     """
+    if storage is not None:
+        require_names_beside(request.study, storage)
     recorded = existing_record(request.study, storage)
     request, asked, notes = _obey_solution_config(request, recorded)
     objectives = check_objectives(request.objective, metrics)
@@ -145,8 +148,7 @@ def existing_record(name: str, storage: RDBStorage | None) -> StudyRecord | None
     if storage is None or not has_study(name, storage):
         return None
     study = load_study(name, storage)
-    # Without record and trials, it is a study whose process died in the moment of its creation.
-    return None if KEY not in study.user_attrs and not study.get_trials(deepcopy=False) else read_record(study)
+    return None if is_empty(study) else read_record(study)
 
 
 def require_known(study: str, told: StudyRecord | Budget, given: Collection[str] = ()) -> None:

@@ -15,12 +15,14 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from hrnn_hpo.errors import StudyError
 from hrnn_hpo.search.continuation import Continuation, carry_over, carry_params, continuation
 from hrnn_hpo.search.space import SearchSpace, Value, distributions
+from hrnn_hpo.study.attributes import WIDENS
 from hrnn_hpo.study.folders import WIDENING
 from hrnn_hpo.study.objectives import directions
 from hrnn_hpo.study.optuna_quiet import optuna_quiet
 from hrnn_hpo.study.record import KEY, StudyRecord, read_record, write_record
 from hrnn_hpo.study.storage.database import create_study, has_study, load_study
 from hrnn_hpo.study.storage.locks import holding
+from hrnn_hpo.study.storage.names import is_ours, require_names_beside
 from hrnn_hpo.study.trials import count_trials
 
 # What a sampler remembers in trials about the old ranges.
@@ -67,10 +69,12 @@ def _widen(name: str, storage: RDBStorage, record: StudyRecord) -> None:
     before, after = read_record(old).search_space(), record.search_space()
     moved = [_moved(trial, before, after) for trial in trials]
     beside = _beside(name)
-    if has_study(beside, storage):
+    require_names_beside(name, storage)
+    if has_study(beside, storage) and is_ours(load_study(beside, storage)):
         _delete(beside, storage)
     with optuna_quiet():
         new = create_study(beside, storage, directions=directions(record.objectives))
+        new.set_user_attr(WIDENS, name)  # first: by it a process that finds a part of the copy knows whose it is
         for key, value in old.user_attrs.items():
             if key != KEY:
                 new.set_user_attr(key, value)
@@ -92,6 +96,8 @@ def finish_widening(name: str, storage: RDBStorage) -> None:
 
 def _finish(name: str, beside: str, storage: RDBStorage) -> None:
     new = load_study(beside, storage)
+    if not is_ours(new):  # another program's, or nothing yet
+        return
     if KEY not in new.user_attrs:  # cut off before the old study was touched
         _delete(beside, storage)
         return

@@ -49,9 +49,12 @@ def create_study(
     pruner: BasePruner | None = None,
     directions: Sequence[StudyDirection] = (StudyDirection.MAXIMIZE,),
 ) -> Study:
-    """Return a new study with a direction for each objective, or the one that has this name already."""
+    """Return a new study with a direction for each objective, or the one that has this name already.
+
+    Raises StudyError for one that goes in other directions: a search would look for the worst.
+    """
     with optuna_quiet():
-        return optuna.create_study(
+        study = optuna.create_study(
             study_name=name,
             storage=storage,
             sampler=sampler or RandomSampler(),
@@ -59,6 +62,13 @@ def create_study(
             directions=list(directions),
             load_if_exists=True,
         )
+    if study.directions != list(directions):
+        there, ours = (", ".join(one.name.lower() for one in some) for some in (study.directions, directions))
+        raise StudyError(
+            f"Study {name!r} is there already, to {there} and not to {ours}: another program has made it, or a command "
+            "that was cut off. Give another --study name, or delete it."
+        )
+    return study
 
 
 def load_study(
