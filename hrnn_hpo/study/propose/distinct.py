@@ -1,5 +1,6 @@
 """No configuration twice: in a finite space a sampler's repeat gives way to the closest configuration still untried."""
 
+import itertools
 import json
 import zlib
 from collections.abc import Mapping
@@ -64,6 +65,8 @@ class DistinctSampler(WrappingSampler):
         else:
             candidates = [self._draw(generator) for _ in range(MAX_ENUMERATED // 100)]
         free = [candidate for candidate in candidates if _key(candidate) not in taken]
+        if not free:  # of a large space nearly all have been tried, or of any space all
+            free = list(itertools.islice((one for one in self._space.configurations() if _key(one) not in taken), 1))
         return min(free, key=lambda candidate: self._space.distance(proposal, candidate), default=proposal)
 
     def _draw(self, generator: np.random.Generator) -> dict[str, Value]:
@@ -91,6 +94,17 @@ def is_exhausted(study: Study, space: SearchSpace) -> bool:
     if n_configurations is None or len(study.get_trials(deepcopy=False)) < n_configurations:
         return False
     return len(tried(study, space)) >= n_configurations
+
+
+def untried(study: Study, space: SearchSpace, most: int) -> list[dict[str, Value]] | None:
+    """Return the configurations of a finite space that have no trial; None for more than `most`, or an endless one."""
+    n_configurations = space.cardinality()
+    if n_configurations is None:
+        return None
+    taken = tried(study, space)
+    if n_configurations - len(taken) > most:
+        return None
+    return [values for values in space.configurations() if _key(values) not in taken]
 
 
 def _key(values: Mapping[str, Value]) -> str:

@@ -32,7 +32,7 @@ from hrnn_hpo.study.propose.wrapping import WrappingSampler
 from hrnn_hpo.study.seeds import ordinal, trial_seed
 
 SAMPLERS = ("tpe", "random", "gp", "qmc", "cma-es", "grid")
-DETERMINISTIC = ("tpe", "random", "gp")  # qmc, cma-es and grid carry a state from trial to trial
+DETERMINISTIC = ("tpe", "random", "gp")  # qmc and cma-es carry a state from trial to trial; grid is random's, whole
 SamplerLike = str | BaseSampler | Callable[[int], BaseSampler]
 
 
@@ -40,19 +40,16 @@ class SeededSampler(WrappingSampler):
     """Build `factory(seed)` before each trial, the seed drawn from the study's seed and the trial's number.
 
     Retries are left out of the count, and a retry takes its original's seed, so that a study whose trials were
-    interrupted proposes what an undisturbed one does. `one_seed` keeps the study's seed for all trials: low
-    discrepancy (QMC) lives in the sequence as a whole.
+    interrupted proposes what an undisturbed one does.
     """
 
-    def __init__(self, factory: Callable[[int], BaseSampler], seed: int, *, one_seed: bool = False) -> None:
+    def __init__(self, factory: Callable[[int], BaseSampler], seed: int) -> None:
         self._factory = factory
         self._seed = seed
-        self._one_seed = one_seed
         super().__init__(self._build(seed))
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
-        if not self._one_seed:
-            self._inner = self._build(trial_seed(self._seed, ordinal(study, trial)))
+        self._inner = self._build(trial_seed(self._seed, ordinal(study, trial)))
         super().before_trial(study, trial)
 
     def _seen(self, study: Study, trial: FrozenTrial) -> Study:
@@ -90,7 +87,7 @@ def make_sampler(
         made = MixingSampler(made, space, seed)
     if deterministic:
         made = BatchSampler(made)
-    if space is None or sampler == "grid" or space.cardinality() is None:
+    if space is None or space.cardinality() is None:
         return made
     return DistinctSampler(made, space)
 
@@ -105,8 +102,12 @@ def _make_sampler(sampler: str | Callable[[int], BaseSampler], seed: int, space:
     if sampler == "grid" and space is not None and space.cardinality() is None:
         endless = [name for name, parameter in space.searched.items() if parameter.n_values() is None]
         raise ConfigError(f"--sampler grid needs a `step` for every continuous range, but got none for {endless}.")
+    if sampler == "grid" and space is not None:
+        # Drawn without repeats (DistinctSampler) until the loop finds the space exhausted. Optuna's own would end a
+        # process's search itself, while others still run trials and pruned ones are to be finished.
+        return SeededSampler(_FACTORIES["random"], seed)
     if sampler == "qmc":
-        return SeededSampler(_qmc, seed, one_seed=True)
+        return SeededSampler(lambda one: _qmc(seed, one), seed)
     if sampler == "tpe" and space is not None and any(parameter.when for parameter in space.searched.values()):
         # Ungrouped, a parameter that some trials lack is drawn alone, without regard to the others.
         return SeededSampler(lambda one: TPESampler(seed=one, multivariate=True, group=True), seed)
@@ -120,8 +121,17 @@ def name_of(sampler_or_pruner: Any) -> str:
     return str(getattr(sampler_or_pruner, "__name__", type(sampler_or_pruner).__name__))
 
 
-def _qmc(seed: int) -> BaseSampler:
-    return QMCSampler(scramble=True, seed=seed, warn_independent_sampling=False)
+def _qmc(study_seed: int, own_seed: int) -> BaseSampler:
+    """Return a sampler of the study's one sequence, in which low discrepancy lives as a whole.
+
+    What the first trial lacked, a conditional hyperparameter for example, has no part in it and is drawn by the trial.
+    """
+    return QMCSampler(
+        scramble=True,
+        seed=study_seed % 2**32,
+        independent_sampler=RandomSampler(seed=own_seed),
+        warn_independent_sampling=False,
+    )
 
 
 def _cma_es(seed: int) -> BaseSampler:

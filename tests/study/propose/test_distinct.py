@@ -8,7 +8,7 @@ import pytest
 from optuna.trial import TrialState
 
 from hrnn_hpo.data.schema import Dataset
-from hrnn_hpo.search.space import SearchSpace, distributions, load_space
+from hrnn_hpo.search.space import SearchSpace, distributions, load_space, space_from_content
 from hrnn_hpo.study.propose.distinct import DistinctSampler, is_exhausted, tried
 from hrnn_hpo.study.propose.samplers import make_sampler
 from hrnn_hpo.study.storage.database import load_study, open_storage
@@ -113,3 +113,32 @@ def test_a_study_ends_with_its_space_and_says_so_resumed_or_not(log: Dataset, sm
 def test_a_continuum_needs_no_guard(space: SearchSpace) -> None:
     assert not isinstance(make_sampler("tpe", 0, space), DistinctSampler)
     assert not is_exhausted(optuna.create_study(), space)
+
+
+def test_a_grid_takes_a_range_of_one_value(small: SearchSpace) -> None:
+    content = small.content()
+    one = {"kind": "training", "type": "continuous", "range": [0.1, 0.1], "default": 0.1}
+    space = space_from_content({**content, "parameters": {**content["parameters"], "input_dropout": one}}, "one")
+    study = optuna.create_study(direction="maximize", sampler=make_sampler("grid", 5, space))
+    study.optimize(lambda trial: score(space, trial), n_trials=8)
+    assert is_exhausted(study, space)
+
+
+def test_a_grid_of_more_configurations_than_are_listed_at_once_repeats_none_to_its_last(
+    small: SearchSpace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hrnn_hpo.study.propose.distinct.MAX_ENUMERATED", 0)  # so none is found at random
+    study = optuna.create_study(direction="maximize", sampler=make_sampler("grid", 5, small))
+    study.optimize(lambda trial: score(small, trial), n_trials=8)
+    assert is_exhausted(study, small)
+
+
+def test_a_grid_finishes_the_best_pruned_trials_at_its_end(
+    log: Dataset, small: SearchSpace, tracker: Any, fake_experiment: Any
+) -> None:
+    content = small.content()
+    content["fix"] |= {"epochs": 4, "learning_rate": 0.01}
+    space = space_from_content(content, "grid")
+    result = tune(log, study="s", space=space, sampler="grid", pruner="epochs:1", keep=2, confirm=0)
+    assert result.stopped == "every configuration of the space has been tried"
+    assert (result.trials.complete, result.trials.pruned, result.trials.waiting) == (3, 5, 0)  # defaults and two

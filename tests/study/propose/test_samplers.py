@@ -1,5 +1,7 @@
 """Samplers and pruners: names, seeds, and the right number of Hyperband brackets."""
 
+from typing import Any
+
 import optuna
 import pytest
 from optuna.trial import TrialState
@@ -189,3 +191,20 @@ def test_tpe_draws_conditional_parameters_together_with_those_they_depend_on() -
     trial = study._storage.get_trial(study.ask()._trial_id)
     sampler.before_trial(study, trial)
     assert "recency_half_life" in sampler.infer_relative_search_space(study, trial)
+
+
+def test_what_is_outside_of_a_qmc_sequence_is_drawn_anew_for_each_trial_and_the_same_after_a_restart() -> None:
+    def draw(trial: optuna.Trial) -> float:
+        if trial.number > 0:  # the first trial lacks it, so the sequence does too
+            trial.suggest_float("late", 0, 1)
+        return trial.suggest_float("x", 0, 1)
+
+    def drawn(*parts: int) -> list[Any]:
+        study = optuna.create_study()
+        for n_trials in parts:
+            study.sampler = make_sampler("qmc", 3)
+            study.optimize(draw, n_trials=n_trials)
+        return [trial.params for trial in study.trials]
+
+    assert drawn(3, 3, 3) == drawn(9)
+    assert len({params["late"] for params in drawn(*[1] * 9)[1:]}) == 8
