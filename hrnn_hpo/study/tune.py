@@ -204,7 +204,8 @@ class _Work:
             if not self.control.ended:
                 self.control.begin_next_phase()
                 companion = begin_confirmation(self.study, self.checked.record, self.storage, settings)
-            if companion is not None:
+                self.control.look_for_request(self.study)  # it may have come before there was a confirmation to ask
+            if companion is not None and not self.control.ended:
                 budget = read_budget(companion)
                 self._run_trials(companion, budget.n_trials if budget is not None else None)
         if companion is None or self.control.ended:

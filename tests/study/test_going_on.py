@@ -13,6 +13,7 @@ from hrnn_hpo.cli.progress import StudyProgress
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.errors import StudyError
 from hrnn_hpo.search.space import SearchSpace
+from hrnn_hpo.study import tune as tuning
 from hrnn_hpo.study.attributes import STOP_KEY
 from hrnn_hpo.study.results.manage import delete_study, stop_study
 from hrnn_hpo.study.run.observer import Silent
@@ -168,3 +169,17 @@ def test_the_search_ends_with_the_first_trial_that_reaches_the_target(log: Datas
 def tune_and_list(log: Dataset, space: SearchSpace, **options: Any) -> list[optuna.trial.FrozenTrial]:
     tune(log, study="s", space=space, **options)
     return study_of().trials
+
+
+def test_a_request_to_stop_between_search_and_confirmation_is_heard(
+    log: Dataset, space: SearchSpace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin = tuning.begin_confirmation
+
+    def asked_meanwhile(*args: Any) -> Any:
+        stop_study("s")
+        return begin(*args)
+
+    monkeypatch.setattr(tuning, "begin_confirmation", asked_meanwhile)
+    result = tune(log, study="s", space=space, n_trials=2, confirm=1, confirm_seeds=2)
+    assert (result.interrupted, result.confirmation) == (True, None)

@@ -27,11 +27,12 @@ def stop_study(study: str, *, storage: str | None = None) -> int:
     Raises StudyError for the study that holds another one's confirmation.
     """
     database = open_storage(storage)
-    running = 0
-    for one in _with_companion(_named(study, database), database):
+    found = _named(study, database)
+    found.set_user_attr(STOP_KEY, True)  # first: who begins a confirmation now looks here when it is there to be asked
+    both = _with_companion(found, database)
+    for one in both[1:]:
         one.set_user_attr(STOP_KEY, True)
-        running += count_trials(one.get_trials(deepcopy=False)).running
-    return running
+    return sum(count_trials(one.get_trials(deepcopy=False)).running for one in both)
 
 
 def delete_study(study: str, *, storage: str | None = None, tracking_uri: str | None = None) -> None:
