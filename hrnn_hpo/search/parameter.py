@@ -81,6 +81,12 @@ class Parameter:
         low, high, step = (Decimal(str(number)) for number in (*self.range, self.step))
         return self._number(low + (high - low) // step * step)
 
+    @property
+    def largest(self) -> float:
+        """The largest number that it may be, of a range or of choices."""
+        numbers = [choice for choice in self.choices if not isinstance(choice, str)]
+        return max(numbers) if self.type == "categorical" else self.high
+
     def problem(self, value: Any) -> str | None:
         """Return the rule that a value breaks and what came, or None for a value of this parameter."""
         if self.type == "categorical":

@@ -60,7 +60,7 @@ class SearchSpace(ParsedSpace):
     def most(self, name: str) -> int:
         """Return the largest value that a whole-number hyperparameter may take."""
         if name in self.searched:
-            return int(self.searched[name].high)
+            return int(self.searched[name].largest)
         return int(self.constants.get(name, Hyperparameters.model_fields[name].default))
 
     def defaults(self) -> dict[str, Value]:

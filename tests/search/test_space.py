@@ -384,3 +384,9 @@ def test_the_size_of_an_update_may_be_left_to_the_data(tmp_path: Path) -> None:
         assert "batch_size" not in space.searched
         check_assignment(space, {"batch_size": 48})  # what the log made of it
     assert load_space("aws-hrnn").resolve({}).batch_size == "auto"
+
+
+def test_the_most_epochs_are_found_among_choices_too() -> None:
+    epochs = {"kind": "training", "type": "categorical", "choices": [3, 12, 6], "default": 3}
+    space = space_from_content({"parameters": {"epochs": epochs}}, "choices")
+    assert (space.max_epochs, space.most("patience")) == (12, Hyperparameters().patience)
