@@ -13,10 +13,11 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from hrnn_hpo.search.space import SearchSpace
+from hrnn_hpo.study.propose.distinct import untried
 from hrnn_hpo.study.record import StudyRecord, read_record
 from hrnn_hpo.study.report.effects import Effects, measure_effects
-from hrnn_hpo.study.report.outlook import Outlook, look_ahead
-from hrnn_hpo.study.report.surrogate import Surrogate, fit, n_needed
+from hrnn_hpo.study.report.outlook import N_MORE, Outlook, look_ahead
+from hrnn_hpo.study.report.surrogate import Surrogate, fit, n_needed, varied
 from hrnn_hpo.study.trials import last_attempts, winner_trial
 
 _log = logging.getLogger(__name__)
@@ -55,13 +56,16 @@ def answers_of(study: Study, record: StudyRecord) -> Answers:
     ]
     configurations = [trial.params for trial in trials]
     needed = n_needed(space, configurations)
-    if winner is None or len(trials) < needed or len({trial.value for trial in trials}) < 2:
-        return Answers(Effects(len(trials), needed), Outlook(len(trials), needed))
+    left = untried(study, space, N_MORE)
+    n_more = N_MORE if left is None else len(left)
+    few = len(trials) < needed or len({trial.value for trial in trials}) < 2
+    if winner is None or few or not varied(space, configurations):
+        return Answers(Effects(len(trials), needed), Outlook(len(trials), needed, n_more))
     surrogate = _learn(space, trials, winner.params)
     scores = [float(trial.value or 0.0) for trial in trials]
     return Answers(
         measure_effects(surrogate, configurations, winner.params),
-        look_ahead(surrogate, configurations, scores, winner.params),
+        look_ahead(surrogate, configurations, scores, winner.params, left),
     )
 
 

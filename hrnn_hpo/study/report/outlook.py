@@ -8,6 +8,7 @@ of surrogate.py: a Monte Carlo knowledge gradient of many trials, Frazier, Powel
    as samplers do.
 2. Each proposal scores its height plus a trial's noise. The next trials are drawn among them; as a sampler learns while
    it goes on, each of them is the better by score of two.
+   Where a finite space has no more untried configurations than that, these are the trials to come.
 3. The best of them by score is what a further study would name beside the present best. Confirmation then chooses, so
    what is gained is the height that the better of both has above the present best.
 
@@ -49,15 +50,16 @@ class Outlook:
 
     def sentence(self) -> str:
         """Return it in words."""
+        if self.n_more == 0:
+            return "No more trials are left: every configuration of the space has been tried."
         if self.worth is None or self.expected is None:
             return (
                 f"What more trials are worth cannot be told from {self.n_trials} complete ones; it takes "
                 f"{self.n_needed} whose scores differ."
             )
-        return (
-            f"{self.n_more} more trials are worth less than {self.worth:+.4f} with {self.level:.0%} "
-            f"({self.expected:+.4f} on average)."
-        )
+        trials = f"{self.n_more} more trials are" if self.n_more > 1 else "1 more trial is"
+        trials += "" if self.n_more == N_MORE else " left in the space, and"
+        return f"{trials} worth less than {self.worth:+.4f} with {self.level:.0%} ({self.expected:+.4f} on average)."
 
 
 def look_ahead(
@@ -65,25 +67,36 @@ def look_ahead(
     configurations: Sequence[Mapping[str, Any]],
     scores: Sequence[float],
     best: Mapping[str, Any],
+    left: Sequence[Mapping[str, Any]] | None = None,
 ) -> Outlook:
-    """Return what N_MORE trials are worth beyond the configuration `best`."""
+    """Return what N_MORE trials are worth beyond the configuration `best`.
+
+    `left` are the untried configurations of a finite space, where there are no more than that: the trials to come.
+    """
+    needed, n_more = n_needed(surrogate.space, configurations), N_MORE if left is None else len(left)
+    if not n_more:
+        return Outlook(len(configurations), needed, n_more, worth=0.0, expected=0.0)
     generator = np.random.default_rng(0)
     parents = [configurations[int(i)] for i in np.argsort(-np.asarray(scores), kind="stable")[:N_PARENTS]]
-    proposals = [*across(surrogate.space, N_PROPOSALS, 0), *near(surrogate.space, parents, N_PROPOSALS, generator)]
+    proposals: Sequence[Mapping[str, Any]] = left or [
+        *across(surrogate.space, N_PROPOSALS, 0),
+        *near(surrogate.space, parents, N_PROPOSALS, generator),
+    ]
     rows = surrogate.encode([best, *proposals])
     means, covariance = surrogate.predict(list(rows[:, None]))
     heights = _draw(means, covariance, generator)  # (N_DRAWS, 1 + proposals)
     gains = heights[:, 1:] - heights[:, :1]
     seen = heights[:, 1:] + surrogate.noise * generator.standard_normal(gains.shape)
-    picks = generator.integers(0, gains.shape[1], size=(N_DRAWS, 2, N_MORE))
     draws = np.arange(N_DRAWS)[:, None]
-    first, second = picks[:, 0], picks[:, 1]
-    trials = np.where(seen[draws, first] >= seen[draws, second], first, second)  # (N_DRAWS, N_MORE)
+    if left is None:
+        first, second = np.moveaxis(generator.integers(0, gains.shape[1], size=(N_DRAWS, 2, N_MORE)), 1, 0)
+        trials = np.where(seen[draws, first] >= seen[draws, second], first, second)  # (N_DRAWS, N_MORE)
+    else:
+        trials = np.tile(np.arange(len(left)), (N_DRAWS, 1))
     named = trials[np.arange(N_DRAWS), seen[draws, trials].argmax(axis=1)]
     gained = np.maximum(gains[np.arange(N_DRAWS), named], 0.0)
-    needed = n_needed(surrogate.space, configurations)
     worth, expected = float(np.quantile(gained, LEVEL)), float(gained.mean())
-    return Outlook(len(configurations), needed, worth=worth, expected=expected)
+    return Outlook(len(configurations), needed, n_more, worth=worth, expected=expected)
 
 
 def across(space: SearchSpace, n: int, seed: int) -> list[dict[str, Value]]:
