@@ -19,11 +19,12 @@ from hrnn_hpo.errors import ConfigError, HRNNError, StudyError
 from hrnn_hpo.evaluation.metrics import COVERAGE, METRICS
 from hrnn_hpo.experiment import resolve_device
 from hrnn_hpo.search.amazon.solution_file import solution_filters
-from hrnn_hpo.study.confirm.agenda import confirmation_runs, screening_runs
+from hrnn_hpo.study.confirm.agenda import confirmation_runs, n_staying, screening_runs
 from hrnn_hpo.study.confirm.leaderboard import read_leaderboard
 from hrnn_hpo.study.confirm.runs import companion_of
 from hrnn_hpo.study.confirm.screening import round_sizes
 from hrnn_hpo.study.confirm.settings import Settings, how_many, wanted_settings
+from hrnn_hpo.study.confirm.verdict import level_of_next
 from hrnn_hpo.study.forecast.forecast import (
     FORECAST_KEY,
     Forecast,
@@ -126,8 +127,12 @@ def _forecast(
     companion = companion_of(study, storage) if study is not None and storage is not None else None
     n_done = progress_of(study).done if study is not None else 0
 
+    staying = 0 if companion is None else n_staying(companion)
+
     def challengers(n_trials: int | None) -> int:
         k = how_many(settings, n_trials or 0, checked.record, companion).confirmed
+        if k > 0:
+            k = max(k, staying)  # those of an earlier confirmation are in this one too; others may have overtaken them
         return k if n_trials is None else min(k, n_trials - 1)  # the defaults are one of the trials
 
     def to_come(n_trials: int | None) -> Trainings:
@@ -147,7 +152,8 @@ def _forecast(
     n_users = 0 if split.validation is None else len(split.validation)
     found = forecast(checked, known, checked.request.study, n_users, n_done=n_done, to_come=to_come)
     k = challengers(None if found.n_trials is None else n_done + found.n_trials)
-    seen = _resolution(split, record, study, settings.n_seeds, max(k, 1))
+    goes_on = found.n_trials != 0 or found.confirm_runs > 0 or found.screening_runs > 0
+    seen = _resolution(split, record, study, settings.n_seeds, max(k, 1), goes_on=goes_on)
     opened = study is not None and read_leaderboard(study) is not None and not checked.request.again
     refits = 0 if opened or k <= 0 else 2 + (settings.n_seeds - 1) * settings.ensemble  # winner, defaults, members
     seconds = refits * seconds_per_refit(checked, known, checked.request.study)
@@ -155,9 +161,11 @@ def _forecast(
 
 
 def _resolution(
-    split: Split, record: StudyRecord, study: Study | None, n_seeds: int, n_challengers: int
+    split: Split, record: StudyRecord, study: Study | None, n_seeds: int, n_challengers: int, *, goes_on: bool
 ) -> Resolution | None:
     """Return what a confirmation can tell on this data; None where it has no users to tell by.
+
+    Where the study has been judged and `goes_on`, its next look is the stricter one that other runs are judged at.
 
     The deviations are those of the study's own confirmation where it has one, else assumed: of a metric of one's own,
     whose unit may be any, nothing is.
@@ -171,9 +179,12 @@ def _resolution(
     if known is None and record.objective not in METRICS:
         return None
     n_pool = REDRAWN_POOL * len(judged) if redrawn else len(judged)
-    design = Design(len(judged), n_pool, n_challengers)
+    next_alpha = level_of_next(() if confirmation is None else confirmation.looks)
+    alpha = next_alpha if confirmation is None or goes_on else confirmation.alpha
+    design = Design(len(judged), n_pool, n_challengers, alpha)
     prior = PRIOR_OF_ONE_EVENT if record.protocol in SINGLE_TRUTH else PRIOR
     spread = prior if known is None else known.spread
     seen = detectable_gain(design, spread, n_seeds)
     gains = (seen / 2, GOAL) if record.objective in METRICS else (seen / 2,)
-    return resolution(record.objective, design, spread, n_seeds, [gain for gain in gains if gain < seen])
+    wanted = [gain for gain in gains if gain < seen]
+    return resolution(record.objective, design, spread, n_seeds, wanted, next_alpha=next_alpha)

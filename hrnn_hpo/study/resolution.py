@@ -12,7 +12,7 @@ there are any, a prior stands in.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -95,12 +95,19 @@ def resolution_from(content: Mapping[str, Any]) -> Resolution:
 
 
 def resolution(
-    objective: str, design: Design, spread: Spread, n_seeds: int, gains: Sequence[float], *, another_look: bool = False
+    objective: str,
+    design: Design,
+    spread: Spread,
+    n_seeds: int,
+    gains: Sequence[float],
+    *,
+    next_alpha: float | None = None,
 ) -> Resolution:
-    """Return what `n_seeds` see, and which numbers of seeds see some gains; `another_look` judges those at half the
-    level, as a confirmation that goes on does.
+    """Return what `n_seeds` see, and which numbers of seeds see some gains.
+
+    These are judged at `next_alpha`, the level of the confirmation's next look, where that is not the design's.
     """
-    stricter = Design(design.n_users, design.n_pool, design.n_challengers, design.alpha / 2) if another_look else design
+    stricter = replace(design, alpha=next_alpha or design.alpha)
     seeds = {_short(gain): seeds_for(stricter, spread, gain) for gain in gains if gain > 0.0}
     return Resolution(objective, design, spread, n_seeds, detectable_gain(design, spread, n_seeds), seeds)
 

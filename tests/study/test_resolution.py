@@ -115,7 +115,7 @@ def test_it_is_told_in_a_sentence() -> None:
         "stays undecided (80% power; paired differences deviate by 0.22, assumed before any run). "
         f"A gain of 0.03 takes {n} seeds. A gain of 1e-05 takes more than {MAX_SEEDS} seeds."
     )
-    again = resolution("ndcg_at_10", REDRAWN, SPREAD, 5, [0.03], another_look=True)
+    again = resolution("ndcg_at_10", REDRAWN, SPREAD, 5, [0.03], next_alpha=0.025)
     assert again.seeds_for["0.03"] > n  # type: ignore[operator]
     assert again.detectable == found.detectable  # at the level of the look that was
 

@@ -114,6 +114,12 @@ def contest(agenda: Agenda, standing: Screening) -> list[int]:
     return [agenda.defaults, *(standing.chosen or []), *agenda.stay]
 
 
+def n_staying(companion: Study) -> int:
+    """Return how many trials beside the defaults have runs that a next confirmation goes on with."""
+    trials = {run.user_attrs[CANDIDATE] for run in confirmation_runs(companion)}
+    return max(len(trials) - 1, 0)
+
+
 def n_to_come(companion: Study) -> tuple[int, int]:
     """Return how many runs of screening and of confirmation nobody has queued yet, if none fails."""
     agenda = read_agenda(companion)

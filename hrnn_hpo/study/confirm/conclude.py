@@ -26,7 +26,7 @@ from hrnn_hpo.study.confirm.figures import from_text
 from hrnn_hpo.study.confirm.runs import runs_left
 from hrnn_hpo.study.confirm.screening import mean_so_far
 from hrnn_hpo.study.confirm.settings import Settings
-from hrnn_hpo.study.confirm.verdict import RunScores, judge, side_by_side
+from hrnn_hpo.study.confirm.verdict import RunScores, judge, level_of_next, side_by_side
 from hrnn_hpo.study.confirmation import EARLIER_VERSION, Confirmation, Screened
 from hrnn_hpo.study.record import StudyRecord
 from hrnn_hpo.study.resolution import REDRAWN_POOL, Design, Resolution, detectable_gain, resolution, spread_of
@@ -125,7 +125,8 @@ def _resolution(scored: Mapping[int, list[RunScores]], found: Confirmation, reco
     design = Design(n_users, n_pool, len(challengers), found.alpha)
     seen = detectable_gain(design, spread, found.n_seeds)
     wanted = [gain] if 0.0 < gain < seen else []
-    return resolution(record.objective, design, spread, found.n_seeds, [*wanted, seen / 2], another_look=True)
+    next_alpha = level_of_next(found.looks)
+    return resolution(record.objective, design, spread, found.n_seeds, [*wanted, seen / 2], next_alpha=next_alpha)
 
 
 def run_scores(run: FrozenTrial) -> RunScores:

@@ -175,7 +175,12 @@ def _look(looks: Sequence[Look], n_seeds: int, contenders: list[int]) -> tuple[i
     for number, look in enumerate(looks, start=1):
         if (look.n_seeds, look.contenders) == (n_seeds, contenders):
             return number, look.alpha
-    return len(looks) + 1, ALPHA / 2 ** len(looks)
+    return len(looks) + 1, level_of_next(looks)
+
+
+def level_of_next(looks: Sequence[Look]) -> float:
+    """Return the level at which runs that have not been judged yet are judged, after some looks."""
+    return float(ALPHA / 2 ** len(looks))
 
 
 def _compare(

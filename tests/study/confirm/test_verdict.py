@@ -2,10 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
+from hrnn_hpo.study.confirm.conclude import _resolution
 from hrnn_hpo.study.confirm.intervals import crossed_intervals
 from hrnn_hpo.study.confirm.verdict import (
     RunScores,
@@ -15,6 +18,7 @@ from hrnn_hpo.study.confirm.verdict import (
     rank_by_confirmed_mean,
 )
 from hrnn_hpo.study.confirmation import Confirmation, Look, confirmation_from, sentences
+from hrnn_hpo.study.resolution import seeds_for
 
 N_USERS, N_DRAWN, N_SEEDS = 400, 100, 5
 
@@ -276,3 +280,21 @@ def test_the_median_epoch_is_one_that_was_best() -> None:
 def test_a_confirmation_comes_back_from_plain_values() -> None:
     found = verdict_on({0: 0.0, 7: 0.05})
     assert confirmation_from(found.content()) == found
+
+
+def test_further_seeds_are_told_at_the_level_behind_all_looks_also_after_a_return_to_an_earlier_one() -> None:
+    runs = planted({0: 0.0, 7: 0.01}, noise=0.3, n_seeds=5)
+    looks: list[Look] = []
+    for n_seeds in (3, 5, 3):
+        found = judge(first(runs, n_seeds), 0, {}, objective="ndcg_at_10", redrawn=True, looks=looks)
+        looks = found.looks
+    record: Any = SimpleNamespace(protocol="personalize", objective="ndcg_at_10")
+    told = _resolution(first(runs, 3), found, record)
+    assert told is not None
+    assert told.design.alpha == 0.05
+    [*_, half] = told.seeds_for.values()  # of half the gain that is detectable
+    by_level = {
+        alpha: seeds_for(replace(told.design, alpha=alpha), told.spread, told.detectable / 2)
+        for alpha in (0.0125, 0.025)
+    }
+    assert half == by_level[0.0125] != by_level[0.025]

@@ -334,3 +334,20 @@ def test_deviations_of_an_earlier_confirmation_take_the_place_of_assumed_ones(
     assert planned is not None
     assert planned.spread == known.spread
     assert f"of {known.spread.n_users} users" in planned.sentence()
+
+
+@pytest.mark.usefixtures("tracker", "fake_figures")
+def test_the_plan_of_a_further_look_has_its_level_and_the_trials_that_stay_in_the_contest(
+    log: Dataset, space: SearchSpace
+) -> None:
+    tune(log, study="s", space=space, n_trials=4, pruner="none", confirm=2, confirm_seeds=2)
+    same = plan(log, study="s", n_trials=4)
+    assert same.resolution is not None
+    assert (same.confirm_runs, same.resolution.design.alpha) == (0, 0.05)  # its runs are there and judged
+    further = plan(log, study="s", n_trials=4, confirm=1, confirm_seeds=4)
+    assert further.resolution is not None
+    assert (further.challengers, further.confirm_runs) == (2, 3 * 4 - 3 * 2)
+    assert (further.resolution.design.alpha, further.resolution.design.n_challengers) == (0.025, 2)
+    result = tune(log, study="s", n_trials=4, confirm=1, confirm_seeds=4)
+    assert result.confirmation is not None
+    assert (result.confirmation.alpha, len(result.confirmation.contenders)) == (0.025, 3)
