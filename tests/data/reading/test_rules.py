@@ -69,6 +69,7 @@ RULES = {
 @pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
 @given(cells=st.lists(CELLS, min_size=1, max_size=20))
 @example(cells=["2024-01-31 12:30:00 +02", "2024-01-31T12:30UTC"])
+@example(cells=["0" * 5000 + "7", "0" * 5000 + "9" * 11])
 def test_sql_and_python_find_the_same_cells_bad(rule: Rule, cells: list[str]) -> None:
     statement = f"SELECT {rule.broken_sql('cell')} FROM (SELECT unnest(?::VARCHAR[]) AS cell)"
     found = answers(statement, [cell or None for cell in cells])
