@@ -18,7 +18,7 @@ from hrnn_hpo.data.reading.header import Layout, quotes_count
 from hrnn_hpo.data.reading.options import ReadOptions
 from hrnn_hpo.data.reading.problems import Problem, Problems
 from hrnn_hpo.data.reading.rules import Rule
-from hrnn_hpo.data.reading.source import LogFile
+from hrnn_hpo.data.reading.source import UNREADABLE, LogFile
 from hrnn_hpo.plain_data import load_json
 
 _INNER = '(?:[^"]|"")*'  # of a quoted cell
@@ -200,7 +200,7 @@ def _csv_records(file: LogFile, options: ReadOptions) -> Iterator[Record]:
                 if (wrong or len(row) != width) and lines.n_taken() > 1:
                     lines.put_back()  # a stray quote has swallowed lines that may be good
                 yield line, row, wrong
-    except (OSError, EOFError, ValueError) as error:
+    except UNREADABLE as error:
         yield lines.line, [], f"cannot be unpacked or read from here on ({error})"
     finally:
         csv.field_size_limit(limit)
@@ -231,7 +231,7 @@ def _json_records(file: LogFile, layout: Layout) -> Iterator[Record]:
                     yield number, [], "must be one JSON object"
                     continue
                 yield number, [_cell(record.get(name)) for name in layout.names], ""
-    except (OSError, EOFError, ValueError) as error:
+    except UNREADABLE as error:
         yield number + 1, [], f"cannot be unpacked or read from here on ({error})"
 
 
