@@ -39,7 +39,9 @@ FILES = [
     csv("gzip in a file without .gz", gzip.compress((H + GOOD).encode()), n_events=2),
     csv("zstd in a file without .zst", zstd((H + GOOD).encode()), n_events=2),
     csv("zstd that is cut", zstd((H + "".join(f"u{i},a{i},{i}\n" for i in range(999))).encode())[:900], "cannot be"),
-    csv("zstd that is cut far behind its head", zstd(_MANY)[:-99], "log.csv", "cannot be unpacked or read from here"),
+    csv(
+        "zstd that is cut behind whole rows", zstd(_MANY) + zstd(GOOD.encode() * 99)[:-5], "cannot be unpacked or read"
+    ),
     csv("gzip of other bytes at its head", _PACKED[:10] + b"\x07" + _PACKED[11:], "log.csv", "cannot be read"),
     csv("gzip of other bytes behind its first rows", _torn(), "cannot be unpacked or read from here on"),
     csv("gzip with another checksum", _PACKED[:-8] + bytes(4) + _PACKED[-4:], "cannot be unpacked or read", "CRC"),
