@@ -18,7 +18,9 @@ from hrnn_hpo.data.keeping.disk import disk_free, disk_needed, size_text
 from hrnn_hpo.data.keeping.folder import (
     FORMAT,
     holds,
+    identity,
     is_prepared,
+    is_twin,
     listed_items,
     load_prepared,
     load_report,
@@ -152,8 +154,8 @@ def _prepare_again(prepared: Path, options: ReadOptions, out: Path | None) -> Pa
         )
     dataset = load_prepared(prepared)
     if not options.filters:
-        return prepared if out is None else _copy(prepared, dataset.content_hash, out)
-    source_hash = hashlib.sha256(f"{FORMAT}{dataset.content_hash}{options.digest()}".encode()).hexdigest()
+        return prepared if out is None else _copy(prepared, out)
+    source_hash = hashlib.sha256(f"{FORMAT}{identity(prepared)}{options.digest()}".encode()).hexdigest()
     target = out or _cached(source_hash)
     if holds(target, source_hash=source_hash):
         return target
@@ -189,19 +191,20 @@ def _build(
 
 
 def _build_table(source: Source, options: ReadOptions, out: Path | None, on_step: OnStep | None) -> Path:
-    """Build the folder of a DataFrame, which has no bytes to go by: its encoded content does."""
+    """Build the folder of a DataFrame, which has no bytes to go by: what came of reading it does."""
     beside = out or _cached("table")
     clean_up(beside.parent, None if out is None else out.name)
     with temporary_sibling(beside) as folder:
-        content_hash = _read_into(folder, source, options, "", on_step)
-        target = out or _cached(content_hash)
-        if not holds(target, content_hash=content_hash):
-            publish(folder, target, lambda: holds(target, content_hash=content_hash))
+        _read_into(folder, source, options, "", on_step)
+        found = identity(folder)
+        target = out or _cached(found)
+        if not is_twin(target, found):
+            publish(folder, target, lambda: is_twin(target, found))
     return target
 
 
-def _read_into(folder: Path, source: Source, options: ReadOptions, source_hash: str, on_step: OnStep | None) -> str:
-    """Read a source into a folder; return the content hash."""
+def _read_into(folder: Path, source: Source, options: ReadOptions, source_hash: str, on_step: OnStep | None) -> None:
+    """Read a source into a folder."""
     work = folder / "work"
     work.mkdir()
     store = ArrayStore(folder)
@@ -214,16 +217,16 @@ def _read_into(folder: Path, source: Source, options: ReadOptions, source_hash: 
     write_meta(folder, encoded, options.told(), report, source_hash)
     for warning in report.warnings:
         _log.warning("%s: %s", source.name, warning)
-    return encoded.dataset.content_hash
 
 
-def _copy(prepared: Path, content_hash: str, target: Path) -> Path:
+def _copy(prepared: Path, target: Path) -> Path:
     clean_up(target.parent, target.name)
-    if holds(target, content_hash=content_hash):
+    wanted = identity(prepared)
+    if is_twin(target, wanted):
         return target
     with temporary_sibling(target) as folder:
         shutil.copytree(prepared, folder, dirs_exist_ok=True)
-        publish(folder, target, lambda: holds(target, content_hash=content_hash))
+        publish(folder, target, lambda: is_twin(target, wanted))
     return target
 
 

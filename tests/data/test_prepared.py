@@ -11,6 +11,7 @@ from typing import Any
 
 import duckdb
 import numpy as np
+import pandas as pd
 import pytest
 
 from hrnn_hpo.data import prepared
@@ -18,8 +19,9 @@ from hrnn_hpo.data.fingerprint import with_content_hash
 from hrnn_hpo.data.ingest import read_interactions
 from hrnn_hpo.data.keeping.arrays import ArrayStore
 from hrnn_hpo.data.keeping.cache import cache_folder
-from hrnn_hpo.data.prepared import is_prepared, load_dataset, load_prepared, load_report, prepare
+from hrnn_hpo.data.prepared import is_prepared, load_dataset, load_prepared, load_report, load_with_report, prepare
 from hrnn_hpo.data.reading.cells import run_long
+from hrnn_hpo.data.reading.options import ReadOptions
 from hrnn_hpo.data.reading.read import Report
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.data.synthetic import make_dataset, write_csv
@@ -235,6 +237,32 @@ def test_preparing_other_data_replaces_the_folder(source: Path, tmp_path: Path) 
 def test_a_prepared_folder_can_be_copied(source: Path, tmp_path: Path) -> None:
     first = prepare(source, tmp_path / "first")
     assert_same(load_prepared(prepare(first, tmp_path / "second")), FULL)
+
+
+def _table(n_copies: int) -> pd.DataFrame:
+    """Return three events of two users, the first of them so many times."""
+    rows = [("1", "a", 5, "view"), ("1", "b", 6, "buy"), ("2", "a", 7, "buy")]
+    return pd.DataFrame([rows[0]] * (n_copies - 1) + rows, columns=["USER_ID", "ITEM_ID", "TIMESTAMP", "EVENT_TYPE"])
+
+
+def test_tables_of_equal_content_keep_reports_of_their_own(tmp_path: Path) -> None:
+    found = [load_with_report(_table(n_copies), ReadOptions()) for n_copies in (3, 1)]
+    assert found[0][0].content_hash == found[1][0].content_hash
+    assert [report.n_duplicates for _, report in found] == [2, 0]
+    assert [dataset.n_duplicates for dataset, _ in found] == [2, 0]
+    for n_copies in (3, 1):
+        assert load_report(prepare(_table(n_copies), tmp_path / "out"))[1].n_rows == 2 + n_copies
+
+
+def test_prepared_folders_of_equal_content_keep_the_items_that_their_own_table_names(tmp_path: Path) -> None:
+    for name in ("plain", "listed"):
+        (tmp_path / name).mkdir()
+        _table(1).to_csv(tmp_path / name / "interactions.csv", index=False)
+    (tmp_path / "listed" / "items.csv").write_text("ITEM_ID\na\nb\n")
+    for name, items in (("plain", ["a"]), ("listed", ["a", "b"])):
+        folder = prepare(tmp_path / name, tmp_path / f"{name}-prepared")
+        for of in (tmp_path / name, folder, prepare(folder, tmp_path / "copy")):  # one copy over the other
+            assert load_dataset(of, event_types="view").item_ids.tolist() == items
 
 
 def test_an_empty_folder_is_a_place_to_prepare_in(source: Path, tmp_path: Path) -> None:

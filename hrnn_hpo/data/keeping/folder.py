@@ -3,6 +3,7 @@
 What is prepared, when and where to, is data/prepared.py's work.
 """
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -93,6 +94,28 @@ def holds(folder: Path, **content: str) -> bool:
     except DataError:
         return False
     return all(meta[key] == value for key, value in content.items())
+
+
+def identity(folder: Path) -> str:
+    """Return what tells a prepared folder from every other one.
+
+    The content hash alone does not: what reading counted, with which options, and which items a table names are no part
+    of the dataset, and commands show the first and filter by the last. Raises DataError as load_prepared does.
+    """
+    dataset = load_prepared(folder)
+    options, report = load_report(folder)
+    told = [FORMAT, dataset.content_hash, options, report.to_dict()]
+    digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode())
+    digest.update(np.packbits(listed_items(folder, read_meta(folder), dataset)).tobytes())
+    return digest.hexdigest()
+
+
+def is_twin(folder: Path, wanted: str) -> bool:
+    """Return whether a folder is a whole prepared one of that identity."""
+    try:
+        return is_prepared(folder) and identity(folder) == wanted
+    except DataError:
+        return False
 
 
 def read_meta(folder: Path) -> dict[str, Any]:

@@ -35,6 +35,7 @@ _FLOAT = re.compile(r"FLOAT$|DOUBLE$|DECIMAL")
 _TIME = re.compile(r"TIMESTAMP|DATE$")
 _TEXT = re.compile(r"VARCHAR$|UUID$|ENUM")
 _ZONED = ("TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ_NS")
+_NANOSECONDS = ("TIMESTAMP_NS", "TIMESTAMPTZ_NS")
 _NOTHING = '"NULL"'  # the type of a column without a single value
 _FLOAT_HINTS = {
     "frame": "astype('Int64') or astype(str) makes ids of them",
@@ -129,7 +130,10 @@ def typed_cells(file: LogFile, layout: Layout, types: Mapping[str, str], problem
         elif ours == TIMESTAMP:
             if _TIME.match(kind):
                 moment = f"TRY_CAST({cell} AS {'TIMESTAMPTZ' if kind in _ZONED else 'TIMESTAMP'})"
-                times[ours] = f"CASE WHEN isfinite({moment}) THEN epoch_us({moment}) END"
+                micros = f"epoch_us({moment})"
+                if kind in _NANOSECONDS:  # cut as those of text are: the cast would round into the next second
+                    micros = f"CASE WHEN epoch_ns({cell}) < 0 THEN -1 ELSE epoch_ns({cell}) // 1000 END"
+                times[ours] = f"CASE WHEN isfinite({moment}) THEN {micros} END"
                 # Beyond microseconds' range DuckDB shows no time of seconds: its cast to text ends the connection.
                 texts[ours] = (
                     f"CASE WHEN {cell} IS NOT NULL AND {moment} IS NULL THEN 'one beyond the year 294246' "

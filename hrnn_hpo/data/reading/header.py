@@ -19,7 +19,7 @@ from hrnn_hpo.data import (
 )
 from hrnn_hpo.data.reading.options import KEYWORDS, READ_COLUMNS, ReadOptions
 from hrnn_hpo.data.reading.problems import Problem, Problems, shorten
-from hrnn_hpo.data.reading.source import LogFile, first_lines
+from hrnn_hpo.data.reading.source import UNREADABLE, LogFile, first_lines
 from hrnn_hpo.errors import DataError
 from hrnn_hpo.plain_data import load_json
 
@@ -195,7 +195,7 @@ def _first_record(file: LogFile, separator: str, quotes: bool) -> list[str] | No
         return next((row for row in reader if row), None)
     except csv.Error as error:
         raise DataError(f"{file.place}, line 1: must be valid CSV, but {error}.") from None
-    except (OSError, EOFError, ValueError) as error:
+    except UNREADABLE as error:
         raise DataError(f"{file.place}: cannot be read ({getattr(error, 'strerror', None) or error}).") from error
 
 
@@ -213,7 +213,7 @@ def _json_names(file: LogFile) -> list[str]:
                 continue  # the pass over the rows names it
             if isinstance(record, dict):
                 names |= dict.fromkeys(str(name) for name in record)
-    except (OSError, EOFError, ValueError) as error:
+    except UNREADABLE as error:
         raise DataError(f"{file.place}: cannot be read ({getattr(error, 'strerror', None) or error}).") from error
     if empty:
         raise EmptyFileError(file, "is empty; one JSON object a line must stand there")

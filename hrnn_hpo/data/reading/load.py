@@ -245,7 +245,7 @@ class _Loader:
                 self.problems.add(Problem(file.place, _unreadable(file, error)))
                 return 1
             n_rows, n_broken = 1, 1
-        if not n_broken:
+        if not n_broken and file.is_whole():
             return n_rows
         if file.kind in ("parquet", "frame"):
             self._name_rows(file, cells, rules)

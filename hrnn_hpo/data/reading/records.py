@@ -5,10 +5,12 @@ Slow, and only for files in which DuckDB found something, or that it could not r
 
 import csv
 import io
+import math
 import re
 import sys
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal
 from typing import IO, Any
 
 from hrnn_hpo.data import ITEM_ID, USER_ID
@@ -16,7 +18,7 @@ from hrnn_hpo.data.reading.header import Layout, quotes_count
 from hrnn_hpo.data.reading.options import ReadOptions
 from hrnn_hpo.data.reading.problems import Problem, Problems
 from hrnn_hpo.data.reading.rules import Rule
-from hrnn_hpo.data.reading.source import LogFile
+from hrnn_hpo.data.reading.source import UNREADABLE, LogFile
 from hrnn_hpo.plain_data import load_json
 
 _INNER = '(?:[^"]|"")*'  # of a quoted cell
@@ -198,7 +200,7 @@ def _csv_records(file: LogFile, options: ReadOptions) -> Iterator[Record]:
                 if (wrong or len(row) != width) and lines.n_taken() > 1:
                     lines.put_back()  # a stray quote has swallowed lines that may be good
                 yield line, row, wrong
-    except (OSError, EOFError, ValueError) as error:
+    except UNREADABLE as error:
         yield lines.line, [], f"cannot be unpacked or read from here on ({error})"
     finally:
         csv.field_size_limit(limit)
@@ -216,7 +218,11 @@ def _json_records(file: LogFile, layout: Layout) -> Iterator[Record]:
                     continue
                 try:
                     record = load_json(
-                        line, parse_float=_float, parse_int=str, parse_constant=_NoId, object_pairs_hook=_first_of_each
+                        line,
+                        parse_float=lambda token: _NoId(number_text(token)),
+                        parse_int=number_text,
+                        parse_constant=_NoId,
+                        object_pairs_hook=_first_of_each,
                     )
                 except ValueError as error:
                     yield number, [], f"must be valid JSON, but {str(error).splitlines()[0]}"
@@ -225,7 +231,7 @@ def _json_records(file: LogFile, layout: Layout) -> Iterator[Record]:
                     yield number, [], "must be one JSON object"
                     continue
                 yield number, [_cell(record.get(name)) for name in layout.names], ""
-    except (OSError, EOFError, ValueError) as error:
+    except UNREADABLE as error:
         yield number + 1, [], f"cannot be unpacked or read from here on ({error})"
 
 
@@ -234,8 +240,20 @@ def _first_of_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return dict(reversed(pairs))
 
 
-def _float(token: str) -> str:
-    return _NoId(repr(float(token)))
+def number_text(token: str) -> str:
+    """Return a JSON number as DuckDB writes it: a label must be the same one in files with bad rows and without."""
+    if not set(token) & set(".eE"):
+        return "0" if token == "-0" else token
+    number = float(token)
+    mantissa, mark, exponent = repr(number).partition("e")
+    if math.isinf(number):
+        return token
+    if not mark:
+        return mantissa
+    if not -6 <= int(exponent) < 21:
+        return f"{mantissa}e{int(exponent)}"
+    digits = format(Decimal(repr(number)), "f")
+    return digits if "." in digits else f"{digits}.0"
 
 
 def _cell(value: Any) -> Any:

@@ -152,12 +152,16 @@ def iso_sql(cell: str) -> str:
 
 
 def _fits(cell: str) -> bool:
-    digits = cell.partition(".")[0].lstrip("0")
-    return len(digits) <= 19 and int(digits or 0) <= MAX_TIMESTAMP
+    return len(_digits(cell)) <= 19 and _whole(cell) <= MAX_TIMESTAMP
 
 
 def _whole(cell: str) -> int:
-    return int(cell.partition(".")[0])
+    return int(_digits(cell))
+
+
+def _digits(cell: str) -> str:
+    """Return the digits of a whole number without zeros at the front: Python reads no more than 4,300."""
+    return cell.partition(".")[0].lstrip("0") or "0"
 
 
 def _is_iso(cell: str) -> bool:

@@ -1,8 +1,24 @@
 """Logs whose file or header is broken."""
 
 import gzip
+import random
+import zlib
 
 from broken_log import GOOD, PARQUET, Broken, H, csv, zstd
+
+_DRAWN = random.Random(0)
+_ROWS = [
+    (f"u{_DRAWN.randrange(50)}", f"i{_DRAWN.randrange(99)}", 10**9 + n) for n in range(8_000)
+]  # more than a block of zstd
+_MANY = (H + "".join(f"{user},{item},{time}\n" for user, item, time in _ROWS)).encode()
+_PACKED = gzip.compress(_MANY)
+
+
+def _torn() -> bytes:
+    """Return gzip that holds other bytes behind its first rows."""
+    packer = zlib.compressobj(wbits=31)
+    return packer.compress(_MANY) + packer.flush(zlib.Z_FULL_FLUSH) + b"\x07" * 99  # no block begins so
+
 
 FILES = [
     # The file as a whole.
@@ -23,6 +39,12 @@ FILES = [
     csv("gzip in a file without .gz", gzip.compress((H + GOOD).encode()), n_events=2),
     csv("zstd in a file without .zst", zstd((H + GOOD).encode()), n_events=2),
     csv("zstd that is cut", zstd((H + "".join(f"u{i},a{i},{i}\n" for i in range(999))).encode())[:900], "cannot be"),
+    csv(
+        "zstd that is cut behind whole rows", zstd(_MANY) + zstd(GOOD.encode() * 99)[:-5], "cannot be unpacked or read"
+    ),
+    csv("gzip of other bytes at its head", _PACKED[:10] + b"\x07" + _PACKED[11:], "log.csv", "cannot be read"),
+    csv("gzip of other bytes behind its first rows", _torn(), "cannot be unpacked or read from here on"),
+    csv("gzip with another checksum", _PACKED[:-8] + bytes(4) + _PACKED[-4:], "cannot be unpacked or read", "CRC"),
     Broken(
         "CSV named .parquet",
         {"log.parquet": (H + GOOD).encode()},

@@ -189,3 +189,14 @@ def test_a_log_without_a_good_row_is_refused_even_so(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no row is left: all 1 break a rule"):
         prepare(path, tmp_path / "out", on_bad_rows="skip")
     assert [entry.name for entry in tmp_path.iterdir()] == ["log.csv"]
+
+
+def test_a_bad_row_changes_no_label_of_the_others(tmp_path: Path) -> None:
+    good = '{"USER_ID": "u", "ITEM_ID": -0, "TIMESTAMP": 1, "EVENT_TYPE": 1e22, "SESSION_ID": 1e-7}\n'
+    found = []
+    for name, content in (("whole.jsonl", good), ("broken.jsonl", good + "{\n")):
+        (tmp_path / name).write_text(content)
+        dataset, report = read_report(tmp_path / name, read_options(on_bad_rows="skip"))
+        found.append((dataset.item_ids.tolist(), dataset.event_type_names, dataset.content_hash, report.n_rejected))
+    assert found[0][:2] == (["0"], ("1e22",))
+    assert found[1] == (*found[0][:3], 1)

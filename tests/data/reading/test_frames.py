@@ -79,6 +79,18 @@ def test_times_of_pandas_are_taken_as_they_are() -> None:
         assert dataset.timestamps.tolist() == [1_577_836_800, 1_577_836_801]
 
 
+@pytest.mark.parametrize("zone", [None, "Europe/Berlin"])
+def test_nanoseconds_are_cut_as_in_text_and_never_rounded_into_the_next_second(zone: str | None) -> None:
+    nanoseconds = [1_700_000_000_999_999_999, 1_700_000_000_999_999_001, 1_700_000_001_000_000_000]
+    times = pa.array(nanoseconds, pa.timestamp("ns", zone))
+    table = pa.table({"USER_ID": ["a"] * 3, "ITEM_ID": ["x"] * 3, "TIMESTAMP": times})
+    dataset = read_interactions(table)
+    assert dataset.timestamps.tolist() == [1_700_000_000, 1_700_000_001]
+    assert dataset.n_duplicates == 1  # the same microsecond
+    before = table.set_column(2, "TIMESTAMP", pa.array([1, 2, -1], pa.timestamp("ns", zone)))
+    assert "iloc 2: TIMESTAMP must be a time from 1970 on" in error_of(before)
+
+
 def test_index_and_order_of_rows_are_the_frames_own() -> None:
     frame = pd.DataFrame({"USER_ID": ["u"] * 3, "ITEM_ID": ["c", "a", "b"], "TIMESTAMP": [1, 1, 1]}, index=[9, 9, 1])
     dataset = load_dataset(frame)

@@ -10,6 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 
+from hrnn_hpo.data.reading.records import number_text
 from hrnn_hpo.data.reading.rules import Rule, id_rule, label_rule, time_rules, time_sql, value_rule
 
 ZONES = ("", "Z", " Z", "UTC", " UTC", "+00", "-00:00", " +0530", "+15:59", "-15:59", "+16:00", "-12", "+1", " z")
@@ -69,10 +70,27 @@ RULES = {
 @pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
 @given(cells=st.lists(CELLS, min_size=1, max_size=20))
 @example(cells=["2024-01-31 12:30:00 +02", "2024-01-31T12:30UTC"])
+@example(cells=["0" * 5000 + "7", "0" * 5000 + "9" * 11])
 def test_sql_and_python_find_the_same_cells_bad(rule: Rule, cells: list[str]) -> None:
     statement = f"SELECT {rule.broken_sql('cell')} FROM (SELECT unnest(?::VARCHAR[]) AS cell)"
     found = answers(statement, [cell or None for cell in cells])
     assert [row[0] for row in found] == [rule.breaks(cell) for cell in cells]
+
+
+JSON_NUMBERS = st.one_of(
+    st.floats(allow_nan=False, allow_infinity=False).map(repr),
+    st.floats(1e-8, 1e-3).map(repr),
+    st.floats(1e14, 1e23).map(repr),
+    st.integers(-(2**70), 2**70).map(str),
+    st.sampled_from(["-0", "-0.0", "0e5", "1E+2", "1.50", "1e400", "-1e400", "1e-400", "100000000000000000000.0"]),
+)
+
+
+@given(tokens=st.lists(JSON_NUMBERS, min_size=1, max_size=20))
+@example(tokens=["-0", "1e22", "1e16", "1e-7", "1e-5", "1e400"])
+def test_json_numbers_have_one_spelling(tokens: list[str]) -> None:
+    found = answers("SELECT json_extract_string(unnest(?::VARCHAR[]), '/a')", [f'{{"a":{token}}}' for token in tokens])
+    assert [row[0] for row in found] == [number_text(token) for token in tokens]
 
 
 @given(times=st.lists(iso_times().filter(lambda cell: not time_rules("iso")[0].breaks(cell)), min_size=1, max_size=20))
