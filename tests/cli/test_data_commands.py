@@ -118,7 +118,7 @@ def test_a_folder_with_an_impossible_name_is_wrong_usage(source: Path, tmp_path:
 
 
 def test_fetch_prints_the_terms_and_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(datasets, "fetch", lambda name, to: to)
+    monkeypatch.setattr(datasets, "fetch", lambda name, to, overwrite: to)
     result = runner.invoke(app, ["data", "fetch", "ml-100k", "--to", str(tmp_path / "out")])
     assert result.exit_code == 0
     assert result.stdout.strip() == str(tmp_path / "out")
