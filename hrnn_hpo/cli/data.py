@@ -11,6 +11,7 @@ import typer
 from hrnn_hpo.cli import reading
 from hrnn_hpo.cli.options import Json
 from hrnn_hpo.cli.output import console, print_json, print_warning, results, visible
+from hrnn_hpo.errors import counted
 
 if TYPE_CHECKING:
     from hrnn_hpo.data.reading.options import ReadOptions
@@ -172,7 +173,8 @@ def prepare(
             }
         )
         return
-    counts = f"{dataset.n_events:,} interactions, {dataset.n_users:,} users, {dataset.n_items:,} items in {folder}"
+    found = ((dataset.n_events, "interaction"), (dataset.n_users, "user"), (dataset.n_items, "item"))
+    counts = f"{', '.join(counted(n, noun) for n, noun in found)} in {folder}"
     console.print("\n".join([*report.lines(folder), counts]), soft_wrap=True)
     console.print(f"Next: hrnn-hpo data describe {folder}", soft_wrap=True)
     typer.echo(folder)

@@ -31,6 +31,7 @@ from hrnn_hpo.data.keeping.litter import clean_up, publish, temporary_sibling
 from hrnn_hpo.data.reading.encode import Encoded
 from hrnn_hpo.data.reading.load import OnStep
 from hrnn_hpo.data.reading.options import FILTERS, ReadOptions, read_options
+from hrnn_hpo.data.reading.problems import REJECTS
 from hrnn_hpo.data.reading.read import Report, read_source, select_source
 from hrnn_hpo.data.reading.source import Source, SourceLike, find_source, is_table
 from hrnn_hpo.data.schema import Dataset
@@ -183,6 +184,8 @@ def _prepare_again(prepared: Path, options: ReadOptions, out: Path | None, may_r
         earlier, report = load_report(prepared)
         encoded, report = select_source(Encoded(dataset, listed), report, options, store)
         write_meta(folder, encoded, {**earlier, **options.told()}, report, source_hash)
+        if (prepared / REJECTS).is_file():  # the report counts them
+            shutil.copyfile(prepared / REJECTS, folder / REJECTS)
         publish(folder, target, lambda: holds(target, source_hash=source_hash))
     return target
 

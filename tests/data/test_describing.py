@@ -185,6 +185,9 @@ def test_users_of_each_protocol_are_those_of_the_split() -> None:
     assert found["leave-one-out"].n_validation == found["leave-one-out"].n_validation_truth == 30
     small = {users.protocol: users for users in describe(make_dataset([[("a", 1)]])).protocols}
     assert "two or more events" in small["personalize"].problem
+    written = StringIO()
+    Console(width=300, file=written).print(render(describe(make_dataset([[("a", 1)]]))))
+    assert "temporal: A split wants users with two or more events, but none of 1 has them." in written.getvalue()
 
 
 def test_event_values_have_quartiles_and_repeats_say_what_seen_does() -> None:
