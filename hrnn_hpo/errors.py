@@ -1,6 +1,6 @@
 """The exceptions a user can cause, in one small tree; the command line prints them without a traceback.
 
-Programming mistakes stay AssertionError, TypeError and friends; nothing else belongs here.
+Programming mistakes stay AssertionError, TypeError and friends. `counted` writes the numbers in messages.
 """
 
 
@@ -34,3 +34,12 @@ class RunFailedError(HRNNError):
     """Valid input, but the run itself could not finish (diverged, out of memory, storage gone)."""
 
     exit_code = 1
+
+
+def counted(n: int, noun: str, several: str | None = None) -> str:
+    """Return a number with its noun, `several` or the noun with an s unless it is 1.
+
+    >>> counted(1, "test user"), counted(1234, "test user"), counted(2, "study", "studies")
+    ('1 test user', '1,234 test users', '2 studies')
+    """
+    return f"{n:,} {noun if n == 1 else several or f'{noun}s'}"

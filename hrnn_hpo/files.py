@@ -1,7 +1,13 @@
-"""Files that are written whole or not at all, and what is asked of their places before hours are spent on them."""
+"""Files that are written whole or not at all, and what is asked of their places before hours are spent on them.
+
+What is being written lies beside its place as a hidden draft, which its process holds locked: a draft that nobody holds
+was left by a killed one, and goes when the file is written again.
+"""
 
 import errno
+import hashlib
 import os
+import re
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -9,6 +15,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from hrnn_hpo.errors import ConfigError, HRNNError, RunFailedError
+
+if os.name != "nt":  # there, drafts of killed processes stay
+    import fcntl
 
 # Streams also where they lead to a plain file, which is being written then.
 _STREAMS = ("/dev/stdin", "/dev/stdout", "/dev/stderr")
@@ -21,7 +30,8 @@ def whole_file(path: Path) -> Iterator[Path]:
     """Give a draft, with the same ending, to write; it takes the file's place if the block ends well, else it goes.
 
     The folders that the file needs are made. A link stays one. What is no plain file, such as /dev/stdout or a pipe, is
-    written as it stands: a file in its place would take it away from everybody else. Raises OSError.
+    written as it stands: a file in its place would take it away from everybody else. Drafts of this file that killed
+    processes left go first. Raises OSError.
     """
     if _is_stream(path):
         yield path
@@ -30,13 +40,48 @@ def whole_file(path: Path) -> Iterator[Path]:
     target = path.resolve()
     if target.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-    draft = target.with_name(f".partial-{uuid.uuid4().hex[:12]}{''.join(target.suffixes[-2:])[-20:]}")
+    beginning = _beginning(target)
+    _remove_left_drafts(target.parent, beginning)
+    draft = target.with_name(f"{beginning}{uuid.uuid4().hex[:12]}{''.join(target.suffixes[-2:])[-20:]}")
+    with _held(draft):
+        try:
+            yield draft
+            draft.replace(target)
+        finally:
+            with suppress(OSError):
+                draft.unlink(missing_ok=True)
+
+
+def _beginning(target: Path) -> str:
+    """Return how the names of a file's drafts begin: short, whatever the length of its own name."""
+    return f".partial-{hashlib.sha256(os.fsencode(target.name)).hexdigest()[:8]}-"
+
+
+@contextmanager
+def _held(draft: Path) -> Iterator[None]:
+    """Make an empty draft and hold it, so that others see that its process lives; writers that open it keep it."""
+    handle = os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
     try:
-        yield draft
-        draft.replace(target)
+        if os.name != "nt":
+            with suppress(OSError):  # a file system without locks: nobody gets one there, so nobody removes it either
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
     finally:
-        with suppress(OSError):
-            draft.unlink(missing_ok=True)
+        os.close(handle)
+
+
+def _remove_left_drafts(folder: Path, beginning: str) -> None:
+    if os.name == "nt":
+        return
+    name = re.compile(re.escape(beginning) + r"[0-9a-f]{12}(\..*)?")
+    for entry in [entry for entry in folder.iterdir() if name.fullmatch(entry.name)]:
+        with suppress(OSError):  # it is held, gone already, or not ours to remove
+            handle = os.open(entry, os.O_WRONLY)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                entry.unlink()
+            finally:
+                os.close(handle)
 
 
 def write_text(path: Path, text: str) -> None:

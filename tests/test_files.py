@@ -1,8 +1,10 @@
 """Files are written whole or not at all, and what is no plain file is never replaced by one."""
 
 import errno
+import multiprocessing
 import os
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -79,3 +81,36 @@ def test_a_full_disk_is_a_run_that_failed_and_a_wrong_place_is_wrong_usage(numbe
 def test_a_full_device_is_a_run_that_failed() -> None:
     with pytest.raises(RunFailedError, match="/dev/full: cannot be written"):
         write_text(Path("/dev/full"), "text")
+
+
+def _stop_here(file: Path, told: Path) -> None:
+    with whole_file(file) as draft:
+        draft.write_text("half", encoding="utf-8")
+        told.touch()
+        time.sleep(60)
+
+
+def test_the_draft_of_a_killed_process_goes_and_that_of_a_living_one_stays(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    processes, drafts = [], []
+    for number in range(2):
+        before, told = set(tmp_path.iterdir()), tmp_path / f"told{number}"
+        processes.append(context.Process(target=_stop_here, args=(tmp_path / "log.csv", told), daemon=True))
+        processes[-1].start()
+        while not told.exists():
+            assert processes[-1].is_alive()
+            time.sleep(0.01)
+        drafts += [entry for entry in tmp_path.iterdir() if entry not in before and entry != told]
+    killed, living = processes
+    killed.kill()
+    killed.join()
+    assert len(drafts) == 2
+    write_text(tmp_path / "other.csv", "text")
+    assert all(draft.exists() for draft in drafts)  # they are no drafts of that file
+    write_text(tmp_path / "log.csv", "whole")
+    assert [draft.exists() for draft in drafts] == [False, True]
+    assert drafts[1].read_text(encoding="utf-8") == "half"
+    living.kill()
+    living.join()
+    write_text(tmp_path / "log.csv", "whole")
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["log.csv", "other.csv", "told0", "told1"]

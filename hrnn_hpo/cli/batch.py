@@ -7,6 +7,7 @@ import typer
 
 from hrnn_hpo.cli import options
 from hrnn_hpo.cli.output import console
+from hrnn_hpo.errors import counted
 
 
 def batch(
@@ -41,9 +42,10 @@ def batch(
         task = bar.add_task("users", total=source.stat().st_size)
         report = recommend_file(recommender, source, target, k, lambda n_bytes: bar.advance(task, n_bytes))
     if report.n_lines and report.n_errors == report.n_lines:
-        raise DataError(f"{source}: none of its {report.n_lines} lines could be answered; {target} says why for each.")
+        none = "its only line could not" if report.n_lines == 1 else f"none of its {report.n_lines:,} lines could"
+        raise DataError(f"{source}: {none} be answered; {target} says why for each.")
     console.print(
-        f"Wrote {report.n_lines} lines to {target}, {report.n_errors} of them with an error (seen items: "
+        f"Wrote {counted(report.n_lines, 'line')} to {target}, {report.n_errors} of them with an error (seen items: "
         f"{recommender.seen}).",
         soft_wrap=True,
     )

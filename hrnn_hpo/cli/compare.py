@@ -6,6 +6,7 @@ import typer
 
 from hrnn_hpo.cli import options
 from hrnn_hpo.cli.output import print_json, print_table, print_warning, results
+from hrnn_hpo.errors import counted
 
 if TYPE_CHECKING:
     from hrnn_hpo.study.compare.compare import Comparison
@@ -50,7 +51,7 @@ def _show(found: "Comparison", tracking_uri: str | None) -> None:
     for one in found.ranking:
         confirmed = one.evidence == "confirmation"
         mean = _interval(one.mean, one.low, one.high) if confirmed else None
-        what = f"{one.n_runs} runs, {one.n_users:,} users" if confirmed else "none"
+        what = f"{counted(one.n_runs, 'run')}, {counted(one.n_users, 'user')}" if confirmed else "none"
         rows.append([one.study, f"trial {one.trial}", mean, what, one.best_value])
     print_table(
         f"{found.objective}, protocol {found.protocol}, seen items: {found.seen}, data {found.data_hash[:12]}",

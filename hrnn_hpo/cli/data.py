@@ -11,9 +11,12 @@ import typer
 from hrnn_hpo.cli import reading
 from hrnn_hpo.cli.options import Json
 from hrnn_hpo.cli.output import console, print_json, print_warning, results, visible
+from hrnn_hpo.errors import counted
 
 if TYPE_CHECKING:
     from hrnn_hpo.data.reading.options import ReadOptions
+
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace other data that is there already.")]
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -32,6 +35,7 @@ def fetch(
         Path | None,
         typer.Option("--to", metavar="DIR", help="Where to write. Default: data/NAME.", show_default=False),
     ] = None,
+    overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
     """Fetch a public data set as interactions.csv, items.csv and users.csv.
@@ -46,7 +50,7 @@ def fetch(
     """
     from hrnn_hpo.data import datasets
 
-    folder = datasets.fetch(name, to)
+    folder = datasets.fetch(name, to, overwrite=overwrite)
     terms = datasets.DATASETS[name].terms
     console.print(f"{datasets.DATASETS[name].title}\n{terms}", soft_wrap=True)
     if json:
@@ -120,9 +124,13 @@ def prepare(
     out: Annotated[
         Path,
         typer.Option(
-            "--out", metavar="DIR", help="Folder to write; may hold the same data already.", show_default=False
+            "--out",
+            metavar="DIR",
+            help="Folder to write; may hold the same data, or what the same log was before it changed.",
+            show_default=False,
         ),
     ],
+    overwrite: Overwrite = False,
     json: Json = False,
     *,
     options: "ReadOptions",
@@ -149,7 +157,7 @@ def prepare(
     if wish:
         console.print(wish, soft_wrap=True)
     with steps_shown() as on_step:
-        folder = prepared.prepare(source, out, options, on_step=on_step)
+        folder = prepared.prepare(source, out, options, overwrite=overwrite, on_step=on_step)
     dataset = prepared.load_prepared(folder)
     told, report = prepared.load_report(folder)
     if json:
@@ -165,7 +173,8 @@ def prepare(
             }
         )
         return
-    counts = f"{dataset.n_events:,} interactions, {dataset.n_users:,} users, {dataset.n_items:,} items in {folder}"
+    found = ((dataset.n_events, "interaction"), (dataset.n_users, "user"), (dataset.n_items, "item"))
+    counts = f"{', '.join(counted(n, noun) for n, noun in found)} in {folder}"
     console.print("\n".join([*report.lines(folder), counts]), soft_wrap=True)
     console.print(f"Next: hrnn-hpo data describe {folder}", soft_wrap=True)
     typer.echo(folder)
@@ -207,6 +216,7 @@ def simulate(
     n_users: Annotated[int, typer.Option("--users", min=1, help="Users to draw from.")] = 50_000,
     n_items: Annotated[int, typer.Option("--items", min=1, help="Items to draw from.")] = 10_000,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the generated log.")] = 0,
+    overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
     """Write a made-up log of any size, to try what a size takes.
@@ -229,7 +239,8 @@ def simulate(
             done += n
             on_step("writing", done, n_events)
 
-        file = write(out, n_events=n_events, n_users=n_users, n_items=n_items, seed=seed, on_events=count)
+        sizes = {"n_events": n_events, "n_users": n_users, "n_items": n_items}
+        file = write(out, **sizes, seed=seed, overwrite=overwrite, on_events=count)
     if json:
         print_json({"file": str(file), "n_rows": n_events})
     else:

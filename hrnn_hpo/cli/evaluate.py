@@ -8,6 +8,7 @@ import typer
 from hrnn_hpo.cli import options
 from hrnn_hpo.cli.output import console, print_json, print_note, print_table
 from hrnn_hpo.cli.rankers import show_baseline_notes, show_rankers
+from hrnn_hpo.errors import counted
 
 if TYPE_CHECKING:
     from hrnn_hpo.opening import TestResult
@@ -132,7 +133,7 @@ def _show(model: str, result: "TestResult", json: bool) -> None:
             }
         )
         return
-    title = f"{result.n_users} test users, protocol {result.protocol}, seen items: {result.seen}"
+    title = f"{counted(result.n_users, 'test user')}, protocol {result.protocol}, seen items: {result.seen}"
     known = {} if result.known is None else {MODEL_KNOWN: result.known}
     rows = {MODEL: result.model, **known, **result.baselines, **result.rankings}
     if result.differences:

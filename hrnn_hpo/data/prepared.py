@@ -8,6 +8,7 @@ import dataclasses
 import hashlib
 import logging
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +26,14 @@ from hrnn_hpo.data.keeping.folder import (
     load_prepared,
     load_report,
     read_meta,
+    require_replaceable,
     write_meta,
 )
 from hrnn_hpo.data.keeping.litter import clean_up, publish, temporary_sibling
 from hrnn_hpo.data.reading.encode import Encoded
 from hrnn_hpo.data.reading.load import OnStep
 from hrnn_hpo.data.reading.options import FILTERS, ReadOptions, read_options
+from hrnn_hpo.data.reading.problems import REJECTS
 from hrnn_hpo.data.reading.read import Report, read_source, select_source
 from hrnn_hpo.data.reading.source import Source, SourceLike, find_source, is_table
 from hrnn_hpo.data.schema import Dataset
@@ -48,6 +51,7 @@ __all__ = [
     "prepare",
 ]
 _log = logging.getLogger(__name__)
+_MayReplace = Callable[..., None]  # (folder, name of the log that is prepared there again): raises where it may not
 
 
 def load_dataset(source: SourceLike, options: ReadOptions | None = None, **fields: Any) -> Dataset:
@@ -65,7 +69,7 @@ def load_dataset(source: SourceLike, options: ReadOptions | None = None, **field
 def load_with_report(source: SourceLike, options: ReadOptions) -> tuple[Dataset, Report]:
     """Return the dataset that load_dataset gives, and what reading it counted."""
     try:
-        folder = _prepare(source, options, None, None)
+        folder = _prepare(source, options)
     except OSError:
         return _in_memory(source, options)
     dataset = load_prepared(folder)
@@ -79,16 +83,19 @@ def prepare(
     out: Path | None = None,
     options: ReadOptions | None = None,
     *,
+    overwrite: bool = False,
     on_step: OnStep | None = None,
     **fields: Any,
 ) -> Path:
     """Return a prepared folder with the data of a source: `out`, or the cache's own for that content.
 
     Source, options and fields are load_dataset's. What is there already stays when it holds the same content, and is
-    built again when it is damaged. The folder appears under its name only when it is complete. `on_step` is called
-    with (what happens, how much is done, of how much).
+    built again when it is damaged, or when it was made of the same log, which is read otherwise now or has changed. The
+    data of another source, and all that was prepared from a DataFrame or a prepared folder, is replaced only by
+    `overwrite`. The folder appears under its name only when it is complete. `on_step` is called with (what happens, how
+    much is done, of how much).
 
-    Raises DataError when `out` is something else than a prepared folder, or cannot be written.
+    Raises DataError when `out` is something else than a prepared folder, holds other data, or cannot be written.
     """
     options = read_options(options, **fields)
     if out is not None:
@@ -96,7 +103,7 @@ def prepare(
     try:
         if out is not None and out.exists() and not is_prepared(out) and not (out.is_dir() and not any(out.iterdir())):
             raise DataError(f"{out}: must be a prepared folder, empty or new, but holds something else.")
-        return _prepare(source, options, out, on_step)
+        return _prepare(source, options, out, overwrite, on_step)
     except OSError as error:
         raise unwritable(out or cache_folder(), error, DataError) from error
 
@@ -118,17 +125,29 @@ def disk_wish(source: SourceLike, out: Path | None = None) -> str:
     return f"Preparing takes up to {size_text(needed)} of disk beside {folder}; {size_text(free)} are free{short}."
 
 
-def _prepare(source: SourceLike, options: ReadOptions, out: Path | None, on_step: OnStep | None) -> Path:
+def _prepare(
+    source: SourceLike,
+    options: ReadOptions,
+    out: Path | None = None,
+    overwrite: bool = False,
+    on_step: OnStep | None = None,
+) -> Path:
+    def may_replace(folder: Path, source_name: str | None = None) -> None:
+        if out is not None:  # else it is the cache's, where a folder has its content's name
+            require_replaceable(folder, source_name, overwrite=overwrite)
+            if is_prepared(folder):
+                _log.warning("%s: what was prepared there before is replaced.", folder)
+
     prepared = _prepared_path(source)
     if prepared is not None:
-        return _prepare_again(prepared, options, out)
+        return _prepare_again(prepared, options, out, may_replace)
     try:
         if is_table(source):
-            return _build_table(find_source(source), options, out, on_step)
+            return _build_table(find_source(source), options, out, may_replace, on_step)
         found = find_source(source)
         stamps = found.stamps()
         source_hash = found.content_hash(f"{FORMAT}{options.digest()}")
-        folder = _build(found, stamps, options, source_hash, out or _cached(source_hash), on_step)
+        folder = _build(found, stamps, options, source_hash, out or _cached(source_hash), may_replace, on_step)
     except DataError as error:
         hint = earlier_preparation(source, is_prepared) if options == ReadOptions() else None
         if hint is None:
@@ -143,7 +162,7 @@ def _prepare(source: SourceLike, options: ReadOptions, out: Path | None, on_step
     return folder
 
 
-def _prepare_again(prepared: Path, options: ReadOptions, out: Path | None) -> Path:
+def _prepare_again(prepared: Path, options: ReadOptions, out: Path | None, may_replace: _MayReplace) -> Path:
     """Return a folder with a prepared one's data, or with what filters leave of it."""
     told = {name for name in options.model_fields_set if name not in (*FILTERS, "memory_limit")}
     told = {name for name in told if getattr(options, name) != ReadOptions.model_fields[name].default}
@@ -154,11 +173,12 @@ def _prepare_again(prepared: Path, options: ReadOptions, out: Path | None) -> Pa
         )
     dataset = load_prepared(prepared)
     if not options.filters:
-        return prepared if out is None else _copy(prepared, out)
+        return prepared if out is None else _copy(prepared, out, may_replace)
     source_hash = hashlib.sha256(f"{FORMAT}{identity(prepared)}{options.digest()}".encode()).hexdigest()
     target = out or _cached(source_hash)
     if holds(target, source_hash=source_hash):
         return target
+    may_replace(target)
     meta = read_meta(prepared)
     listed = listed_items(prepared, meta, dataset)
     with temporary_sibling(target) as folder:
@@ -166,6 +186,8 @@ def _prepare_again(prepared: Path, options: ReadOptions, out: Path | None) -> Pa
         earlier, report = load_report(prepared)
         encoded, report = select_source(Encoded(dataset, listed), report, options, store)
         write_meta(folder, encoded, {**earlier, **options.told()}, report, source_hash)
+        if (prepared / REJECTS).is_file():  # the report counts them
+            shutil.copyfile(prepared / REJECTS, folder / REJECTS)
         publish(folder, target, lambda: holds(target, source_hash=source_hash))
     return target
 
@@ -176,12 +198,14 @@ def _build(
     options: ReadOptions,
     source_hash: str,
     target: Path,
+    may_replace: _MayReplace,
     on_step: OnStep | None,
 ) -> Path:
     """Return the target, built if it does not hold the source; `stamps` were taken before the source was hashed."""
     clean_up(target.parent, None if target == _cached(source_hash) else target.name)
     if holds(target, source_hash=source_hash):
         return target
+    may_replace(target, source.name)
     with temporary_sibling(target) as folder:
         _read_into(folder, source, options, source_hash, on_step)
         if source.stamps() != stamps:  # kept, it would be found again under the hash of other rows
@@ -190,7 +214,9 @@ def _build(
     return target
 
 
-def _build_table(source: Source, options: ReadOptions, out: Path | None, on_step: OnStep | None) -> Path:
+def _build_table(
+    source: Source, options: ReadOptions, out: Path | None, may_replace: _MayReplace, on_step: OnStep | None
+) -> Path:
     """Build the folder of a DataFrame, which has no bytes to go by: what came of reading it does."""
     beside = out or _cached("table")
     clean_up(beside.parent, None if out is None else out.name)
@@ -199,6 +225,7 @@ def _build_table(source: Source, options: ReadOptions, out: Path | None, on_step
         found = identity(folder)
         target = out or _cached(found)
         if not is_twin(target, found):
+            may_replace(target)
             publish(folder, target, lambda: is_twin(target, found))
     return target
 
@@ -219,11 +246,12 @@ def _read_into(folder: Path, source: Source, options: ReadOptions, source_hash: 
         _log.warning("%s: %s", source.name, warning)
 
 
-def _copy(prepared: Path, target: Path) -> Path:
+def _copy(prepared: Path, target: Path, may_replace: _MayReplace) -> Path:
     clean_up(target.parent, target.name)
     wanted = identity(prepared)
     if is_twin(target, wanted):
         return target
+    may_replace(target)
     with temporary_sibling(target) as folder:
         shutil.copytree(prepared, folder, dirs_exist_ok=True)
         publish(folder, target, lambda: is_twin(target, wanted))

@@ -33,6 +33,7 @@ def simulate(
     n_users: int = 50_000,
     n_items: int = 10_000,
     seed: int = 0,
+    overwrite: bool = False,
     on_events: Callable[[int], None] | None = None,
 ) -> Path:
     """Write a log of about a year to a .csv, .csv.gz or .parquet file and return the path.
@@ -40,10 +41,11 @@ def simulate(
     Users come for visits of about four events; few come often, and few items are taken often (by power laws). With
     probability one half the item that follows is the one successor of the user's last item, whenever that was: the
     best hit rate at 1 is a little above .5, of popularity a few percent. Rows are nearly in the order of time. The same
-    numbers and seed give the same file. The file appears when it is whole; memory does not grow with `n_events`.
+    numbers and seed give the same file. The file appears when it is whole; memory does not grow with `n_events`. A file
+    that is there, which may be a real log, is replaced only by `overwrite`.
 
-    Raises ConfigError for numbers below 1 or beyond reason and for other endings, DataError when the file cannot be
-    written.
+    Raises ConfigError for numbers below 1 or beyond reason and for other endings, DataError when the file is there or
+    cannot be written.
     """
     for name, number, most in (("events", n_events, 10**12), ("users", n_users, 10**9), ("items", n_items, 10**9)):
         if number < 1:
@@ -53,8 +55,10 @@ def simulate(
     out = Path(out)
     ending = next((ending for ending in reversed(_ENDINGS) if out.name.endswith(ending)), None)
     if ending is None:
-        raise ConfigError(f"{out}: must end with {', '.join(_ENDINGS)}.")
+        raise ConfigError(f"{out}: must end with {', '.join(_ENDINGS[:-1])} or {_ENDINGS[-1]}.")
     try:
+        if out.is_file() and not overwrite:
+            raise DataError(f"{out}: is there already. Name another file, or replace it with --overwrite.")
         with whole_file(out) as draft, _writer(draft, ending) as write:
             for table in _tables(n_events, n_users, n_items, np.random.default_rng(seed)):
                 write(table)

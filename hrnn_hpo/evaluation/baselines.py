@@ -13,6 +13,7 @@ import numpy as np
 from hrnn_hpo.data.repeats import repeats_are_rare
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.data.splits import EvalPart, TrainPart
+from hrnn_hpo.errors import counted
 from hrnn_hpo.evaluation.protocols import Evaluation, ScoreRows, Seen, UserMetric, evaluate
 from hrnn_hpo.evaluation.untrained.common import Constants, Scorer
 from hrnn_hpo.evaluation.untrained.ease import KEPT_SIDE, ease, ease_own_items, how_long_ease, why_no_ease
@@ -128,7 +129,7 @@ def evaluate_baselines(
     left_out: dict[str, str] = {}
     rare = repeats_are_rare(dataset)
     if len(part) * dataset.n_items > MANY_SCORES:
-        tell(f"Comparing with the baselines on {len(part):,} users; their constants are chosen first.")
+        tell(f"Comparing with the baselines on {counted(len(part), 'user')}; their constants are chosen first.")
     for name, baseline in BASELINES.items():
         if baseline.wants_repeats and rare:
             continue

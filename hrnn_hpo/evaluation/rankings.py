@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from hrnn_hpo.data.schema import Dataset, id_text
 from hrnn_hpo.data.splits import EvalPart
-from hrnn_hpo.errors import DataError
+from hrnn_hpo.errors import DataError, counted
 from hrnn_hpo.evaluation.metrics import LIST_LENGTH, VALUE_WEIGHTED_METRICS
 from hrnn_hpo.evaluation.protocols import Evaluation, Seen, make_truth
 from hrnn_hpo.files import unwritable, whole_file
@@ -148,13 +148,22 @@ def read_rankings(path: Path, dataset: Dataset, part: EvalPart, *, seen: Seen, a
         )
     for lists in (found.top_items, found.new_items):
         lists[lists == UNKNOWN] = -1
+    few = f"fewer than {LIST_LENGTH} items that are new to the user, and the empty places count as misses in the"
+    unknown = (
+        "place holds an item that the data does not have, which counts as a miss",
+        "places hold items that the data does not have, which count as misses",
+    )
     notes = {
-        f"{n_other} users are not evaluated and were left out": n_other,
-        f"{n_unknown} places hold items that the data does not have, which count as misses": n_unknown,
-        f"{n_short} lists are shorter than {LIST_LENGTH}, and the empty places count as misses": n_short,
-        f"{n_few_new} lists have fewer than {LIST_LENGTH} items that are new to the user, and the empty places count "
-        "as misses in the figures for new items": n_few_new if apart and seen == "keep" else 0,
-        f"{n_seen} lists held items of the user's input, which were taken out": n_seen if seen == "remove" else 0,
+        f"{counted(n_other, 'user is not evaluated and was', 'users are not evaluated and were')} left out": n_other,
+        f"{counted(n_unknown, *unknown)}": n_unknown,
+        f"{counted(n_short, 'list is', 'lists are')} shorter than {LIST_LENGTH}, and the empty places count as "
+        "misses": n_short,
+        f"{counted(n_few_new, 'list has', 'lists have')} {few} figures for new items": n_few_new
+        if apart and seen == "keep"
+        else 0,
+        f"{counted(n_seen, 'list')} held items of the user's input, which were taken out": n_seen
+        if seen == "remove"
+        else 0,
     }
     found.notes = [f"{path}: {text}." for text, n in notes.items() if n]
     return found

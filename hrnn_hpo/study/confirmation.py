@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
+from hrnn_hpo.errors import counted
 from hrnn_hpo.study.resolution import Resolution, resolution_from
 
 Verdict = Literal["yes", "no", "undecided"]
@@ -150,7 +151,7 @@ def sentences(found: Confirmation) -> list[str]:
     verdict = f"Better than the defaults: {found.verdict}."
     if found.doubt is not None:
         verdict += f" It cannot be yes: {found.doubt}."
-    seeds = f"{found.n_seeds} fresh seeds" + (", users redrawn" if found.redrawn else "")
+    seeds = counted(found.n_seeds, "fresh seed") + (", users redrawn" if found.redrawn else "")
     if not found.redrawn and found.doubt is None:
         seeds += ", users held back from the search"
     challengers = [one for one in found.contenders if one.difference is not None]

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.stats import chi2, norm, t
 
+from hrnn_hpo.errors import counted
 from hrnn_hpo.evaluation.variances import variances_of
 
 POWER = 0.8
@@ -70,11 +71,12 @@ class Resolution:
 
     def sentence(self) -> str:
         """Return in words what stays undecided."""
-        source = f"of {self.spread.n_users:,} users" if self.measured else "assumed before any run"
+        source = f"of {counted(self.spread.n_users, 'user')}" if self.measured else "assumed before any run"
         rivals = f"{self.design.n_challengers} challenger{'s' * (self.design.n_challengers > 1)}"
         told = (
-            f"With {self.design.n_users:,} users a run, {self.n_seeds} seeds and {rivals} a gain below "
-            f"{_short(self.detectable)} {self.objective} most likely stays undecided ({POWER:.0%} power; paired "
+            f"With {counted(self.design.n_users, 'user')} a run, {counted(self.n_seeds, 'seed')} and {rivals} a "
+            f"gain below {_short(self.detectable)} {self.objective} most likely stays undecided ({POWER:.0%} power; "
+            "paired "
             f"differences deviate by {self.spread.total:.2g}, {source})."
         )
         return told + "".join(f" A gain of {gain} takes {seeds_in_words(n)}." for gain, n in self.seeds_for.items())
@@ -158,7 +160,7 @@ def spread_of(differences: NDArray[np.float64], users: NDArray[np.integer], runs
 
 def seeds_in_words(n: int | None) -> str:
     """Return a number of seeds, or that it is too large."""
-    return f"more than {MAX_SEEDS} seeds" if n is None else f"{n} seeds"
+    return f"more than {MAX_SEEDS} seeds" if n is None else counted(n, "seed")
 
 
 def _short(gain: float) -> str:

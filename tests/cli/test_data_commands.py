@@ -118,7 +118,7 @@ def test_a_folder_with_an_impossible_name_is_wrong_usage(source: Path, tmp_path:
 
 
 def test_fetch_prints_the_terms_and_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(datasets, "fetch", lambda name, to: to)
+    monkeypatch.setattr(datasets, "fetch", lambda name, to, overwrite: to)
     result = runner.invoke(app, ["data", "fetch", "ml-100k", "--to", str(tmp_path / "out")])
     assert result.exit_code == 0
     assert result.stdout.strip() == str(tmp_path / "out")
@@ -183,7 +183,7 @@ def test_a_log_with_other_names_and_a_bad_row_is_prepared_by_options_alone(ratin
     third = runner.invoke(app, ["data", "prepare", str(ratings), *options, "--on-bad-rows", "skip"])
     assert third.exit_code == 0
     assert third.stdout.strip() == str(out)
-    assert f"1 bad rows left out, see {out / 'rejects.csv'} (" in third.stderr
+    assert f"1 bad row left out, see {out / 'rejects.csv'} (" in third.stderr
     assert f"9 interactions, 9 users, 3 items in {out}" in third.stderr
     assert f"Next: hrnn-hpo data describe {out}" in third.stderr
     assert f"of disk beside {out};" in third.stderr

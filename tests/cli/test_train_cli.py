@@ -53,6 +53,8 @@ def test_a_batch_without_one_good_line_fails_and_keeps_the_reasons(tmp_path: Pat
     assert failed.exit_code == DataError.exit_code
     assert f"none of its 2 lines could be answered; {target} says why" in failed.stderr
     assert [json.loads(line)["output"] for line in target.read_text().splitlines()] == [None, None]
+    source.write_text("u07\n")
+    assert "its only line could not be answered" in run("batch", trained, "--input", source, "--output", target).stderr
     source.write_text('u07\n{"userId": "u07"}\n')
     assert run("batch", trained, "--input", source, "--output", target).exit_code == 0
 
@@ -197,6 +199,14 @@ def test_recommend_says_when_a_user_is_unknown(trained: Path) -> None:
     assert json.loads(stranger.stdout)["known"] is False
     assert len(json.loads(stranger.stdout)["items"]) == 5
     assert "has no history in this model" in run("recommend", trained, "--user", "somebody else").stderr
+
+
+def test_recommend_says_why_nothing_is_left_for_who_has_had_everything(tmp_path: Path) -> None:
+    data = write_csv(markov(n_users=40, n_items=3, n_events=30), tmp_path / "data")
+    assert run("train", data, "--out", tmp_path / "model", *FAST).exit_code == 0
+    told = run("recommend", tmp_path / "model", "--user", "u07", "--seen", "remove")
+    assert told.exit_code == 0
+    assert "User 'u07' has had every item of this model, and seen items are removed: --seen keep lists" in told.stderr
 
 
 def test_a_configuration_file_and_options_over_it(tmp_path: Path, data: Path) -> None:

@@ -18,6 +18,7 @@ import pytest
 from hrnn_hpo.data import datasets, public_tables
 from hrnn_hpo.data.datasets import DATASETS, fetch
 from hrnn_hpo.data.ingest import read_interactions
+from hrnn_hpo.data.prepared import prepare
 from hrnn_hpo.data.public_tables import read_1m_archive, read_1m_wheel
 from hrnn_hpo.data.splits import make_split
 from hrnn_hpo.errors import DataError
@@ -223,12 +224,29 @@ def test_a_second_fetch_needs_no_network(small_100k: Callable[..., None], tmp_pa
     assert content_of(tmp_path / "one") == content_of(tmp_path / "two")
 
 
-def test_a_changed_file_is_fetched_again(small_100k: Callable[..., None], tmp_path: Path) -> None:
+def test_a_missing_file_is_fetched_again_and_a_changed_log_only_when_asked(
+    small_100k: Callable[..., None], tmp_path: Path
+) -> None:
     small_100k(archive=True)
-    file = fetch("ml-100k", tmp_path / "out") / "interactions.csv"
-    file.write_text("torn")
-    fetch("ml-100k", tmp_path / "out")
-    assert file.read_text() == INTERACTIONS_100K
+    out = fetch("ml-100k", tmp_path / "out")
+    (out / "items.csv").unlink()
+    assert (fetch("ml-100k", out) / "items.csv").is_file()
+    (out / "interactions.csv").write_text("mine")  # a log may well lie beside items.csv and users.csv of its own
+    with pytest.raises(DataError, match=r"is another log, which stays as it is.*--overwrite"):
+        fetch("ml-100k", out)
+    assert (out / "interactions.csv").read_text() == "mine"
+    fetch("ml-100k", out, overwrite=True)
+    assert (out / "interactions.csv").read_text() == INTERACTIONS_100K
+    assert len(list(out.iterdir())) == 3
+
+
+def test_public_data_does_not_hide_in_a_prepared_folder(small_100k: Callable[..., None], tmp_path: Path) -> None:
+    """Every command would read what was prepared there."""
+    small_100k(archive=True)
+    out = prepare(fetch("ml-100k", tmp_path / "out"), tmp_path / "prepared")
+    with pytest.raises(DataError, match="prepared: holds prepared data"):
+        fetch("ml-100k", out)
+    assert not (out / "interactions.csv").exists()
 
 
 def test_a_log_of_ones_own_is_not_overwritten(small_100k: Callable[..., None], tmp_path: Path) -> None:

@@ -109,7 +109,8 @@ def test_the_largest_values_and_times_are_shown_whole() -> None:
     assert list(figures.event_value_quantiles.values()) == pytest.approx([-3e38, 0.0, 3e38, 3e38, 3e38], abs=1e32)
     written = StringIO()
     Console(width=200, file=written).print(render(figures))
-    assert written.getvalue().count(str(2**63 - 1)) == 2  # the last time, and the last tenth's day
+    shown = written.getvalue().split("temporal: ")[0]  # what follows says why the log cannot be cut in time
+    assert shown.count(str(2**63 - 1)) == 2  # the last time, and the last tenth's day
 
 
 def test_the_plot_is_a_picture(dataset: Dataset, tmp_path: Path) -> None:
@@ -185,6 +186,9 @@ def test_users_of_each_protocol_are_those_of_the_split() -> None:
     assert found["leave-one-out"].n_validation == found["leave-one-out"].n_validation_truth == 30
     small = {users.protocol: users for users in describe(make_dataset([[("a", 1)]])).protocols}
     assert "two or more events" in small["personalize"].problem
+    written = StringIO()
+    Console(width=300, file=written).print(render(describe(make_dataset([[("a", 1)]]))))
+    assert "temporal: A split wants users with two or more events, but none of 1 has them." in written.getvalue()
 
 
 def test_event_values_have_quartiles_and_repeats_say_what_seen_does() -> None:

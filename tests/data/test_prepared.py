@@ -226,12 +226,49 @@ def test_preparing_the_same_again_keeps_the_folder(
     assert prepare(source, out) == out
 
 
-def test_preparing_other_data_replaces_the_folder(source: Path, tmp_path: Path) -> None:
+def test_preparing_other_data_replaces_the_folder_only_when_asked(source: Path, tmp_path: Path) -> None:
     out = prepare(source, tmp_path / "out")
     other = make_dataset([[("z", 1), ("y", 2)]])
-    prepare(write_csv(other, tmp_path / "other"), out)
+    log = write_csv(other, tmp_path / "other")
+    with pytest.raises(DataError, match=f"out: holds other data already, prepared from {source}. Name another folder"):
+        prepare(log, out)
+    assert_same(load_prepared(out), FULL)
+    prepare(log, out, overwrite=True)
     assert_same(load_prepared(out), other)
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["other", "out", "source"]
+
+
+def test_the_same_log_that_has_changed_or_is_read_otherwise_is_prepared_again(source: Path, tmp_path: Path) -> None:
+    out = prepare(source, tmp_path / "out")
+    assert load_prepared(prepare(source, out, min_event_value=1)).n_events == 1
+    write_csv(make_dataset([[("z", 1), ("y", 2)]]), source)
+    assert load_prepared(prepare(source, out)).n_items == 2
+
+
+def test_data_without_a_log_of_its_own_is_not_filtered_or_replaced_in_its_place(source: Path, tmp_path: Path) -> None:
+    """Nothing could bring back what a filter leaves out of a prepared folder, or what a DataFrame held."""
+    out = prepare(source, tmp_path / "out")
+    for options in ({"min_event_value": 1}, {}):
+        other = out if options else prepare(source, tmp_path / "part", event_types=("buy",))
+        with pytest.raises(DataError, match="holds other data already"):
+            prepare(other, out, **options)
+    assert_same(load_prepared(prepare(out, out)), FULL)
+    frames = [pd.DataFrame({"USER_ID": ["u"], "ITEM_ID": ["i"], "TIMESTAMP": [time]}) for time in (1, 2)]
+    table = prepare(frames[0], tmp_path / "table")
+    assert prepare(frames[0], table) == table
+    with pytest.raises(DataError, match="holds other data already, prepared from DataFrame"):
+        prepare(frames[1], table)
+    assert load_prepared(table).timestamps.tolist() == [1]
+    assert load_prepared(prepare(frames[1], table, overwrite=True)).timestamps.tolist() == [2]
+
+
+def test_files_of_ones_own_in_a_prepared_folder_are_never_removed(source: Path, tmp_path: Path) -> None:
+    out = prepare(source, tmp_path / "out")
+    (out / "notes.txt").write_text("mine")
+    assert prepare(source, out) == out
+    with pytest.raises(DataError, match=r"holds notes\.txt beside prepared data, which would be lost"):
+        prepare(source, out, min_event_value=1, overwrite=True)
+    assert (out / "notes.txt").read_text() == "mine"
 
 
 def test_a_prepared_folder_can_be_copied(source: Path, tmp_path: Path) -> None:

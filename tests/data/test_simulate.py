@@ -53,8 +53,18 @@ def test_wrong_numbers_and_places_are_refused(tmp_path: Path) -> None:
             simulate(tmp_path / "log.csv", **{**SMALL, name: 99_999_999_999})
     with pytest.raises(ConfigError, match="`--events <= 1,000,000,000,000` must hold"):
         simulate(tmp_path / "log.csv", n_events=10**20)
-    with pytest.raises(ConfigError, match=r"log\.txt: must end with \.csv, \.csv\.gz, \.parquet"):
+    with pytest.raises(ConfigError, match=r"log\.txt: must end with \.csv, \.csv\.gz or \.parquet"):
         simulate(tmp_path / "log.txt")
     (tmp_path / "file").touch()
     with pytest.raises(DataError, match="cannot be written"):
         simulate(tmp_path / "file" / "log.csv", **SMALL)
+
+
+def test_a_log_that_is_there_is_replaced_only_when_asked(tmp_path: Path) -> None:
+    log = tmp_path / "log.csv"
+    log.write_text("real events")
+    with pytest.raises(DataError, match=r"is there already\. Name another file, or replace it with --overwrite"):
+        simulate(log, **SMALL)
+    assert log.read_text() == "real events"
+    simulate(log, **SMALL, overwrite=True)
+    assert read_interactions(log).n_users > 400

@@ -81,7 +81,7 @@ def test_seen_items_leave_the_list_and_later_ones_move_up(tmp_path: Path) -> Non
     assert found.new_items[1].tolist() == [0, 1, *range(3, 26)]  # the 26th moves up into the 25 places
     assert found.top_items.tolist() == found.new_items.tolist()
     assert found.notes == [
-        f"{path}: 1 lists are shorter than 25, and the empty places count as misses.",
+        f"{path}: 1 list is shorter than 25, and the empty places count as misses.",
         f"{path}: 2 lists held items of the user's input, which were taken out.",
     ]
 
@@ -92,7 +92,7 @@ def test_a_list_of_all_that_a_small_catalogue_has_is_not_called_short(tmp_path: 
     part, path = eval_part_of(dataset), tmp_path / "r.jsonl"
     assert read_rankings(write(path, line("u0", *items)), dataset, part, seen=seen, apart=True).notes == []
     [note] = read_rankings(write(path, line("u0", *items[1:])), dataset, part, seen=seen).notes
-    assert "1 lists are shorter than 25" in note
+    assert "1 list is shorter than 25" in note
 
 
 def test_unknown_items_keep_their_places_and_other_users_are_left_out(tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ def test_unknown_items_keep_their_places_and_other_users_are_left_out(tmp_path: 
     assert found.top_items[0, :3].tolist() == [-1, 1, -1]
     assert found.notes == [
         f"{path}: 2 users are not evaluated and were left out.",
-        f"{path}: 1 places hold items that the data does not have, which count as misses.",
+        f"{path}: 1 place holds an item that the data does not have, which counts as a miss.",
         f"{path}: 2 lists are shorter than 25, and the empty places count as misses.",
     ]
     figures = evaluate_ranking(LOG, PART, found.top_items).per_user
@@ -151,7 +151,7 @@ def test_lists_with_too_few_new_items_are_told_where_these_have_figures(tmp_path
     path = write(tmp_path / "r.jsonl", line("u0", *listed, "i25"), line("u1", *listed))
     assert read_rankings(path, LOG, PART, seen="keep").notes == []
     assert read_rankings(path, LOG, PART, seen="keep", apart=True).notes == [
-        f"{path}: 1 lists have fewer than 25 items that are new to the user, and the empty places count as misses "
+        f"{path}: 1 list has fewer than 25 items that are new to the user, and the empty places count as misses "
         "in the figures for new items."
     ]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from hrnn_hpo.data.describing.figures import Description
 from hrnn_hpo.data.describing.text import facts_of, tables_of
-from hrnn_hpo.errors import DataError
+from hrnn_hpo.errors import DataError, counted
 from hrnn_hpo.files import unwritable, whole_file
 from hrnn_hpo.pages.page import Html, chart, element, page, section, table
 from hrnn_hpo.pages.svg import Axis, Plot, number_axis
@@ -80,7 +80,7 @@ def _lengths(description: Description) -> str:
         Axis("events of a user", edges[0], edges[-1], log=edges[-1] > edges[0] > 0, whole=True),
         Axis("users", 0.0, max(group.n_users for group in groups) * 1.05, whole=True),
     )
-    tips = [f"{group.shortest:,} to {group.longest:,} events: {group.n_users:,} users" for group in groups]
+    tips = [f"{group.shortest:,} to {group.longest:,} events: {counted(group.n_users, 'user')}" for group in groups]
     plot.bars(edges, [group.n_users for group in groups], tips)
     return plot.svg()
 

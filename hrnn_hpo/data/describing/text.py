@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from hrnn_hpo.data.describing.figures import Description, time_text
+from hrnn_hpo.errors import counted
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -44,6 +45,7 @@ def render(description: Description, shown: Callable[[str], str] = str) -> "Rend
     for share in description.history_length_percentiles:
         percentiles.add_column(share, justify="right")
     percentiles.add_row(*(f"{length:g}" for length in description.history_length_percentiles.values()))
+    problems = [Text(shown(f"{p.protocol}: {p.problem}")) for p in description.protocols if p.problem]
     return Group(
         facts,
         "",
@@ -51,6 +53,8 @@ def render(description: Description, shown: Callable[[str], str] = str) -> "Rend
         "",
         percentiles,
         *(part for title, columns, rows in tables_of(description) for part in ("", _table(title, columns, rows))),
+        *("" for _ in problems[:1]),
+        *problems,
     )
 
 
@@ -102,10 +106,6 @@ def _table(title: str, columns: list[str], rows: list[list[str]]) -> "Renderable
     return table
 
 
-def _items(n: int) -> str:
-    return f"{n:,} item{'' if n == 1 else 's'}"
-
-
 def facts_of(description: Description) -> list[tuple[str, str]]:
     """Return (what, figure in words) for the table of facts."""
     d = description
@@ -113,7 +113,8 @@ def facts_of(description: Description) -> list[tuple[str, str]]:
     facts = [
         (
             "interactions",
-            f"{d.n_interactions:,}" + (f" ({d.n_duplicates:,} exact duplicates left out)" if d.n_duplicates else ""),
+            f"{d.n_interactions:,}"
+            + (f" ({counted(d.n_duplicates, 'exact duplicate')} left out)" if d.n_duplicates else ""),
         ),
         ("users", f"{d.n_users:,}"),
         ("items", f"{d.n_items:,}" + (f" ({unused:,} without an interaction)" if unused else "")),
@@ -135,8 +136,9 @@ def facts_of(description: Description) -> list[tuple[str, str]]:
     facts.append(
         (
             "popularity",
-            f"the top 1 % of the items have {p.top_1_percent:.1%} of the events, {_items(p.n_items_for_half)} half of "
-            f"them; {_items(p.n_items_once)} just one",
+            f"the top 1 % of the items have {p.top_1_percent:.1%} of the events, "
+            f"{counted(p.n_items_for_half, 'item')} half of them; "
+            f"{counted(p.n_items_once, 'item')} just one",
         )
     )
     if d.event_types:

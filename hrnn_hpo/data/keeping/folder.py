@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hrnn_hpo.data.reading.encode import Encoded
+from hrnn_hpo.data.reading.problems import REJECTS
 from hrnn_hpo.data.reading.read import Report
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.errors import DataError
@@ -22,6 +23,7 @@ META = "meta.json"
 REQUIRED_ARRAYS = ("user_offsets", "items", "timestamps", "user_ids", "item_ids")
 OPTIONAL_ARRAYS = ("session_ids", "event_types", "event_values")
 LISTED_ITEMS = "listed_items"  # which items an items table names: no part of the dataset, but filters ask for it
+FILES = {META, REJECTS, *(f"{array}.npy" for array in (*REQUIRED_ARRAYS, *OPTIONAL_ARRAYS, LISTED_ITEMS))}
 
 
 def is_prepared(path: Path) -> bool:
@@ -116,6 +118,31 @@ def is_twin(folder: Path, wanted: str) -> bool:
         return is_prepared(folder) and identity(folder) == wanted
     except DataError:
         return False
+
+
+def require_replaceable(folder: Path, source_name: str | None, *, overwrite: bool) -> None:
+    """Raise DataError where something would be lost by writing other data in the place of a folder.
+
+    What was prepared from the log named `source_name` may go, since that log makes it again; so may what cannot be read
+    any more. Data of another source goes by `overwrite` alone, and files that are none of ours by nothing.
+    """
+    if not is_prepared(folder):
+        return
+    others = sorted(entry.name for entry in folder.iterdir() if entry.name not in FILES and entry.name[0] != ".")
+    if others:
+        raise DataError(
+            f"{folder}: holds {', '.join(others)} beside prepared data, which would be lost; take that out, or name "
+            "another folder."
+        )
+    try:
+        name = json.loads((folder / META).read_text(encoding="utf-8"))["name"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    if name != source_name and not overwrite:
+        made_of = f", prepared from {name}" if name else ""
+        raise DataError(
+            f"{folder}: holds other data already{made_of}. Name another folder, or replace it with --overwrite."
+        )
 
 
 def read_meta(folder: Path) -> dict[str, Any]:

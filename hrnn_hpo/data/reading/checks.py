@@ -10,7 +10,7 @@ from hrnn_hpo.data.reading.cells import one_row
 from hrnn_hpo.data.reading.options import ReadOptions
 from hrnn_hpo.data.reading.problems import as_keywords
 from hrnn_hpo.data.reading.source import FRAME
-from hrnn_hpo.errors import DataError
+from hrnn_hpo.errors import DataError, counted
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -119,7 +119,7 @@ def _of_tables(connection: "DuckDBPyConnection") -> list[str]:
 
 
 def _events(n: int) -> str:
-    return f"{n:,} {'event lies' if n == 1 else 'events lie'}"
+    return counted(n, "event lies", "events lie")
 
 
 def _day(seconds: int) -> str:

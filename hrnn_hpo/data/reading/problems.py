@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
-from hrnn_hpo.errors import DataError
+from hrnn_hpo.errors import DataError, counted
 
 N_SHOWN = 20  # of each kind
 REJECTS = "rejects.csv"
@@ -74,7 +74,7 @@ class Problems:
     def raise_if_any(self) -> None:
         if self._counts:
             hidden = [(kind, count - N_SHOWN) for kind, count in self._counts.items() if count > N_SHOWN]
-            tail = [f"… and {n:,} more {'row' if n == 1 else 'rows'}: {kind.strip()}." for kind, n in hidden]
+            tail = [f"… and {counted(n, 'more row')}: {kind.strip()}." for kind, n in hidden]
             raise DataError("\n".join([*self.shown, *tail]))
 
     def close(self) -> None:

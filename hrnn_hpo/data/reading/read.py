@@ -17,7 +17,7 @@ from hrnn_hpo.data.reading.options import ReadOptions
 from hrnn_hpo.data.reading.problems import REJECTS, Problems
 from hrnn_hpo.data.reading.selection import select
 from hrnn_hpo.data.reading.source import Source
-from hrnn_hpo.errors import DataError
+from hrnn_hpo.errors import DataError, counted
 
 _DUCKDB_SHARE = 0.6  # of the memory limit; Python, pieces on their way and the allocator have the rest
 
@@ -47,11 +47,11 @@ class Report:
         if folder is not None and (folder / REJECTS).is_file():
             place = f"see {folder / REJECTS}"
         if self.n_rejected:
-            kinds = "; ".join(f"{n:,} times: {kind}" for kind, n in self.rejected.items())
-            found.append(f"{self.n_rejected:,} bad rows left out, {place} ({kinds}).")
+            kinds = "; ".join(f"{'once' if n == 1 else f'{n:,} times'}: {kind}" for kind, n in self.rejected.items())
+            found.append(f"{counted(self.n_rejected, 'bad row')} left out, {place} ({kinds}).")
         if self.n_duplicates:
-            found.append(f"{self.n_duplicates:,} exact duplicates left out.")
-        found += [f"{n:,} events left out by {name}." for name, n in self.filtered.items()]
+            found.append(f"{counted(self.n_duplicates, 'exact duplicate')} left out.")
+        found += [f"{counted(n, 'event')} left out by {name}." for name, n in self.filtered.items()]
         return [*found, *(f"warning: {warning}" for warning in self.warnings)]
 
 

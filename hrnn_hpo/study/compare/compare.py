@@ -21,7 +21,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from hrnn_hpo.errors import ConfigError
+from hrnn_hpo.errors import ConfigError, counted
 from hrnn_hpo.evaluation.significance import holm, paired_difference
 from hrnn_hpo.study.compare.evidence import Entrant, Entry, Evidence, read_entrant, require_same_data
 from hrnn_hpo.study.compare.pairs import Difference, compare_runs
@@ -52,12 +52,13 @@ class InSearch:
         first, second = self.n_trials
         if self.difference == 0.0:
             return (
-                f"On the {self.n_users:,} users of both searches the best trials of {self.ahead} and {self.behind} are "
-                f"level in {objective}."
+                f"On the {counted(self.n_users, 'user')} of both searches the best trials of {self.ahead} and "
+                f"{self.behind} are level in {objective}."
             )
         return (
-            f"On the {self.n_users:,} users of both searches the best trial of {self.ahead} is ahead by {objective} "
-            f"{self.difference:+.4f} [{self.low:+.4f}, {self.high:+.4f}], p {self.p:.3g} (paired by user). But these "
+            f"On the {counted(self.n_users, 'user')} of both searches the best trial of {self.ahead} is ahead by "
+            f"{objective} {self.difference:+.4f} [{self.low:+.4f}, {self.high:+.4f}], p {self.p:.3g} (paired by "
+            "user). But these "
             f"users chose both trials, the best of {first} and of {second}: that flatters either, the more the more "
             "trials there were, and interval and p do not count it."
         )

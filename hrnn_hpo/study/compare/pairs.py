@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm, ttest_ind
 
+from hrnn_hpo.errors import counted
 from hrnn_hpo.evaluation.significance import N_RESAMPLES, paired_test
 from hrnn_hpo.study.confirm.intervals import crossed_intervals
 from hrnn_hpo.study.confirm.verdict import RunScores, side_by_side
@@ -51,8 +52,8 @@ class Difference:
     def words(self) -> str:
         """Return what was compared: "paired, 283 users, 5 runs"."""
         how = {"run": "paired", "user": "paired by user over runs", "none": "unpaired"}[self.pairing]
-        users = f", {_both(self.n_users)} users" if any(self.n_users) else ""
-        return f"{how}{users}, {_both(self.n_runs)} runs"
+        users = f", {_both(self.n_users, 'user')}" if any(self.n_users) else ""
+        return f"{how}{users}, {_both(self.n_runs, 'run')}"
 
 
 def compare_runs(ours: Runs, theirs: Runs, *, level: float, n_resamples: int = N_RESAMPLES) -> Difference:
@@ -168,5 +169,6 @@ def _times_drawn(generator: np.random.Generator, size: int, n: int) -> NDArray[n
     return np.bincount(drawn.ravel(), minlength=size * n).reshape(size, n).astype(np.float64)
 
 
-def _both(counts: tuple[int, int]) -> str:
-    return f"{counts[0]:,}" if counts[0] == counts[1] else f"{counts[0]:,} and {counts[1]:,}"
+def _both(counts: tuple[int, int], noun: str) -> str:
+    one, other = counts
+    return counted(one, noun) if one == other else f"{one:,} and {other:,} {noun}s"

@@ -17,6 +17,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from hrnn_hpo.data.schema import Dataset
+from hrnn_hpo.errors import counted
 from hrnn_hpo.evaluation.protocols import Evaluation, UserMetric
 from hrnn_hpo.evaluation.significance import bootstrap_intervals, paired_difference
 from hrnn_hpo.experiment import (
@@ -160,8 +161,8 @@ def outdated(study: Study) -> str | None:
         return None
     if winner.number != board.winner:
         return (
-            f"The test figures are those of trial {board.winner}, best after {board.n_done} trials, when the test "
-            f"users were opened. Trial {winner.number} is ahead now."
+            f"The test figures are those of trial {board.winner}, best after {counted(board.n_done, 'trial')}, when "
+            f"the test users were opened. Trial {winner.number} is ahead now."
         )
     if read_confirmation(study) is not None and not board.refit:
         return (

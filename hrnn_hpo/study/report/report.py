@@ -14,7 +14,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from hrnn_hpo import __version__
-from hrnn_hpo.errors import StudyError
+from hrnn_hpo.errors import StudyError, counted
 from hrnn_hpo.files import require_html, write_text
 from hrnn_hpo.pages.page import Html, chart, element, folded, page, section, table
 from hrnn_hpo.search.parameter import Parameter
@@ -126,7 +126,7 @@ def render_report(study: Study, *, storage: str = "", storage_asked: str | None 
 
 def _header(story: _Story) -> Html:
     record, counts = story.record, count_trials(story.trials)
-    states = f"{counts.complete} trials complete, {counts.pruned} pruned, {counts.failed} failed"
+    states = f"{counted(counts.complete, 'trial')} complete, {counts.pruned} pruned, {counts.failed} failed"
     states += f", {counts.running} still running" if counts.running else ""
     now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     lead = f"{story.space.name} on {record.data}, protocol {record.protocol}. {states}. Written {now}."
@@ -232,7 +232,7 @@ def _trials(story: _Story) -> Html:
     return section(
         "Trials",
         f"The best trial is marked.{_some(story)} A hyperparameter without effect beside the others shows a dash.",
-        folded(f"{len(rows)} trials", table(columns, rows, marked=marked)),
+        folded(counted(len(rows), "trial"), table(columns, rows, marked=marked)),
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
+from hrnn_hpo.errors import counted
 from hrnn_hpo.evaluation.baselines import constants_note, left_out_note
 from hrnn_hpo.evaluation.metrics import APART_METRICS, METRICS
 from hrnn_hpo.pages.page import Html, element, folded, section, table
@@ -58,9 +59,10 @@ def confirmation_table(study: Study) -> Html:
     columns = ["", "search", "confirmed", "minus defaults", found.interval, "p (Holm)", "epochs"]
     return section(
         "Confirmation",
-        f"{found.objective} of configurations trained again on {found.n_seeds} fresh seeds, {redrawn}.{users} "
-        "Intervals hold for all challengers at once and count users and runs as drawn by chance; p is of a paired test "
-        "over users.",
+        f"{found.objective} of configurations trained again on {counted(found.n_seeds, 'fresh seed')}, "
+        f"{redrawn}.{users} Intervals hold for all challengers at once and count users and runs as drawn by chance; "
+        "p is "
+        "of a paired test over users.",
         table([*columns, *(f"run {r}" for r in range(1, found.n_seeds + 1))], rows, marked=0),
         *screened,
     )
@@ -107,7 +109,7 @@ def leaderboard_table(board: Leaderboard | None, record: StudyRecord) -> Html:
     notes = [ensemble_note(board), constants_note(board.constants), left_out_note(board.left_out), _apart_note(known)]
     return section(
         "Leaderboard",
-        f"{board.n_test_users} test users, protocol {record.protocol}, seen items: {record.seen}. "
+        f"{counted(board.n_test_users, 'test user')}, protocol {record.protocol}, seen items: {record.seen}. "
         f"Tuned is trial {board.winner}, {chosen}. Bold: the highest.",
         _table(board, [*objective, *(_metric(board, name) for name in shown)]),
         *(note for note in notes if note is not None),
@@ -188,11 +190,11 @@ def _words(
     trial = defaults_trial(last_attempts(study))
     defaults_won = trial is not None and trial.number == board.winner  # others may have their figures, of few users
     if defaults_won and confirmed:
-        return f"The defaults themselves won. {objective} on {board.n_test_users} test users: {tuned:.4f}."
+        return f"The defaults themselves won. {objective} on {counted(board.n_test_users, 'test user')}: {tuned:.4f}."
     if defaults_won:
         return (
-            f"Tuning found nothing better: the defaults won on the validation users, after {board.n_done} trials. "
-            f"{objective} on {board.n_test_users} test users: {tuned:.4f}."
+            "Tuning found nothing better: the defaults won on the validation users, after "
+            f"{counted(board.n_done, 'trial')}. {objective} on {counted(board.n_test_users, 'test user')}: {tuned:.4f}."
         )
     change = f", {tuned / defaults - 1:+.1%}" if defaults > 0 else ""
     word = "above" if tuned > defaults else "below" if tuned < defaults else "equal to"
@@ -205,7 +207,7 @@ def _words(
         )
     return (
         f"Tuned is {word} the defaults on the test users: {objective} {tuned:.4f} against {defaults:.4f} "
-        f"({tuned - defaults:+.4f}{change}), {board.n_test_users} users.{doubt}"
+        f"({tuned - defaults:+.4f}{change}), {counted(board.n_test_users, 'user')}.{doubt}"
     )
 
 

@@ -12,7 +12,7 @@ import optuna
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from hrnn_hpo.errors import StudyError
+from hrnn_hpo.errors import StudyError, counted
 from hrnn_hpo.search.continuation import Continuation, carry_over, carry_params, continuation
 from hrnn_hpo.search.space import SearchSpace, Value, distributions
 from hrnn_hpo.study.attributes import WIDENS
@@ -63,7 +63,7 @@ def _widen(name: str, storage: RDBStorage, record: StudyRecord) -> None:
     running = count_trials(trials).running
     if running:
         raise StudyError(
-            f"Study {name!r} has {running} running trials: its space can be widened when they have ended "
+            f"Study {name!r} has {counted(running, 'running trial')}: its space can be widened when none runs "
             f"(`hrnn-hpo studies stop {shlex.quote(name)}`)."
         )
     before, after = read_record(old).search_space(), record.search_space()

@@ -2,6 +2,7 @@
 
 from optuna.study import Study
 
+from hrnn_hpo.errors import counted
 from hrnn_hpo.evaluation.metrics import APART_METRICS, METRICS
 from hrnn_hpo.study.confirm.leaderboard import WINNER, Leaderboard, baselines_ahead, read_leaderboard
 from hrnn_hpo.study.confirmation import sentences
@@ -22,7 +23,7 @@ def description(study: Study, runs: StudyRuns) -> str:
     parts = [
         f"Study {escaped(study.study_name)}: space {escaped(str(record.space.get('name', '')))} on "
         f"{escaped(record.data)}, protocol {record.protocol}, objective {escaped(record.objective)}. "
-        f"{counts.complete} trials complete, {counts.pruned} pruned, {counts.failed} failed."
+        f"{counted(counts.complete, 'trial')} complete, {counts.pruned} pruned, {counts.failed} failed."
     ]
     if confirmation is not None:
         verdict, *rest = sentences(confirmation)
@@ -45,6 +46,6 @@ def _test_figures(board: Leaderboard, record: StudyRecord) -> list[str]:
         dict.fromkeys([record.objective, *(name for name in (*APART_METRICS[:2], *METRICS) if name in known)])
     )[:MAX_COLUMNS]
     rows = [[name, *(metrics.get(column) for column in columns)] for name, metrics in board.metrics.items()]
-    told = [f"{board.n_test_users} test users, seen items: {record.seen}.", table(["", *columns], rows)]
+    told = [f"{counted(board.n_test_users, 'test user')}, seen items: {record.seen}.", table(["", *columns], rows)]
     ahead = baselines_ahead(board, record.objective)
     return [*told, escaped(ahead)] if ahead else told

@@ -9,7 +9,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from hrnn_hpo.config import dump_configuration
-from hrnn_hpo.errors import ConfigError, StudyError
+from hrnn_hpo.errors import ConfigError, StudyError, counted
 from hrnn_hpo.files import write_text
 from hrnn_hpo.search.amazon.personalize import left_out, solution_config_from
 from hrnn_hpo.study.confirm.refit import confirmed_configuration
@@ -92,7 +92,7 @@ def _header(study: Study, trial: FrozenTrial) -> str:
     confirmation = read_confirmation(study)
     for contender in confirmation.contenders if confirmation is not None else ():
         if confirmation is not None and contender.trial == trial.number:
-            seeds = f"{confirmation.n_seeds} fresh seeds"
+            seeds = counted(confirmation.n_seeds, "fresh seed")
             lines.append(f"Confirmed on {seeds}: {objective} {contender.mean!r}; best_epoch is their median.")
     if confirmation is not None and trial.number == confirmation.winner:
         doubt = "" if confirmation.doubt is None else f" It cannot be yes: {confirmation.doubt}."

@@ -6,7 +6,7 @@ import optuna
 from optuna.storages import RDBStorage
 from optuna.study import Study
 
-from hrnn_hpo.errors import StudyError
+from hrnn_hpo.errors import StudyError, counted
 from hrnn_hpo.study.attributes import CONFIRMS, STOP_KEY
 from hrnn_hpo.study.confirm.runs import companion_of
 from hrnn_hpo.study.folders import files_keys_of
@@ -49,7 +49,7 @@ def delete_study(study: str, *, storage: str | None = None, tracking_uri: str | 
     running = sum(count_trials(one.get_trials(deepcopy=False)).running for one in both)
     if running:
         stop = shlex.join(["hrnn-hpo", "studies", "stop", study])
-        raise StudyError(f"Study {study!r} has {running} running trials: stop it first (`{stop}`).")
+        raise StudyError(f"Study {study!r} has {counted(running, 'running trial')}: stop it first (`{stop}`).")
     if KEY in found.user_attrs:
         StudyRuns(Tracker(tracking_uri), study, read_record(found)).delete_runs()
     for one in reversed(both):

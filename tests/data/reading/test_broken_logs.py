@@ -177,7 +177,10 @@ def test_rejects_come_with_the_data_and_their_counts_with_its_metadata(tmp_path:
     assert meta["report"]["n_rejected"] == 1  # one row, two cells
     assert sorted(meta["report"]["rejected"].values()) == [1, 1]
     copy = prepare(out, tmp_path / "copy")
-    assert (copy / "rejects.csv").read_bytes() == (out / "rejects.csv").read_bytes()
+    part = prepare(out, tmp_path / "part", min_user_events=1)
+    for folder in (copy, part):
+        assert (folder / "rejects.csv").read_bytes() == (out / "rejects.csv").read_bytes()
+    assert f"1 bad row left out, see {part / 'rejects.csv'} (once: " in load_report(part)[1].lines(part)[0]
     # The same log again, whole: no rejects of earlier days stay.
     path.write_text(H + GOOD)
     assert not (prepare(path, out, on_bad_rows="skip") / "rejects.csv").exists()

@@ -40,7 +40,7 @@ def test_users_who_are_mostly_others_are_not_paired_and_their_means_compared() -
     theirs = {2: run([4, 5, 6, 7], [0.1, 0.2, 0.3, 0.4])}
     found = compare_runs(ours, theirs, level=0.95)
     assert found.difference == pytest.approx(0.65 - 0.25)
-    assert (found.pairing, found.words()) == ("none", "unpaired, 4 users, 1 runs")
+    assert (found.pairing, found.words()) == ("none", "unpaired, 4 users, 1 run")
     assert found.low < 0.4 < found.high
 
 
