@@ -262,3 +262,17 @@ def test_a_log_with_too_few_interactions_or_returning_users_is_refused() -> None
         check_minimum(log_of(24, 50))
     with pytest.raises(DataError, match="and 0 such users"):
         check_minimum(log_of(1000, 1))
+
+
+@pytest.mark.parametrize("number", [2, "2"])
+def test_numbers_of_columns_are_the_logs_and_not_those_of_its_tables(
+    write: Callable[..., Path], number: object
+) -> None:
+    log = write("shop/interactions.csv", "u,a,1", "u,b,2")
+    write("shop/items.csv", "ITEM_ID,TITLE", "a,Alien", "z,Zulu")
+    write("shop/users.csv", "NAME,USER_ID", "Ursula,u")
+    columns = {"USER_ID": 1, "ITEM_ID": number, "TIMESTAMP": 3}
+    assert read_interactions(log.parent, no_header=True, columns=columns).item_ids.tolist() == ["a", "b", "z"]
+    write("shop/items.csv", "movieId,TITLE", "a,Alien")
+    with pytest.raises(DataError, match=r"items.csv: column ITEM_ID is missing: ITEM_ID=2 was asked for, but"):
+        read_interactions(log.parent, no_header=True, columns=columns)

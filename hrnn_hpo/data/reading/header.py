@@ -177,7 +177,9 @@ def _place(names: Sequence[str], theirs: str | int, file: LogFile) -> int | None
     if str(theirs) in names and (isinstance(theirs, str) or file.kind == "frame"):
         return list(names).index(str(theirs))  # of a DataFrame: a label may be a number
     number = theirs if isinstance(theirs, int) else int(theirs) if theirs.isdecimal() else 0
-    return number - 1 if 1 <= number <= len(names) and file.kind != "jsonl" else None
+    if file.kind == "jsonl" or file.role != "interactions":  # columns are counted in the log: a table has others
+        return None
+    return number - 1 if 1 <= number <= len(names) else None
 
 
 def _first_record(file: LogFile, separator: str, quotes: bool) -> list[str] | None:

@@ -34,6 +34,8 @@ def schema_of_file(source: str, options: ReadOptions) -> tuple[dict[str, Any], l
     file, *others = find_source(source).of("interactions")
     if others:
         raise DataError(f"{source}: a schema is made of one file, but there are {1 + len(others)}; name one of them.")
+    if not file.is_whole():
+        raise DataError(f"{file.place}: cannot be unpacked to its end; a schema is made of all rows.")
     problems = Problems()
     with duckdb.connect() as connection:
         try:

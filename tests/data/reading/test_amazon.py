@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from broken_log import zstd
 
 from hrnn_hpo.data.ingest import read_interactions
 from hrnn_hpo.data.reading.amazon import NAMESPACE, read_schema
@@ -153,3 +154,10 @@ def test_a_suggestion_is_of_one_file(write: Write, tmp_path: Path) -> None:
         write(name, "USER_ID,ITEM_ID,TIMESTAMP", "u,a,1")
     with pytest.raises(DataError, match="a schema is made of one file, but there are 2"):
         schema_of_file(str(tmp_path / "parts"), read_options())
+
+
+def test_a_suggestion_is_of_a_whole_file(tmp_path: Path) -> None:
+    rows = zstd(b"USER_ID,ITEM_ID,TIMESTAMP\n" + b"u,a,1\n" * 9_999)  # more than the head that is looked at
+    (tmp_path / "log.csv.zst").write_bytes(rows + zstd(b"u,a,x\n" * 99)[:-5])
+    with pytest.raises(DataError, match=r"log.csv.zst: cannot be unpacked to its end"):
+        schema_of_file(str(tmp_path / "log.csv.zst"), read_options())
