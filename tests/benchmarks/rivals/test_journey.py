@@ -37,7 +37,7 @@ def row_of(seed: int, gaps: dict[str, dict[str, float]]) -> Row:
         figures={
             "best_epoch": 3,
             "n_epochs": 4,
-            "core_seconds": 60.0,
+            "seconds": 60.0,
             "test": zeros,
             "baselines": dict.fromkeys(gaps, zeros),
             "ahead": {
