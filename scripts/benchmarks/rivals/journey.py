@@ -125,8 +125,8 @@ def _table(kind: str, done: list[Row]) -> str:
             f"**{kind}**, {KINDS[kind][0]}, seen items kept, seeds {seeds}",
             table(columns, [ours, *lines]),
             f"{METRIC} on test households. `ahead`: the model less the baseline in the mean over seeds, ± the standard "
-            f"error over households (the mean of the seeds'). Best epochs {epochs}; minutes of training by the clock {minutes}. "
-            f"{note or ''}",
+            f"error over households (the mean of the seeds'). Best epochs {epochs}; minutes of training by "
+            f"the clock {minutes}. {note or ''}",
             f"Ahead of every baseline by more than {ERRORS} standard errors, on new products of "
             f"{' and '.join(NEW_RIVALS)} too: {verdict(not missed)}{told}.",
         ]
