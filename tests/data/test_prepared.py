@@ -288,7 +288,7 @@ def test_tables_of_equal_content_keep_reports_of_their_own(tmp_path: Path) -> No
     assert [report.n_duplicates for _, report in found] == [2, 0]
     assert [dataset.n_duplicates for dataset, _ in found] == [2, 0]
     for n_copies in (3, 1):
-        assert load_report(prepare(_table(n_copies), tmp_path / "out"))[1].n_rows == 2 + n_copies
+        assert load_report(prepare(_table(n_copies), tmp_path / "out", overwrite=True))[1].n_rows == 2 + n_copies
 
 
 def test_prepared_folders_of_equal_content_keep_the_items_that_their_own_table_names(tmp_path: Path) -> None:
@@ -298,7 +298,11 @@ def test_prepared_folders_of_equal_content_keep_the_items_that_their_own_table_n
     (tmp_path / "listed" / "items.csv").write_text("ITEM_ID\na\nb\n")
     for name, items in (("plain", ["a"]), ("listed", ["a", "b"])):
         folder = prepare(tmp_path / name, tmp_path / f"{name}-prepared")
-        for of in (tmp_path / name, folder, prepare(folder, tmp_path / "copy")):  # one copy over the other
+        for of in (
+            tmp_path / name,
+            folder,
+            prepare(folder, tmp_path / "copy", overwrite=True),
+        ):  # one copy over the other
             assert load_dataset(of, event_types="view").item_ids.tolist() == items
 
 
