@@ -1,32 +1,11 @@
 """AdamW for dense parameters, Adam over touched rows for a sparse item embedding, stepped and clipped as one."""
 
-import inspect
-
 import torch
 from torch import Tensor
 
 from hrnn_hpo.model.hrnn import HRNN
 
 BETAS = (0.9, 0.99)
-
-
-class _Plain(torch.optim.Optimizer):
-    """PyTorch's optimizer without the wrappers for its compiler, which take more than a second to load.
-
-    Nothing is compiled here. `step` has a wrapper of that kind too, which each class below takes off by itself.
-    """
-
-    add_param_group = inspect.unwrap(torch.optim.Optimizer.add_param_group)
-    state_dict = inspect.unwrap(torch.optim.Optimizer.state_dict)
-    load_state_dict = inspect.unwrap(torch.optim.Optimizer.load_state_dict)
-
-
-class _AdamW(_Plain, torch.optim.AdamW):
-    step = torch.no_grad()(inspect.unwrap(torch.optim.AdamW.step))
-
-
-class _SparseAdam(_Plain, torch.optim.SparseAdam):
-    step = torch.no_grad()(inspect.unwrap(torch.optim.SparseAdam.step))
 
 
 class Optimizer:
@@ -45,9 +24,11 @@ class Optimizer:
             {"params": [p for name, p in dense.items() if decays[name]], "weight_decay": weight_decay},
             {"params": [p for name, p in dense.items() if not decays[name]], "weight_decay": 0.0},
         ]
-        self.optimizers: list[torch.optim.Optimizer] = [_AdamW(groups, lr=learning_rate, betas=BETAS, fused=True)]
+        self.optimizers: list[torch.optim.Optimizer] = [
+            torch.optim.AdamW(groups, lr=learning_rate, betas=BETAS, fused=True)
+        ]
         if model.sparse:
-            self.optimizers.append(_SparseAdam([model.item_embedding], lr=learning_rate, betas=BETAS))
+            self.optimizers.append(torch.optim.SparseAdam([model.item_embedding], lr=learning_rate, betas=BETAS))
 
     def zero_grad(self) -> None:
         for parameter in self.parameters:

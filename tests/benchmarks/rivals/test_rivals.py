@@ -155,7 +155,7 @@ def test_a_driver_that_fails_ends_the_row(tmp_path: Path, monkeypatch: pytest.Mo
     ("change", "told"),
     [
         (lambda own, new: [*own[:1], *new[:24]], "items of the user's input"),
-        (lambda own, new: ["nowhere", *new[:24]], "items that the data does not have"),
+        (lambda own, new: ["nowhere", *new[:24]], "an item that the data does not have"),
         (lambda own, new: new[:7], "shorter than 25"),
     ],
 )

@@ -11,6 +11,7 @@ from hrnn_hpo.search.space import SearchSpace
 from hrnn_hpo.study.attributes import (
     CANDIDATE,
     CONFIRMATION,
+    CONFIRMS,
     CONFIRMS_UID,
     FIGURES,
     ROLE,
@@ -73,6 +74,7 @@ def confirmed(
     tastes = np.random.default_rng(1).normal(0.3, 0.2, N_USERS)
     generator = np.random.default_rng([seed, draw])
     companion = create_study(companion_name(name), open_storage())
+    companion.set_user_attr(CONFIRMS, name)
     companion.set_user_attr(CONFIRMS_UID, study.user_attrs["record"]["uid"])
     runs: dict[int, list[RunScores]] = {trial: [] for trial in range(len(gains))}
     for repeat in range(n_seeds):
