@@ -21,7 +21,7 @@ from hrnn_hpo.study.attributes import CONFIRMATION
 from hrnn_hpo.study.compare.compare import compare
 from hrnn_hpo.study.folders import files_keys_of
 from hrnn_hpo.study.record import read_record
-from hrnn_hpo.study.storage.database import load_study, open_storage
+from hrnn_hpo.study.storage.database import create_study, load_study, open_storage
 from hrnn_hpo.study.storage.user_figures import UserFigures, drop_figures
 from hrnn_hpo.study.tune import tune
 
@@ -225,7 +225,10 @@ def test_what_names_no_two_studies_is_refused(space: SearchSpace) -> None:
 
 def test_studies_of_other_software_are_refused(space: SearchSpace) -> None:
     confirmed(space, "a", [0.0, 0.05])
+    create_study("theirs", open_storage()).set_user_attr("owner", "another program")
     with pytest.raises(StudyError, match="was not made by hrnn-hpo"):
+        compare("a", "theirs")
+    with pytest.raises(StudyError, match="holds the confirmation's runs of study 'a': name that one"):
         compare("a", "a (confirmation)")
 
 
