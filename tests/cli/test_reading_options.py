@@ -27,4 +27,4 @@ def test_zero_as_the_least_value_leaves_smaller_and_missing_ones_out(tmp_path) -
     answer = CliRunner().invoke(app, arguments)
     assert answer.exit_code == 0
     assert "2 events left out by min_event_value" in answer.stderr
-    assert "2 interactions, 2 users, 1 items" in answer.stderr
+    assert "2 interactions, 2 users, 1 item in " in answer.stderr
