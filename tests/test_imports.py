@@ -225,27 +225,3 @@ def test_the_request_of_a_study_imports_nothing_heavy() -> None:
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not HEAVY & set(loaded)
     assert "numpy" not in loaded
-
-
-def test_a_study_begins_without_what_takes_long_to_load() -> None:
-    """Every worker is a process that loads all of it first."""
-    code = "import sys, hrnn_hpo.study.tune, hrnn_hpo.training.optimizer; print(*sys.modules)"
-    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    assert not {"scipy.stats", "scipy.optimize", "sklearn", "pandas", "matplotlib"} & set(loaded)
-
-
-def test_what_reads_a_study_loads_no_pytorch() -> None:
-    """So that `status`, `report`, `compare`, `export`, `sync` and `studies` answer at once."""
-    code = """
-import sys
-import hrnn_hpo.study.compare.compare
-import hrnn_hpo.study.report.report
-import hrnn_hpo.study.results.export
-import hrnn_hpo.study.results.manage
-import hrnn_hpo.study.results.status
-import hrnn_hpo.study.results.sync
-
-print(*sys.modules)
-"""
-    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    assert not {"torch", "scipy.stats", "scipy.optimize", "sklearn", "pandas", "matplotlib", "mlflow"} & set(loaded)

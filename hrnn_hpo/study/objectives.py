@@ -7,17 +7,14 @@ against it on the Pareto front.
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial
 
 from hrnn_hpo.errors import ConfigError
 from hrnn_hpo.evaluation.metrics import METRICS
+from hrnn_hpo.experiment import ExperimentResult
 from hrnn_hpo.settings import nearest
-
-if TYPE_CHECKING:  # PyTorch takes seconds to load, and what reads a study trains nothing
-    from hrnn_hpo.experiment import ExperimentResult
 
 COSTS = ("n_parameters", "seconds")  # minimized; the seconds of all epochs' training, validation excluded
 NO_PRUNER, NO_SAMPLER = "none", "cma-es"
@@ -67,7 +64,7 @@ def directions(names: Sequence[str]) -> list[StudyDirection]:
     return [StudyDirection.MINIMIZE if name in COSTS else StudyDirection.MAXIMIZE for name in names]
 
 
-def objective_value(result: "ExperimentResult", name: str) -> float:
+def objective_value(result: ExperimentResult, name: str) -> float:
     """Return what a training reached in an objective: of its best epoch, or what it cost."""
     if name == "n_parameters":
         return float(result.n_parameters)

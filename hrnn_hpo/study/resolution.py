@@ -17,7 +17,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import gammaincinv, ndtr, stdtrit  # scipy.stats, which takes long to load, calls these too
+from scipy.optimize import brentq
+from scipy.stats import chi2, norm, t
 
 from hrnn_hpo.errors import counted
 from hrnn_hpo.evaluation.variances import variances_of
@@ -115,8 +116,6 @@ def resolution(
 
 def detectable_gain(design: Design, spread: Spread, n_seeds: int) -> float:
     """Return the gain that is called better with POWER, the challenger being as good as that and no other one."""
-    from scipy.optimize import brentq  # loaded where it is needed: workers never come here
-
     most = spread.total or 1.0  # a metric of one's own has a unit of its own
     while power(design, spread, n_seeds, most) < POWER:
         most *= 4.0
@@ -136,15 +135,15 @@ def power(design: Design, spread: Spread, n_seeds: int, gain: float) -> float:
     of_runs = spread.run**2 / n_seeds
     # The runs' share is estimated from the variance of their means, in which users and rest have a part.
     part = (spread.rest**2 + (1.0 - again) * spread.user**2) / n
-    drawn = 2.0 * gammaincinv((n_seeds - 1) / 2.0, (np.arange(N_POINTS) + 0.5) / N_POINTS) / (n_seeds - 1)  # chi²
+    drawn = chi2.ppf((np.arange(N_POINTS) + 0.5) / N_POINTS, n_seeds - 1) / (n_seeds - 1)
     estimated = np.maximum((of_runs + part) * drawn - part, 0.0)  # (N_POINTS,)
     variance = of_users + estimated
     n_different = max(design.n_pool * (1.0 - (1.0 - again) ** n_seeds), 2.0)
     lost = of_users**2 / (n_different - 1.0) + estimated * variance / (n_seeds - 1)
     freedom = np.divide(variance**2, lost, out=np.full(N_POINTS, 1e6), where=lost > 0.0)
-    width = -stdtrit(freedom, design.alpha / design.n_challengers / 2.0) * np.sqrt(variance)  # Student's t
+    width = t.isf(design.alpha / design.n_challengers / 2.0, freedom) * np.sqrt(variance)
     deviation = max(math.sqrt(of_users + of_runs), 1e-12)
-    return float(ndtr((gain - width) / deviation).mean())
+    return float(norm.cdf((gain - width) / deviation).mean())
 
 
 def spread_of(differences: NDArray[np.float64], users: NDArray[np.integer], runs: NDArray[np.integer]) -> Spread | None:

@@ -1,15 +1,11 @@
 """A trial's place in its study, retries left out, and the seeds that follow from it."""
 
-import inspect
-
 import numpy as np
 from optuna.storages import RetryHeartbeatStaleTrialCallback
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
-# Without Optuna's warning that it is experimental: silencing that takes longer than the look, which views take by the
-# hundred thousand.
-_retried_number = inspect.unwrap(RetryHeartbeatStaleTrialCallback.retried_trial_number)
+from hrnn_hpo.study.optuna_quiet import experimental_allowed
 
 # The streams of trial_seed: what is drawn from a study's seed and a number, of a trial or a run. Who needs one more
 # takes the next free number here; another one for what is drawn already would change what studies do.
@@ -33,14 +29,15 @@ def ordinal(study: Study, trial: FrozenTrial) -> int:
 
 def ordinals(trials: list[FrozenTrial]) -> dict[int, int]:
     """Return each trial's number with retries left out of the count."""
-    originals = {trial.number: original_number(trial) for trial in trials}
-    place = {number: index for index, number in enumerate(sorted(set(originals.values())))}
-    return {number: place[original] for number, original in originals.items()}
+    originals = sorted({original_number(trial) for trial in trials})
+    place = {number: index for index, number in enumerate(originals)}
+    return {trial.number: place[original_number(trial)] for trial in trials}
 
 
 def original_number(trial: FrozenTrial) -> int:
     """Return the number of the trial that this one retries, its own where it is no retry."""
-    retried = _retried_number(trial)
+    with experimental_allowed():
+        retried = RetryHeartbeatStaleTrialCallback.retried_trial_number(trial)
     return trial.number if retried is None else retried
 
 

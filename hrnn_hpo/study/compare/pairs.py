@@ -23,7 +23,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr
+from scipy.stats import norm, ttest_ind
 
 from hrnn_hpo.errors import counted
 from hrnn_hpo.evaluation.significance import N_RESAMPLES, paired_test
@@ -88,8 +88,6 @@ def _unpaired_runs(ours: Runs, theirs: Runs, level: float) -> Difference:
     if len(set(first)) == len(set(second)) == 1:  # no chance to be seen: the permutation test's smallest p
         p = 1.0 if difference == 0.0 else 2 / math.comb(sum(n_runs), n_runs[0])
         return Difference(difference, difference, difference, p, "none", (0, 0), n_runs)
-    from scipy.stats import ttest_ind  # takes most of a second to load
-
     test = ttest_ind(first, second, equal_var=False)
     interval = test.confidence_interval(level)
     return Difference(difference, float(interval.low), float(interval.high), float(test.pvalue), "none", (0, 0), n_runs)
@@ -110,7 +108,7 @@ def _with_users(ours: Runs, theirs: Runs, level: float, n_resamples: int) -> Dif
         p = paired_test(*means, n_resamples=n_resamples)
     else:
         deviation = float(drawn.std())
-        p = float(2 * ndtr(-abs(difference) / deviation)) if deviation > 0 else float(difference == 0.0)
+        p = float(2 * norm.sf(abs(difference) / deviation)) if deviation > 0 else float(difference == 0.0)
     n_users = (len(sides[0].users), len(sides[1].users))
     pairing: Pairing = "user" if paired else "none"
     return Difference(difference, float(low), float(high), p, pairing, n_users, (len(ours), len(theirs)))

@@ -3,27 +3,23 @@
 import base64
 import zlib
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hrnn_hpo.data.splits import EvalPart
 from hrnn_hpo.evaluation.protocols import UserMetric
-
-if TYPE_CHECKING:  # PyTorch takes seconds to load, and what reads a study trains nothing
-    from hrnn_hpo.experiment import Experiment, ExperimentResult
+from hrnn_hpo.experiment import Experiment, ExperimentResult, evaluate_model
 
 
 def user_figures(
-    experiment: "Experiment",
-    result: "ExperimentResult",
+    experiment: Experiment,
+    result: ExperimentResult,
     objective: str,
     extra_metrics: Mapping[str, UserMetric] | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Return the users a run is judged on and the objective's figure of each; empty where it has none per user."""
-    from hrnn_hpo.experiment import evaluate_model
-
     part = judged_part(experiment)
     evaluation = evaluate_model(result.model, experiment, part, extra_metrics=extra_metrics)
     figures = evaluation.per_user.get(objective)
@@ -32,7 +28,7 @@ def user_figures(
     return evaluation.users, figures
 
 
-def judged_part(experiment: "Experiment") -> EvalPart:
+def judged_part(experiment: Experiment) -> EvalPart:
     """Return the users a confirmation's run is judged on: the held-back ones, its validation users without any."""
     part = experiment.split.held_back or experiment.split.validation
     assert part is not None

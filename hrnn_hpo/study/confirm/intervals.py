@@ -23,7 +23,7 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtrit
+from scipy import stats
 
 from hrnn_hpo.evaluation.variances import variances_of
 
@@ -64,5 +64,5 @@ def _interval(
         return mean, mean
     if of_runs > 0.0:
         freedom = variance**2 / (of_users**2 / (n_users - 1) + of_runs * variance / (n_runs - 1))
-    half = float(stdtrit(freedom, (1.0 + level) / 2.0)) * math.sqrt(variance)
+    half = float(stats.t.ppf((1.0 + level) / 2.0, freedom)) * math.sqrt(variance)
     return mean - half, mean + half

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from optuna.study import Study
 from optuna.trial import FrozenTrial
@@ -15,6 +15,17 @@ from optuna.trial import FrozenTrial
 from hrnn_hpo.config import Configuration, dump_configuration
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.errors import ModelError, StudyError
+from hrnn_hpo.experiment import (
+    Device,
+    ExperimentResult,
+    prepare_experiment,
+    run_experiment,
+    save_experiment,
+    training_digest,
+)
+from hrnn_hpo.model.ensemble import Ensemble
+from hrnn_hpo.model.folder import SavedModel, load_model, write_model
+from hrnn_hpo.model.hrnn import HRNN
 from hrnn_hpo.study.attributes import CONFIGURATION
 from hrnn_hpo.study.confirm.settings import wanted_settings
 from hrnn_hpo.study.folders import checkpoint_file, study_folder
@@ -22,10 +33,6 @@ from hrnn_hpo.study.record import StudyRecord
 from hrnn_hpo.study.run.trial_files import model_folder
 from hrnn_hpo.study.seeds import CONFIRMATION_STREAM, trial_seed
 from hrnn_hpo.study.trials import last_attempts, read_confirmation, winner_trial
-
-if TYPE_CHECKING:  # PyTorch takes seconds to load, and what reads a study trains nothing
-    from hrnn_hpo.experiment import Device, ExperimentResult
-    from hrnn_hpo.model.folder import SavedModel
 
 FINAL = "final"  # attribute of a study: what the refits were, by trial
 _MEMBER = "member-"  # begins the names of the folders with the further refits of an ensemble
@@ -83,10 +90,10 @@ def ensemble_folder(study: Study, trial: FrozenTrial) -> Path:
     return _refit_folder(study, trial) / "ensemble"
 
 
-def ensure_refit(study: Study, record: StudyRecord, dataset: Dataset, trial: FrozenTrial, device: "Device") -> None:
+def ensure_refit(study: Study, record: StudyRecord, dataset: Dataset, trial: FrozenTrial, device: Device) -> None:
     """Train the refit of a confirmed trial where it is missing; an interrupted one goes on from its checkpoint."""
 
-    def write_down(result: "ExperimentResult") -> None:
+    def write_down(result: ExperimentResult) -> None:
         facts: dict[str, Any] = {
             "configuration": dump_configuration(result.configuration),
             "train_loss": [report.train_loss for report in result.history],
@@ -101,17 +108,13 @@ def ensure_refit(study: Study, record: StudyRecord, dataset: Dataset, trial: Fro
 
 
 def ensure_ensemble(
-    study: Study, record: StudyRecord, dataset: Dataset, trial: FrozenTrial, device: "Device", n_members: int
+    study: Study, record: StudyRecord, dataset: Dataset, trial: FrozenTrial, device: Device, n_members: int
 ) -> Path:
     """Return the folder of the mean of `n_members` refits of a confirmed trial, and train those that are missing.
 
     The first is the refit itself, the others are trained alike with the seeds of the confirmation's runs. An
     interrupted one goes on from its checkpoint, and finished ones stay.
     """
-    from hrnn_hpo.model.ensemble import Ensemble
-    from hrnn_hpo.model.folder import load_model, write_model
-    from hrnn_hpo.model.hrnn import HRNN
-
     target, single = ensemble_folder(study, trial), _refit_folder(study, trial)
     there = whole_model(target)
     if there is None or there.split.n_members != n_members:
@@ -130,10 +133,8 @@ def ensure_ensemble(
     return target
 
 
-def whole_model(folder: Path) -> "SavedModel | None":
+def whole_model(folder: Path) -> SavedModel | None:
     """Return the model in a folder, None where there is none or a process died while it deleted the folder."""
-    from hrnn_hpo.model.folder import load_model
-
     try:
         return load_model(folder)
     except ModelError:
@@ -145,15 +146,13 @@ def _ensure_model(
     record: StudyRecord,
     dataset: Dataset,
     configuration: Configuration,
-    device: "Device",
-    write_down: "Callable[[ExperimentResult], None]" = lambda result: None,
+    device: Device,
+    write_down: Callable[[ExperimentResult], None] = lambda result: None,
 ) -> None:
     """Train a configuration on training and validation data where a folder lacks its model, and write it there.
 
     What `write_down` does has happened where the model is; a process that dies between the two does it again.
     """
-    from hrnn_hpo.experiment import prepare_experiment, run_experiment, save_experiment, training_digest
-
     if whole_model(folder / "model") is not None:
         for left in folder.glob("checkpoint*"):
             left.unlink(missing_ok=True)

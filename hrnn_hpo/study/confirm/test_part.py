@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,17 @@ from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.errors import counted
 from hrnn_hpo.evaluation.protocols import Evaluation, UserMetric
 from hrnn_hpo.evaluation.significance import bootstrap_intervals, paired_difference
+from hrnn_hpo.experiment import (
+    Device,
+    compare_baselines,
+    evaluate_model,
+    prepare_experiment,
+    resolve_device,
+    run_experiment,
+    save_experiment,
+    test_part,
+)
+from hrnn_hpo.model.folder import load_model
 from hrnn_hpo.study.attributes import SUMMARY
 from hrnn_hpo.study.confirm.figures import as_text, from_text
 from hrnn_hpo.study.confirm.leaderboard import (
@@ -44,9 +55,6 @@ from hrnn_hpo.study.record import StudyRecord
 from hrnn_hpo.study.run.trial_files import model_folder
 from hrnn_hpo.study.trials import best_trial, defaults_trial, last_attempts, read_confirmation, winner_trial
 
-if TYPE_CHECKING:  # PyTorch takes seconds to load, and what reads a study trains nothing
-    from hrnn_hpo.experiment import Device
-
 OPENINGS = "test_openings"
 TEST_FIGURES = "test_figures"  # with the leaderboard: the test users' figures of the winner, as text
 _log = logging.getLogger(__name__)
@@ -67,7 +75,7 @@ def open_test_part(
     record: StudyRecord,
     dataset: Dataset,
     *,
-    device: "Device" = "auto",
+    device: Device = "auto",
     again: bool = False,
     extra_metrics: Mapping[str, UserMetric] | None = None,
 ) -> Leaderboard | None:
@@ -76,9 +84,6 @@ def open_test_part(
     Once opened, the stored figures are returned, whoever wins now; `again` opens once more and counts it. None while
     no trial is complete.
     """
-    from hrnn_hpo.experiment import compare_baselines, evaluate_model, prepare_experiment, resolve_device, test_part
-    from hrnn_hpo.model.folder import load_model
-
     trials = last_attempts(study)
     confirmed = read_confirmation(study) is not None
     winner, defaults = winner_trial(study) if confirmed else best_trial(trials), defaults_trial(trials)
@@ -201,15 +206,13 @@ def ensure_model(
     record: StudyRecord,
     dataset: Dataset,
     trial: FrozenTrial,
-    device: "Device",
+    device: Device,
     extra_metrics: Mapping[str, UserMetric] | None = None,
 ) -> None:
     """Train the model that a study leaves for a trial where it is missing.
 
     That is the refit after a confirmation; without one the trial's own, which another machine may have run.
     """
-    from hrnn_hpo.experiment import prepare_experiment, run_experiment, save_experiment
-
     if read_confirmation(study) is not None:
         ensure_refit(study, record, dataset, trial, device)
         return

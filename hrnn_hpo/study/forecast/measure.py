@@ -5,21 +5,18 @@ import math
 import statistics
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import optuna
 from optuna.samplers import RandomSampler
 
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.errors import HRNNError
+from hrnn_hpo.experiment import Device, prepare_experiment, run_experiment
 from hrnn_hpo.search.space import SearchSpace, Value
 from hrnn_hpo.study.optuna_quiet import optuna_quiet
 from hrnn_hpo.study.record import StudyRecord
 from hrnn_hpo.study.seeds import TRAINING_STREAM, trial_seed
-
-if TYPE_CHECKING:  # PyTorch takes seconds to load, and what reads a study trains nothing
-    from hrnn_hpo.experiment import Device
-    from hrnn_hpo.training.progress import EpochReport
+from hrnn_hpo.training.progress import EpochReport
 
 MAX_SECONDS = 60.0  # of one epoch; a longer one is extrapolated
 N_DRAWS = 6  # configurations beside the defaults
@@ -40,15 +37,9 @@ class Measure:
 
 
 def measure(
-    dataset: Dataset,
-    space: SearchSpace,
-    record: StudyRecord,
-    *,
-    device: "Device" = "auto",
-    n_threads: int | None = None,
+    dataset: Dataset, space: SearchSpace, record: StudyRecord, *, device: Device = "auto", n_threads: int | None = None
 ) -> Measure:
     """Return how long an epoch takes, of the defaults and of the mean of some random configurations. Keeps nothing."""
-    from hrnn_hpo.experiment import prepare_experiment, run_experiment
 
     def run(values: dict[str, Value], max_seconds: float) -> _Clock:
         configuration = record.configuration(
@@ -106,7 +97,7 @@ class _Clock:
         if len(self._updates) > MIN_UPDATES and now - self._updates[0][0] > self._max_seconds:
             raise _EnoughError
 
-    def on_epoch(self, report: "EpochReport") -> None:
+    def on_epoch(self, report: EpochReport) -> None:
         self._whole, self.validation_seconds = report.seconds, report.validation_seconds
         if report.epoch > 1 or report.seconds > SHORT:
             raise _EnoughError

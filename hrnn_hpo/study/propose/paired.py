@@ -104,7 +104,7 @@ def chance_of_a_lead(leads: NDArray[np.float64]) -> float:
 
     Users without a figure count nowhere. Differences that are all the same have no error: 0 where they are positive.
     """
-    from scipy.special import stdtr
+    from scipy.stats import t
 
     known = leads[~np.isnan(leads)]
     if len(known) < LEAST_USERS:
@@ -112,4 +112,4 @@ def chance_of_a_lead(leads: NDArray[np.float64]) -> float:
     mean, error = float(known.mean()), float(known.std(ddof=1)) / math.sqrt(len(known))
     if error == 0.0:
         return 0.0 if mean > 0.0 else 1.0
-    return float(stdtr(len(known) - 1, -mean / error))
+    return float(t.sf(mean / error, len(known) - 1))

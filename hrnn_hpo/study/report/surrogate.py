@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import cho_solve
+from scipy.optimize import minimize
 
 from hrnn_hpo.search.parameter import Parameter
 from hrnn_hpo.search.space import SearchSpace
@@ -58,8 +60,6 @@ class Surrogate:
 
         All matrices have the same number of rows.
         """
-        from scipy.linalg import cho_solve
-
         kernel, n_groups = self.process.kernel_, len(averages)
         stacked = np.concatenate(averages)
         to_trials = kernel(stacked, self.rows).reshape(n_groups, -1, len(self.rows)).mean(axis=1)  # (G, n)
@@ -136,8 +136,6 @@ def _columns(parameter: Parameter, values: Sequence[Value]) -> Matrix:
 
 def _most_probable(centers: NDArray[np.float64], spreads: NDArray[np.float64]) -> Callable[..., tuple[Any, float]]:
     """Return an optimizer for scikit-learn that adds normal priors of the logarithms to the likelihood."""
-
-    from scipy.optimize import minimize
 
     def optimizer(objective: Callable[..., Any], start: Any, bounds: Any) -> tuple[Any, float]:
         def loss(theta: Any) -> tuple[float, Any]:

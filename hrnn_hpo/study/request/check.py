@@ -16,6 +16,7 @@ from hrnn_hpo.data.splits import LEAST_VALIDATION, REDRAWN, make_split, n_to_hol
 from hrnn_hpo.errors import ConfigError, StudyError
 from hrnn_hpo.evaluation.metrics import COVERAGE
 from hrnn_hpo.evaluation.protocols import resolve_seen
+from hrnn_hpo.experiment import prepare_experiment
 from hrnn_hpo.search.amazon.personalize import SolutionConfig, read_solution_config
 from hrnn_hpo.search.space import SearchSpace, Value, load_space
 from hrnn_hpo.study.objectives import NO_PRUNER, check_objectives, check_several
@@ -67,8 +68,6 @@ def check_request(
     `data` is the data's name for messages and commands, `metrics` those that the caller adds. Raises ConfigError,
     SpaceError or DataError for what cannot be done, StudyError for what contradicts the study.
     """
-    from hrnn_hpo.experiment import prepare_experiment  # with PyTorch, which takes seconds to load
-
     if storage is not None:
         require_names_beside(request.study, storage)
     recorded = existing_record(request.study, storage)

@@ -11,26 +11,24 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import optuna
 from optuna.samplers import RandomSampler
 from optuna.storages import RDBStorage
 from optuna.study import Study
+from scipy.stats import spearmanr
 
 from hrnn_hpo.config import Configuration
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.errors import ConfigError, HRNNError, StudyError
 from hrnn_hpo.evaluation.protocols import UserMetric
+from hrnn_hpo.experiment import Device, prepare_experiment, run_experiment, training_digest
 from hrnn_hpo.search.space import SearchSpace, Value
 from hrnn_hpo.study.folders import checkpoint_file, study_folder
 from hrnn_hpo.study.optuna_quiet import optuna_quiet
 from hrnn_hpo.study.record import StudyRecord
 from hrnn_hpo.study.seeds import PART_OF_USERS_STREAM, trial_seed
 from hrnn_hpo.study.storage.locks import holding
-
-if TYPE_CHECKING:  # PyTorch takes seconds to load, and what reads a study trains nothing
-    from hrnn_hpo.experiment import Device
 
 FIDELITY = "fidelity"  # attribute of a study: what was compared so far
 N_COMPARED = 8  # configurations, the defaults among them
@@ -56,8 +54,6 @@ class Fidelity:
         sides = [[-math.inf if score is None else score for score in scores] for scores in (self.part, self.whole)]
         if any(len(set(side)) < 2 for side in sides):
             return 0.0
-        from scipy.stats import spearmanr  # takes most of a second to load
-
         return float(spearmanr(*sides)[0])
 
     @property
@@ -96,7 +92,7 @@ def check_fidelity(
     dataset: Dataset,
     space: SearchSpace,
     *,
-    device: "Device" = "auto",
+    device: Device = "auto",
     n_threads: int | None = None,
     extra_metrics: Mapping[str, UserMetric] | None = None,
     compared: Callable[[int, int, Score, Score], None] = lambda *_: None,
@@ -142,12 +138,10 @@ def _score(
     dataset: Dataset,
     configuration: Configuration,
     record: StudyRecord,
-    device: "Device",
+    device: Device,
     folder: Path,
     extra_metrics: Mapping[str, UserMetric] | None,
 ) -> Score:
-    from hrnn_hpo.experiment import prepare_experiment, run_experiment, training_digest
-
     try:
         experiment = prepare_experiment(dataset, configuration, record.seen)
         result = run_experiment(

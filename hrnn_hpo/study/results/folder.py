@@ -10,6 +10,7 @@ from optuna.study import Study
 
 from hrnn_hpo.errors import ConfigError
 from hrnn_hpo.files import require_writable, write_text
+from hrnn_hpo.model.folder import count_test_opening, require_model_target
 from hrnn_hpo.study.confirm.leaderboard import leaderboard_content, read_leaderboard
 from hrnn_hpo.study.confirm.refit import shown_model, winning_model
 from hrnn_hpo.study.report.answers import Answers
@@ -78,8 +79,6 @@ def _copy_shown_model(study: Study, target: Path) -> bool:
 
 
 def _copy(study: Study, source: Path | None, target: Path) -> bool:
-    from hrnn_hpo.model.folder import count_test_opening  # with PyTorch, which takes seconds to load
-
     if source is None:
         return False
     shutil.copytree(source, target)
@@ -90,8 +89,6 @@ def _copy(study: Study, source: Path | None, target: Path) -> bool:
 
 def require_results_target(out: Path) -> None:
     """Raise ConfigError or ModelError when results cannot be written to a folder, before hours are spent on them."""
-    from hrnn_hpo.model.folder import require_model_target
-
     if out.exists() and not out.is_dir():
         raise ConfigError(f"--out {out}: a folder must stand here, but it is a file.")
     require_writable(out / "best.yaml")

@@ -10,10 +10,10 @@ import pytest
 from shop import GOOD
 from study_fakes import KilledError, dies
 
-from hrnn_hpo import experiment
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.model.folder import load_model
 from hrnn_hpo.search.space import SearchSpace
+from hrnn_hpo.study.confirm import refit
 from hrnn_hpo.study.confirm.refit import FINAL, ensemble_folder, left_model_folder
 from hrnn_hpo.study.confirm.runs import companion_of
 from hrnn_hpo.study.folders import study_folder
@@ -111,7 +111,7 @@ def confirmed(shop: Dataset, space: SearchSpace | None) -> StudyResult:
 def test_refits_and_what_is_told_of_them_are_whole_wherever_the_process_dies(
     shop: Dataset, shop_space: SearchSpace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write, save, remove = optuna.Study.set_user_attr, experiment.save_experiment, shutil.rmtree
+    write, save, remove = optuna.Study.set_user_attr, refit.save_experiment, shutil.rmtree
 
     def dies_after_facts(self: optuna.Study, key: str, value: Any) -> None:
         write(self, key, value)
@@ -130,7 +130,7 @@ def test_refits_and_what_is_told_of_them_are_whole_wherever_the_process_dies(
     for place, name, dying in (
         (optuna.Study, "set_user_attr", dies_before_facts),
         (optuna.Study, "set_user_attr", dies_after_facts),
-        (experiment, "save_experiment", dies_after_model),
+        (refit, "save_experiment", dies_after_model),
     ):
         with monkeypatch.context() as patch:
             patch.setattr(place, name, dying)

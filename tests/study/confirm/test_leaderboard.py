@@ -89,9 +89,7 @@ def test_an_opening_is_written_down_before_anything_is_evaluated(
 ) -> None:
     seen: list[int] = []
     monkeypatch.setattr(opening, "best_trial", lambda trials: trials[0])
-    monkeypatch.setattr(
-        "hrnn_hpo.experiment.evaluate_model", lambda *args, **_: seen.append(openings(study())) or 1 / 0
-    )
+    monkeypatch.setattr(opening, "evaluate_model", lambda *args, **_: seen.append(openings(study())) or 1 / 0)
     for _ in range(2):  # the second one is the first that was cut off
         with pytest.raises(ZeroDivisionError):
             open_test_part(study(), read_record(study()), shop, again=True)

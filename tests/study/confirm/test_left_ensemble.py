@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from shop import GOOD
 
-from hrnn_hpo import experiment
 from hrnn_hpo.data.schema import Dataset
 from hrnn_hpo.errors import ConfigError
 from hrnn_hpo.model.ensemble import Ensemble
 from hrnn_hpo.model.folder import load_model
 from hrnn_hpo.search.space import SearchSpace
+from hrnn_hpo.study.confirm import refit
 from hrnn_hpo.study.confirm.leaderboard import ENSEMBLE, WINNER, ensemble_note
 from hrnn_hpo.study.confirm.refit import winning_model
 from hrnn_hpo.study.confirm.test_part import openings
@@ -65,16 +65,16 @@ def test_without_the_option_nothing_is_averaged_and_a_later_wish_needs_a_second_
 def test_a_killed_ensemble_goes_on_with_the_members_that_are_left(
     shop: Dataset, shop_space: SearchSpace, tracker: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    train = experiment.run_experiment
+    train = refit.run_experiment
     seeds: list[int] = []
 
-    def dies(one: Any, **options: Any) -> Any:
+    def dies(experiment: Any, **options: Any) -> Any:
         if len(seeds) == 3:
             raise KeyboardInterrupt
-        seeds.append(one.configuration.seed)
-        return train(one, **options)
+        seeds.append(experiment.configuration.seed)
+        return train(experiment, **options)
 
-    monkeypatch.setattr(experiment, "run_experiment", dies)
+    monkeypatch.setattr(refit, "run_experiment", dies)
     with pytest.raises(KeyboardInterrupt):
         confirmed(shop, shop_space, ensemble=True)
     study = load_study("s", open_storage())
@@ -83,7 +83,7 @@ def test_a_killed_ensemble_goes_on_with_the_members_that_are_left(
 
     again: list[int] = []
     monkeypatch.setattr(
-        experiment, "run_experiment", lambda one, **more: again.append(one.configuration.seed) or train(one, **more)
+        refit, "run_experiment", lambda one, **more: again.append(one.configuration.seed) or train(one, **more)
     )
     board = confirmed(shop).leaderboard
     assert board is not None

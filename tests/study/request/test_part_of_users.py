@@ -195,6 +195,6 @@ def test_a_training_that_diverges_is_no_end_of_the_comparison(
     def diverge(*_: object, **__: object) -> None:
         raise RunFailedError("the loss is not finite")
 
-    monkeypatch.setattr("hrnn_hpo.experiment.run_experiment", diverge)
+    monkeypatch.setattr(part_of_users, "run_experiment", diverge)
     with pytest.raises(StudyError, match="rank correlation"):
         searched(shop, shop_space)
