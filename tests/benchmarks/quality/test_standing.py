@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from scripts.benchmarks.kit.rows import Row
+from scripts.benchmarks.kit.rows import RESULTS, Row, read_rows
 from scripts.benchmarks.quality import standing
 from scripts.benchmarks.quality.standing import LOGS, PUBLISHED, measure, report
+from scripts.benchmarks.rivals.rivals import RIVALS
+from scripts.benchmarks.rivals.rivals_report import NAMES
 
 
 def row(ndcg: float) -> Row:
@@ -27,7 +29,10 @@ def test_lines_stand_by_their_figures_and_say_what_was_measured() -> None:
     ours = [system for system in systems if system.startswith("**hrnn-hpo**")]
     assert systems[: len(ours)] == ours != []
     assert systems.index("LRURec") < systems.index("ease") < systems.index("HSTU-large")
-    assert len(systems) == len(PUBLISHED) + len(ours) + 1
+    trained = {f"ml-1m-loo-{system}-0": name for system, name in NAMES.items() if system in RIVALS}
+    rivals = [name for row, name in trained.items() if row in read_rows(RESULTS / "rivals.json")]
+    assert set(rivals) <= set(systems)
+    assert len(systems) == len(PUBLISHED) + len(ours) + len(rivals) + 1
     assert "| ease | 0.1900 | 0.4000 | file | no | no | 1,234 |  |  | here |" in text
     assert "90 seconds of one core" in text
 
