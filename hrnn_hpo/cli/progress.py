@@ -132,7 +132,7 @@ def plan_lines(forecast: Any) -> list[str]:
         lines.append(f"  Each trial has {counted(f.rungs[0][0], 'epoch')}; at the end the best {f.keep} of them go on.")
     elif f.rungs:
         brackets = "; ".join(", ".join(map(str, rungs)) or "never" for rungs in f.rungs)
-        lines.append(f"  {len(f.rungs)} bracket{'s' * (len(f.rungs) > 1)}, trials compared after epoch {brackets}.")
+        lines.append(f"  {counted(len(f.rungs), 'bracket')}, trials compared after epoch {brackets}.")
     if f.n_trials is None or f.seconds is None:
         lines.append("  How many trials there will be depends on their values.")
     else:

@@ -51,7 +51,8 @@ __all__ = [
     "prepare",
 ]
 _log = logging.getLogger(__name__)
-_MayReplace = Callable[..., None]  # (folder, name of the log that is prepared there again): raises where it may not
+# (folder, name of the log that is prepared there again; None: of none) raises where the folder may not be replaced.
+_MayReplace = Callable[[Path, str | None], None]
 
 
 def load_dataset(source: SourceLike, options: ReadOptions | None = None, **fields: Any) -> Dataset:
@@ -132,7 +133,7 @@ def _prepare(
     overwrite: bool = False,
     on_step: OnStep | None = None,
 ) -> Path:
-    def may_replace(folder: Path, source_name: str | None = None) -> None:
+    def may_replace(folder: Path, source_name: str | None) -> None:
         if out is not None:  # else it is the cache's, where a folder has its content's name
             require_replaceable(folder, source_name, overwrite=overwrite)
             if is_prepared(folder):
@@ -178,7 +179,7 @@ def _prepare_again(prepared: Path, options: ReadOptions, out: Path | None, may_r
     target = out or _cached(source_hash)
     if holds(target, source_hash=source_hash):
         return target
-    may_replace(target)
+    may_replace(target, None)
     meta = read_meta(prepared)
     listed = listed_items(prepared, meta, dataset)
     with temporary_sibling(target) as folder:
@@ -225,7 +226,7 @@ def _build_table(
         found = identity(folder)
         target = out or _cached(found)
         if not is_twin(target, found):
-            may_replace(target)
+            may_replace(target, None)
             publish(folder, target, lambda: is_twin(target, found))
     return target
 
@@ -251,7 +252,7 @@ def _copy(prepared: Path, target: Path, may_replace: _MayReplace) -> Path:
     wanted = identity(prepared)
     if is_twin(target, wanted):
         return target
-    may_replace(target)
+    may_replace(target, None)
     with temporary_sibling(target) as folder:
         shutil.copytree(prepared, folder, dirs_exist_ok=True)
         publish(folder, target, lambda: is_twin(target, wanted))

@@ -155,7 +155,7 @@ def read_rankings(path: Path, dataset: Dataset, part: EvalPart, *, seen: Seen, a
     )
     notes = {
         f"{counted(n_other, 'user is not evaluated and was', 'users are not evaluated and were')} left out": n_other,
-        f"{counted(n_unknown, *unknown)}": n_unknown,
+        counted(n_unknown, *unknown): n_unknown,
         f"{counted(n_short, 'list is', 'lists are')} shorter than {LIST_LENGTH}, and the empty places count as "
         "misses": n_short,
         f"{counted(n_few_new, 'list has', 'lists have')} {few} figures for new items": n_few_new

@@ -72,7 +72,7 @@ class Resolution:
     def sentence(self) -> str:
         """Return in words what stays undecided."""
         source = f"of {counted(self.spread.n_users, 'user')}" if self.measured else "assumed before any run"
-        rivals = f"{self.design.n_challengers} challenger{'s' * (self.design.n_challengers > 1)}"
+        rivals = counted(self.design.n_challengers, "challenger")
         told = (
             f"With {counted(self.design.n_users, 'user')} a run, {counted(self.n_seeds, 'seed')} and {rivals} a "
             f"gain below {_short(self.detectable)} {self.objective} most likely stays undecided ({POWER:.0%} power; "

@@ -298,11 +298,8 @@ def test_prepared_folders_of_equal_content_keep_the_items_that_their_own_table_n
     (tmp_path / "listed" / "items.csv").write_text("ITEM_ID\na\nb\n")
     for name, items in (("plain", ["a"]), ("listed", ["a", "b"])):
         folder = prepare(tmp_path / name, tmp_path / f"{name}-prepared")
-        for of in (
-            tmp_path / name,
-            folder,
-            prepare(folder, tmp_path / "copy", overwrite=True),
-        ):  # one copy over the other
+        copy = prepare(folder, tmp_path / "copy", overwrite=True)  # one over the other
+        for of in (tmp_path / name, folder, copy):
             assert load_dataset(of, event_types="view").item_ids.tolist() == items
 
 

@@ -58,9 +58,8 @@ class InSearch:
         return (
             f"On the {counted(self.n_users, 'user')} of both searches the best trial of {self.ahead} is ahead by "
             f"{objective} {self.difference:+.4f} [{self.low:+.4f}, {self.high:+.4f}], p {self.p:.3g} (paired by "
-            "user). But these "
-            f"users chose both trials, the best of {first} and of {second}: that flatters either, the more the more "
-            "trials there were, and interval and p do not count it."
+            f"user). But these users chose both trials, the best of {first} and of {second}: that flatters either, the "
+            "more the more trials there were, and interval and p do not count it."
         )
 
 

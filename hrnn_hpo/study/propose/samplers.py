@@ -10,7 +10,6 @@ from typing import Any
 
 from optuna.samplers import (
     BaseSampler,
-    BruteForceSampler,
     CmaEsSampler,
     GPSampler,
     QMCSampler,
@@ -32,7 +31,7 @@ from hrnn_hpo.study.propose.wrapping import WrappingSampler
 from hrnn_hpo.study.seeds import ordinal, trial_seed
 
 SAMPLERS = ("tpe", "random", "gp", "qmc", "cma-es", "grid")
-DETERMINISTIC = ("tpe", "random", "gp")  # qmc and cma-es carry a state from trial to trial; grid is random's, whole
+DETERMINISTIC = ("tpe", "random", "gp")  # qmc and cma-es carry a state from trial to trial
 SamplerLike = str | BaseSampler | Callable[[int], BaseSampler]
 
 
@@ -102,10 +101,6 @@ def _make_sampler(sampler: str | Callable[[int], BaseSampler], seed: int, space:
     if sampler == "grid" and space is not None and space.cardinality() is None:
         endless = [name for name, parameter in space.searched.items() if parameter.n_values() is None]
         raise ConfigError(f"--sampler grid needs a `step` for every continuous range, but got none for {endless}.")
-    if sampler == "grid" and space is not None:
-        # Drawn without repeats (DistinctSampler) until the loop finds the space exhausted. Optuna's own would end a
-        # process's search itself, while others still run trials and pruned ones are to be finished.
-        return SeededSampler(_FACTORIES["random"], seed)
     if sampler == "qmc":
         return SeededSampler(lambda one: _qmc(seed, one), seed)
     if sampler == "tpe" and space is not None and any(parameter.when for parameter in space.searched.values()):
@@ -147,5 +142,7 @@ _FACTORIES: dict[str, Callable[[int], BaseSampler]] = {
     "random": lambda seed: RandomSampler(seed=seed),
     "gp": lambda seed: GPSampler(seed=seed, warn_independent_sampling=False),
     "cma-es": _cma_es,
-    "grid": lambda seed: BruteForceSampler(seed=seed),
+    # Without repeats (DistinctSampler) until the loop finds the space exhausted. Optuna's own ends a process's search
+    # itself, while others still run trials and pruned ones are to be finished.
+    "grid": lambda seed: RandomSampler(seed=seed),
 }

@@ -61,8 +61,7 @@ def confirmation_table(study: Study) -> Html:
         "Confirmation",
         f"{found.objective} of configurations trained again on {counted(found.n_seeds, 'fresh seed')}, "
         f"{redrawn}.{users} Intervals hold for all challengers at once and count users and runs as drawn by chance; "
-        "p is "
-        "of a paired test over users.",
+        "p is of a paired test over users.",
         table([*columns, *(f"run {r}" for r in range(1, found.n_seeds + 1))], rows, marked=0),
         *screened,
     )

@@ -41,10 +41,10 @@ LEAST_PURCHASES = 10
 SEEDS = (0, 1, 2)
 METRIC = "ndcg_at_10"
 PARTS = ("", "_repeats", "_new")
-LONGER: dict[str, Any] = {"learning_rate": 0.001, "batch_size": 32, "epochs": 10, "patience": 10}
+SMALLER_STEPS: dict[str, Any] = {"learning_rate": 0.001, "batch_size": 32, "epochs": 10, "patience": 10}
 KINDS: dict[str, tuple[Protocol, dict[str, Any]]] = {  # the protocol and its changes
-    "next": ("newest-tenth", LONGER | {"targets_ahead": 60}),
-    "last": ("leave-one-out", LONGER),
+    "next": ("newest-tenth", SMALLER_STEPS | {"targets_ahead": 60}),
+    "last": ("leave-one-out", SMALLER_STEPS),
 }
 ERRORS = 2  # standard errors of the difference that the model must be ahead by
 NEW_RIVALS = ("ease", "item_knn")  # that it must be ahead of on new products, too
