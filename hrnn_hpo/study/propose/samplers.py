@@ -10,6 +10,7 @@ from typing import Any
 
 from optuna.samplers import (
     BaseSampler,
+    BruteForceSampler,
     CmaEsSampler,
     GPSampler,
     QMCSampler,
@@ -101,6 +102,10 @@ def _make_sampler(sampler: str | Callable[[int], BaseSampler], seed: int, space:
     if sampler == "grid" and space is not None and space.cardinality() is None:
         endless = [name for name, parameter in space.searched.items() if parameter.n_values() is None]
         raise ConfigError(f"--sampler grid needs a `step` for every continuous range, but got none for {endless}.")
+    if sampler == "grid" and space is not None:
+        # Over a space: drawn without repeats (DistinctSampler) until the loop finds the space exhausted. Optuna's own would end a
+        # process's search itself, while others still run trials and pruned ones are to be finished.
+        return SeededSampler(_FACTORIES["random"], seed)
     if sampler == "qmc":
         return SeededSampler(lambda one: _qmc(seed, one), seed)
     if sampler == "tpe" and space is not None and any(parameter.when for parameter in space.searched.values()):
@@ -142,7 +147,5 @@ _FACTORIES: dict[str, Callable[[int], BaseSampler]] = {
     "random": lambda seed: RandomSampler(seed=seed),
     "gp": lambda seed: GPSampler(seed=seed, warn_independent_sampling=False),
     "cma-es": _cma_es,
-    # Without repeats (DistinctSampler) until the loop finds the space exhausted. Optuna's own ends a process's search
-    # itself, while others still run trials and pruned ones are to be finished.
-    "grid": lambda seed: RandomSampler(seed=seed),
+    "grid": lambda seed: BruteForceSampler(seed=seed),
 }
