@@ -103,7 +103,7 @@ def _make_sampler(sampler: str | Callable[[int], BaseSampler], seed: int, space:
         endless = [name for name, parameter in space.searched.items() if parameter.n_values() is None]
         raise ConfigError(f"--sampler grid needs a `step` for every continuous range, but got none for {endless}.")
     if sampler == "grid" and space is not None:
-        # Over a space: drawn without repeats (DistinctSampler) until the loop finds the space exhausted. Optuna's own would end a
+        # Drawn without repeats (DistinctSampler) until the loop finds the space exhausted. Optuna's own would end a
         # process's search itself, while others still run trials and pruned ones are to be finished.
         return SeededSampler(_FACTORIES["random"], seed)
     if sampler == "qmc":
