@@ -4,8 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from prepared_logs import FULL
 
-from hrnn_hpo.data import synthetic
+from hrnn_hpo.data import prepared, synthetic
 from hrnn_hpo.data.schema import Dataset
 
 
@@ -41,3 +42,18 @@ def dataset() -> Dataset:
         ],
         extra_items=["d"],
     )
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    return synthetic.write_csv(FULL, tmp_path / "source")
+
+
+@pytest.fixture
+def no_reading(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Return a switch after which reading a source file fails the test."""
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("the source was read again")
+
+    return lambda: monkeypatch.setattr(prepared, "read_source", refuse)
